@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -161,6 +162,26 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Serve:
+    """The service: how it computes, what it accepts, what it keeps. `SERVE_<KEY>` in the environment overrides a key."""
+
+    workers: int
+    threads: int
+    max_megabytes: float
+    max_pixels: int
+    max_frames: int
+    max_per_client: int
+    max_waiting: int
+    max_held_megabytes: float
+    patience_seconds: float
+    prevalence: float | None
+    strangers: Literal["refuse", "warn"]
+    log: str | None
+    drift_window: int
+    drift_limit: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of params.yaml; `runs` is `train` resolved."""
 
@@ -173,6 +194,7 @@ class Settings:
     evaluate: Evaluate
     compare: Compare
     package: Package
+    serve: Serve
 
 
 def load(path: Path = paths.PARAMS) -> Settings:
@@ -197,6 +219,19 @@ def load(path: Path = paths.PARAMS) -> Settings:
     sections["runs"] = {}
     settings = _build(Settings, sections, "")
     return dataclasses.replace(settings, runs=_resolve_runs(train, list(groups.sets)))
+
+
+def load_serve(environ: Mapping[str, str] = os.environ, path: Path = paths.PARAMS) -> Serve:
+    """The section `serve`, each key overridden by `SERVE_<KEY>` where the environment has it.
+
+    Raises:
+        ProjectError: as `load`; a value from the environment has the wrong type.
+    """
+    values = dataclasses.asdict(load(path).serve)
+    for key in values:
+        if (name := f"SERVE_{key.upper()}") in environ:
+            values[key] = yaml.safe_load(environ[name])
+    return _build(Serve, values, "serve")
 
 
 def _resolve_runs(train: Any, row_lists: list[str]) -> dict[str, Run]:
