@@ -1,0 +1,62 @@
+"""The closed form of Grad-CAM against automatic differentiation, for all six networks."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.errors import ProjectError
+from pipeline.learning import networks, saliency
+
+SIDES = {"custom_cnn": 128}  # its last pooling then has 2 x 2 windows; the others take the smallest side they all allow
+
+
+def gradcam(network: keras.Model, pictures: np.ndarray) -> np.ndarray:
+    """Grad-CAM as it is usually written: a tape, the gradient's mean over positions, the weighted sum, ReLU."""
+    features, _ = saliency.head(network)
+    model = keras.Model(network.input, [features, network.get_layer("logit").output])
+    with tf.GradientTape() as tape:
+        activations, logits = model(pictures, training=False)
+    weights = tf.reduce_mean(tape.gradient(logits, activations), axis=(1, 2))
+    return tf.nn.relu(tf.einsum("nhwc,nc->nhw", activations, weights)).numpy()
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_closed_form_equals_automatic_differentiation(name):
+    keras.utils.set_random_seed(3)
+    side = SIDES.get(name, 75)
+    network = networks.build(name, side)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, side, side, 1)).astype(np.uint8)
+    logit, hidden = network.get_layer("logit"), network.get_layer("hidden")
+    # A new network's units are nearly all active or all dead: centre them on these pictures so that about half are active.
+    before_relu = keras.Model(network.input, hidden.input)(pictures).numpy() @ hidden.kernel.numpy()
+    hidden.bias.assign(-np.median(before_relu, axis=0))
+    maps, expected = [], []
+    for sign in (1, -1):
+        logit.kernel.assign(sign * logit.kernel.numpy())
+        output = saliency.explainer(network)(pictures)
+        maps.append(output["map"].numpy())
+        expected.append(gradcam(network, pictures))
+        np.testing.assert_allclose(output["probability"], network(pictures), rtol=1e-5)
+    maps, expected = np.stack(maps), np.stack(expected)
+    assert expected.max() > 0
+    assert np.abs(maps - expected).max() / expected.max() < 1e-4
+    assert maps.min() >= 0
+
+
+def test_map_follows_the_weights_when_they_change():
+    network = networks.build("custom_cnn", 96)
+    explainer = saliency.explainer(network)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 1)).astype(np.uint8)
+    before = explainer(pictures)["map"].numpy()
+    kernel = network.get_layer("logit").kernel
+    kernel.assign(2 * kernel.numpy())
+    np.testing.assert_allclose(explainer(pictures)["map"].numpy(), 2 * before, rtol=1e-5)
+
+
+def test_a_network_without_pooling_before_its_head_is_refused_by_name():
+    pixels = keras.Input((8, 8, 1), dtype="uint8")
+    hidden = keras.layers.Dense(4, activation="relu")(keras.layers.Flatten(name="flat")(pixels))
+    network = keras.Model(pixels, keras.layers.Dense(1, name="logit")(hidden), name="odd")
+    with pytest.raises(ProjectError, match="odd: no max pooling before the dense layer; its layers are .*flat"):
+        saliency.explainer(network)
