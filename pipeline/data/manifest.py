@@ -128,7 +128,10 @@ def build(raw: Path, manifest: Path, quarantine: Path, min_side: int, max_pixels
         patients = _Patients()
         draft = kept.with_suffix(".draft.tmp")
         try:
-            with draft.open("w", newline="", encoding="utf-8") as good, refused.open("w", newline="", encoding="utf-8") as bad:
+            with (
+                draft.open("w", newline="", encoding="utf-8") as good,
+                refused.open("w", newline="", encoding="utf-8") as bad,
+            ):
                 rows, faults = _writer(good, COLUMNS), _writer(bad, ["path", "reason"])
                 for result in found:
                     if isinstance(result, Row):
@@ -136,7 +139,10 @@ def build(raw: Path, manifest: Path, quarantine: Path, min_side: int, max_pixels
                         rows.writerow(asdict(result))
                     else:
                         faults.writerow(asdict(result))
-            with draft.open(newline="", encoding="utf-8") as source, kept.open("w", newline="", encoding="utf-8") as target:
+            with (
+                draft.open(newline="", encoding="utf-8") as source,
+                kept.open("w", newline="", encoding="utf-8") as target,
+            ):
                 rows = _writer(target, COLUMNS)
                 for row in csv.DictReader(source):
                     rows.writerow(row | {"patient": patients.key(row["patient"])})

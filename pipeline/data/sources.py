@@ -19,6 +19,14 @@ SPLITS = ("train", "val", "test")
 LABELS = ("NORMAL", "PNEUMONIA")
 SUFFIXES = (".jpeg", ".jpg")
 LEFT_BEHIND = ("__MACOSX", ".DS_Store")
+PUBLISHED = {  # pictures in the data set as published
+    "train/NORMAL": 1341,
+    "train/PNEUMONIA": 3875,
+    "val/NORMAL": 8,
+    "val/PNEUMONIA": 8,
+    "test/NORMAL": 234,
+    "test/PNEUMONIA": 390,
+}
 LAYOUT = "train, val and test, each with NORMAL and PNEUMONIA; or NORMAL and PNEUMONIA alone"
 
 

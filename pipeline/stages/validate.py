@@ -4,15 +4,24 @@ import logging
 
 from pipeline import paths, settings
 from pipeline.command import run
-from pipeline.data import manifest
+from pipeline.data import expectations, manifest, sources
+from pipeline.errors import ProjectError
 
 log = logging.getLogger(__name__)
 
+DOCS = paths.REPORTS / "validation"
+
 
 def main() -> None:
-    """Write data/manifest/manifest.csv and quarantine.csv."""
+    """Write data/manifest/manifest.csv and quarantine.csv, and Data Docs outside every stage's outputs."""
     validate = settings.load().validate
     manifest.build(paths.RAW, paths.MANIFEST, paths.QUARANTINE, validate.min_side, validate.max_pixels)
+    broken = expectations.check(paths.MANIFEST, paths.QUARANTINE, sources.PUBLISHED, validate, DOCS)
+    for promise in broken:
+        log.warning("%s: %s: %s", promise.level, promise.promise, promise.found)
+    errors = [f"{promise.promise} ({promise.found})" for promise in broken if promise.level == "error"]
+    if errors:
+        raise ProjectError(f"the data set breaks its promises: {'; '.join(errors)}; see {DOCS / 'index.html'}")
 
 
 if __name__ == "__main__":

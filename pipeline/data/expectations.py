@@ -1,0 +1,218 @@
+"""The promises about the data set, checked by Great Expectations: one name in `validate.promises`, one or more expectations."""
+
+import os
+
+os.environ["GX_ANALYTICS_ENABLED"] = "False"  # read when Great Expectations is imported
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import great_expectations as gx
+import pandas as pd
+from great_expectations.checkpoint import UpdateDataDocsAction
+from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.expectations import Expectation
+
+from pipeline.data.manifest import COLUMNS
+from pipeline.data.sources import LABELS, SPLITS
+from pipeline.errors import ProjectError
+from pipeline.files import atomic_folder
+from pipeline.settings import Level, Validate
+
+SUBTYPES = {"NORMAL": ["normal"], "PNEUMONIA": ["bacterial", "viral"]}
+MODES = ["L", "RGB"]
+MAX_ELONGATION = 3.0  # longer to shorter side
+MAX_AREA_AUC = 0.7  # how well the area alone may tell the classes apart
+EXAMPLES = 3  # pictures named in a message
+DOCS = "validation"
+
+logging.getLogger("great_expectations").setLevel(logging.WARNING)
+
+Promise = tuple[str, str, Expectation]  # name in the settings, in words, how it is checked
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A promise that does not hold: its name, what that means, and what was found."""
+
+    promise: str
+    level: Level
+    found: str
+
+
+def check(manifest: Path, quarantine: Path, counts: Mapping[str, int], validate: Validate, docs: Path) -> list[Broken]:
+    """Hold the manifest to every promise; write Data Docs to `docs`/index.html.
+
+    Args:
+        counts: pictures expected of each class, {"train/NORMAL": 1341, ...}.
+
+    Raises:
+        ProjectError: the manifest holds no picture at all.
+    """
+    pictures = pd.read_csv(manifest, keep_default_na=False, na_values=[""])
+    if pictures.empty:
+        raise ProjectError(f"no usable picture: see {quarantine}")
+    tables = {"manifest": pictures}
+    promises = {"manifest": list(_of_the_manifest())}
+    if list(pictures.columns) == COLUMNS:  # else there is nothing further to look at
+        refused = len(pd.read_csv(quarantine))
+        tables |= {"pictures": with_relations(pictures), "set": summary(pictures, refused)}
+        promises |= {"pictures": list(_of_pictures()), "set": list(_of_the_set(counts, validate))}
+    levels = asdict(validate.promises)
+    with atomic_folder(docs) as folder:
+        return list(_broken(tables, promises, levels, folder))
+
+
+def with_relations(pictures: pd.DataFrame) -> pd.DataFrame:
+    """The manifest with what each row has in common with others: the columns that promises across rows look at."""
+    by_content, by_patient = pictures.groupby("sha256"), pictures.groupby("patient")
+    sides = pictures[["width", "height"]]
+    return pictures.assign(
+        splits_of_patient=by_patient["split"].transform("nunique"),
+        splits_of_content=by_content["split"].transform("nunique"),
+        labels_of_content=by_content["label"].transform("nunique"),
+        copies_in_split=pictures.groupby(["sha256", "split"])["path"].transform("size"),
+        elongation=sides.max(axis=1) / sides.min(axis=1),
+    )
+
+
+def summary(pictures: pd.DataFrame, refused: int) -> pd.DataFrame:
+    """One row about the set: counts and class ratio of each split, modes, quarantined share, what the area tells."""
+    counts = pictures.groupby(["split", "label"]).size()
+    row: dict[str, float] = {"pictures": len(pictures), "modes": pictures["mode"].nunique()}
+    for split in SPLITS:
+        normal, pneumonia = (int(counts.get((split, label), 0)) for label in LABELS)
+        row |= {f"{split}_NORMAL": normal, f"{split}_PNEUMONIA": pneumonia, f"{split}_pictures": normal + pneumonia}
+        row[f"{split}_ratio"] = pneumonia / normal if normal else float("nan")
+    row["quarantined_share"] = refused / (refused + len(pictures))
+    row["area_auc"] = _area_auc(pictures[pictures["split"] == "train"])
+    return pd.DataFrame([row])
+
+
+def _area_auc(train: pd.DataFrame) -> float:
+    """How well the area alone tells the classes apart, from .5 (not at all) to 1; .5 where a class is missing."""
+    ill = train["label"] == "PNEUMONIA"
+    positives, negatives = int(ill.sum()), int((~ill).sum())
+    if not positives or not negatives:
+        return 0.5
+    ranks = (train["width"] * train["height"]).rank()
+    auc = (ranks[ill].sum() - positives * (positives + 1) / 2) / (positives * negatives)
+    return float(max(auc, 1 - auc))
+
+
+def _of_the_manifest() -> Iterator[Promise]:
+    """What holds for the file."""
+    e = gx.expectations
+    columns = e.ExpectTableColumnsToMatchOrderedList(column_list=COLUMNS)
+    yield "schema", "the columns are those of the contract", columns
+    for column in COLUMNS:
+        yield "schema", f"{column} is never empty", e.ExpectColumnValuesToNotBeNull(column=column)
+    yield "schema", "no path stands twice", e.ExpectColumnValuesToBeUnique(column="path")
+    digest = e.ExpectColumnValuesToMatchRegex(column="sha256", regex="^[0-9a-f]{64}$")
+    yield "schema", "sha256 is a digest", digest
+    for column in ("width", "height", "bytes"):
+        positive = e.ExpectColumnValuesToBeBetween(column=column, min_value=1)
+        yield "schema", f"{column} is a positive number", positive
+
+
+def _of_pictures() -> Iterator[Promise]:
+    """What holds for each row, and between rows."""
+    e = gx.expectations
+    yield "labels", "only known labels", e.ExpectColumnValuesToBeInSet(column="label", value_set=list(LABELS))
+    pairs = [(label, subtype) for label, subtypes in SUBTYPES.items() for subtype in subtypes]
+    fits = e.ExpectColumnPairValuesToBeInSet(column_A="label", column_B="subtype", value_pairs_set=pairs)
+    yield "labels", "the file name's subtype fits the label", fits
+    once = e.ExpectColumnValuesToBeBetween(column="labels_of_content", max_value=1)
+    yield "labels", "identical pictures have one label", once
+    yield "splits", "only known splits", e.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS))
+    apart = e.ExpectColumnValuesToBeBetween(column="splits_of_patient", max_value=1)
+    yield "patient_in_one_split", "no patient is in two splits", apart
+    apart = e.ExpectColumnValuesToBeBetween(column="splits_of_content", max_value=1)
+    yield "duplicates_across_splits", "no picture is in two splits", apart
+    single = e.ExpectColumnValuesToBeBetween(column="copies_in_split", max_value=1)
+    yield "duplicates_within_split", "no picture is twice in its split", single
+    yield "mode", "pictures are grey or RGB", e.ExpectColumnValuesToBeInSet(column="mode", value_set=MODES)
+    shape = e.ExpectColumnValuesToBeBetween(column="elongation", max_value=MAX_ELONGATION)
+    yield "size", f"no side is over {MAX_ELONGATION:g} times the other", shape
+
+
+def _of_the_set(counts: Mapping[str, int], validate: Validate) -> Iterator[Promise]:
+    """What holds for the set as a whole."""
+
+    def between(column: str, low: float | None, high: float | None) -> Expectation:
+        return gx.expectations.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
+
+    for split in SPLITS:
+        yield "splits", f"there are pictures in {split}", between(f"{split}_pictures", 1, None)
+        for label in LABELS:
+            yield "class_present", f"{split} holds {label}", between(f"{split}_{label}", 1, None)
+            expected = counts.get(f"{split}/{label}", 0)
+            yield "count", f"{split} holds {expected} {label}", between(f"{split}_{label}", expected, expected)
+        low, high = validate.class_ratio
+        ratio = between(f"{split}_ratio", low, high)
+        yield "class_ratio", f"{split}: {low:g} to {high:g} PNEUMONIA for one NORMAL", ratio
+    share = validate.max_quarantined
+    yield "usable", f"at most {share:.2%} of the pictures are unusable", between("quarantined_share", None, share)
+    yield "mode", "all pictures have one mode", between("modes", 1, 1)
+    told = between("area_auc", None, MAX_AREA_AUC)
+    yield "size", f"the area alone tells the classes apart with an AUC of at most {MAX_AREA_AUC:g}", told
+
+
+def _broken(
+    tables: Mapping[str, pd.DataFrame],
+    promises: Mapping[str, list[Promise]],
+    levels: Mapping[str, Level],
+    docs: Path,
+) -> Iterator[Broken]:
+    """Check each table by its suite, write Data Docs into `docs`, and give what does not hold."""
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
+    index = {"class_name": "DefaultSiteIndexBuilder"}
+    context.add_data_docs_site(DOCS, {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index})
+    source = context.data_sources.add_pandas("manifest")
+    checks = []
+    for name, table in tables.items():
+        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
+        suite = context.suites.add(gx.ExpectationSuite(name))
+        for promise, words, expectation in promises[name]:
+            expectation.severity = "critical" if levels[promise] == "error" else "warning"
+            expectation.meta = {"promise": promise, "words": words}
+            suite.add_expectation(expectation)
+        definition = gx.ValidationDefinition(name=name, data=batch, suite=suite)
+        checks.append((context.validation_definitions.add(definition), table))
+    for definition, table in checks:
+        result_format: dict[str, Any] = {"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
+        if "path" in table:
+            result_format["unexpected_index_column_names"] = ["path"]
+        checkpoint = context.checkpoints.add(
+            gx.Checkpoint(
+                name=definition.name,
+                validation_definitions=[definition],
+                actions=[UpdateDataDocsAction(name="docs", site_names=[DOCS])],
+                result_format=result_format,
+            )
+        )
+        outcome = checkpoint.run(batch_parameters={"dataframe": table})
+        for run in outcome.run_results.values():
+            for result in run.results:
+                if not result.success:
+                    meta = result.expectation_config.meta
+                    yield Broken(meta["promise"], levels[meta["promise"]], f"{meta['words']}: {_found(result.result)}")
+
+
+def _found(result: Mapping[str, Any]) -> str:
+    """What was found instead, in a few words: how many pictures and the first of them, or the value."""
+    if "unexpected_count" not in result:
+        return f"found {result.get('observed_value', 'nothing that can be checked')}"
+    places = [place["path"] for place in result.get("partial_unexpected_index_list") or [] if "path" in place]
+    if not places:
+        return f"found {', '.join(map(_plain, result['partial_unexpected_list']))}"
+    return f"{result['unexpected_count']} pictures, {', '.join(places)}"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
