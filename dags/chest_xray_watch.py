@@ -1,0 +1,30 @@
+"""Announce new pictures: when the source's content is new, emit the Asset that starts `pneumonia_retrain`."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, Asset, CronTriggerTimetable
+
+ROOT = Path(os.environ.get("PIPELINE_HOME") or Path(__file__).resolve().parents[1])
+
+with DAG(
+    "chest_xray_watch",
+    description="Looks at the source every night and says when its pictures are new",
+    doc_md="Emits `chest_xray_incoming` when the source holds other pictures than the last finished run saw; else it skips.",
+    tags=["chest-xray"],
+    schedule=CronTriggerTimetable("30 1 * * *", timezone="UTC", run_immediately=timedelta(0)),
+    catchup=False,
+    max_active_runs=1,
+) as dag:
+    BashOperator(
+        task_id="look",
+        bash_command="exec .venv/bin/python -m pipeline.retraining.look",
+        cwd=str(ROOT),
+        append_env=True,
+        skip_on_exit_code=99,
+        retries=1,
+        execution_timeout=timedelta(hours=1),
+        outlets=[Asset("chest_xray_incoming")],
+    )
