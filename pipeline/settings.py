@@ -162,6 +162,14 @@ class Package:
 
 
 @dataclass(frozen=True)
+class MetricsGate:
+    """How far the released champion's validation figures may fall in a change: AUC, and log loss in nats."""
+
+    auc: float
+    log_loss: float
+
+
+@dataclass(frozen=True)
 class Serve:
     """The service: how it computes, what it accepts, what it keeps. `SERVE_<KEY>` in the environment overrides a key."""
 
@@ -194,6 +202,7 @@ class Settings:
     evaluate: Evaluate
     compare: Compare
     package: Package
+    metrics_gate: MetricsGate
     serve: Serve
 
 
