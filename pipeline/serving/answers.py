@@ -1,0 +1,81 @@
+"""What the service answers, and how a verdict comes out of a probability."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from bentoml import IODescriptor
+from pydantic import Field
+from pydantic_core import core_schema
+from starlette.requests import Request
+
+from pipeline.serving.model import Model
+from pipeline.serving.network import Outputs
+
+NOTICE = "Research software, not a medical device. NORMAL means that no sign of pneumonia was found; nothing else was looked for."
+
+
+class _File:
+    """The upload's type for BentoML's client and its OpenAPI document: a file."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.any_schema()
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        shape = {"type": "file"} if handler.mode == "validation" else {"type": "string"}
+        return {**handler(schema), **shape, "format": "binary"}
+
+
+class Upload(IODescriptor):
+    """The input: the picture that the gate has read; BentoML would write it into a file named by the client."""
+
+    multipart_fields: ClassVar[list[str]] = ["image"]
+    image: Annotated[bytes, _File()]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls) -> None:
+        """Keep `multipart_fields`, which BentoML would derive from paths alone."""
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> "Upload":
+        return cls(image=request.state.picture)
+
+
+class Answer(IODescriptor):
+    """The answer to one picture."""
+
+    probability: float = Field(description="Probability of pneumonia at the prevalence below.")
+    prevalence: float = Field(description="Share of pneumonia among the patients that the probability assumes.")
+    verdict: Literal["NORMAL", "PNEUMONIA"] = Field(description="At the sensitive operating point.")
+    between: bool = Field(description="True where the specific operating point says otherwise.")
+    warnings: list[str] = Field(description="What should make a reader careful with this answer.")
+    model_version: str
+    milliseconds: float = Field(description="From the last byte of the upload to the answer, inside the service.")
+    notice: str = NOTICE
+
+
+def at_prevalence(probability: float, assumed: float, wanted: float) -> float:
+    """Shift a probability from one prevalence to another, the likelihood ratio staying as it is.
+
+    Source: Bayes' theorem; Saerens, Latinne, Decaestecker, Neural Computation 2002, for outputs of a classifier.
+    """
+    pneumonia = probability * wanted / assumed
+    normal = (1 - probability) * (1 - wanted) / (1 - assumed)
+    return pneumonia / (pneumonia + normal)
+
+
+def answer(
+    model: Model, outputs: Outputs, prevalence: float | None, warnings: list[str], milliseconds: float
+) -> Answer:
+    """Put the verdict together; thresholds are read against the probability as the network gives it."""
+    assumed = float(model.contract["prevalence"])
+    wanted = assumed if prevalence is None else prevalence
+    sensitive = outputs.probability >= model.threshold("sensitive")
+    specific = outputs.probability >= model.threshold("specific")
+    return Answer(
+        probability=at_prevalence(outputs.probability, assumed, wanted),
+        prevalence=wanted,
+        verdict="PNEUMONIA" if sensitive else "NORMAL",
+        between=sensitive != specific,
+        warnings=warnings,
+        model_version=model.version,
+        milliseconds=round(milliseconds, 2),
+    )

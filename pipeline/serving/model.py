@@ -1,0 +1,75 @@
+"""The champion as it serves: contract, network and guard of one version, loaded and warmed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import paths
+from pipeline.errors import ProjectError
+from pipeline.serving import network
+
+
+@dataclass(frozen=True)
+class Model:
+    """One version, ready to answer."""
+
+    version: str
+    contract: dict[str, Any]
+    network: network.Network
+
+    @property
+    def side(self) -> int:
+        """Pixels of the square that the network takes."""
+        return int(self.contract["input"]["shape"][1])
+
+    def threshold(self, point: str) -> float:
+        """Probability from which the operating point `sensitive` or `specific` says PNEUMONIA."""
+        return float(self.contract["operating_points"][point]["threshold"])
+
+    def card(self) -> dict[str, Any]:
+        """The contract, and how this process computes it."""
+        return {**self.contract, "served": {"runtime": self.network.runtime, "precision": self.network.precision}}
+
+
+def champion_version() -> str:
+    """The version named by models/CHAMPION.
+
+    Raises:
+        ProjectError: there is none.
+    """
+    try:
+        return paths.CHAMPION.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise ProjectError("models/CHAMPION is missing: there is no champion yet (make promote)") from None
+
+
+def load(version: str, threads: int) -> Model:
+    """Load and warm up `models/champions/<version>`.
+
+    Raises:
+        ProjectError: a file is missing or is not what it should be.
+    """
+    folder = paths.CHAMPIONS / version
+    contract = _read_contract(folder / "contract.json")
+    return Model(version, contract, network.load(folder / "model.onnx", threads, contract.get("precision", "float32")))
+
+
+def _read_contract(path: Path) -> dict[str, Any]:
+    try:
+        contract = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProjectError(f"{path.relative_to(paths.ROOT)} is missing: the champion's files are not at hand") from None
+    except json.JSONDecodeError as error:
+        raise ProjectError(f"{path.relative_to(paths.ROOT)} is no JSON: {error}") from None
+    for key in ("version", "input", "operating_points", "prevalence", "map_scale"):
+        if key not in contract:
+            raise ProjectError(f"{path.relative_to(paths.ROOT)}: {key!r} is missing")
+    return contract
+
+
+async def warm_up(model: Model) -> None:
+    """Answer one grey picture, so that the first client does not wait for buffers to be made."""
+    await model.network.infer(np.full((model.side, model.side), 127, np.uint8))

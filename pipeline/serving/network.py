@@ -1,0 +1,134 @@
+"""The champion's ONNX graph, run by OpenVINO where it has a build, else by ONNX Runtime."""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from pipeline.errors import ProjectError
+
+try:
+    import openvino
+except ImportError:  # no build for this platform
+    openvino = None
+
+log = logging.getLogger(__name__)
+
+Precision = Literal["float32", "bfloat16"]
+OUTPUTS = ("logit", "probability", "map")
+
+
+class Outputs(NamedTuple):
+    """What the graph says of one picture: logit, recalibrated probability, map float32 [h, w] (evidence for pneumonia)."""
+
+    logit: float
+    probability: float
+    map: np.ndarray
+
+
+class Network(Protocol):
+    """A graph that is ready to run."""
+
+    runtime: str
+    precision: Precision
+
+    async def infer(self, pixels: np.ndarray) -> Outputs:
+        """Answer one picture, uint8 [side, side]; any number may be asked at once."""
+
+    def close(self) -> None:
+        """Let go of threads; running pictures are still answered."""
+
+
+def load(path: Path, threads: int, precision: Precision = "float32") -> Network:
+    """Load an ONNX graph: `pixels` uint8 [n, side, side, 1] to `logit` [n], `probability` [n], `map` [n, h, w].
+
+    Args:
+        path: the graph.
+        threads: CPU threads that it may use.
+        precision: of the computation, told to the runtime and never left to its own choice.
+
+    Raises:
+        ProjectError: the file is no such graph, or this runtime cannot compute at this precision.
+    """
+    runtime = OpenVinoNetwork if openvino else OnnxRuntimeNetwork
+    try:
+        return runtime(path, threads, precision)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ProjectError(f"{path}: cannot be loaded as a network: {str(error).splitlines()[0]}") from error
+
+
+class OpenVinoNetwork:
+    """One compiled graph and its asynchronous queue; a compiled graph must not be called from several threads."""
+
+    runtime = "OpenVINO"
+
+    def __init__(self, path: Path, threads: int, precision: Precision) -> None:
+        self.precision = precision
+        core = openvino.Core()
+        model = core.read_model(path)
+        shape = model.input("pixels").partial_shape
+        shape[0] = 1
+        model.reshape({"pixels": shape})
+        compiled = core.compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": threads,
+            },
+        )
+        jobs = 2  # one computes while the other's answer is collected
+        self._queue = openvino.AsyncInferQueue(compiled, jobs)
+        self._queue.set_callback(self._finish)
+        # The queue blocks its caller when it is full, so the event loop must never call it then.
+        self._free = asyncio.Semaphore(jobs)
+
+    async def infer(self, pixels: np.ndarray) -> Outputs:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outputs] = loop.create_future()
+        await self._free.acquire()
+        future.add_done_callback(lambda _: self._free.release())
+        self._queue.start_async({"pixels": pixels[None, :, :, None]}, (loop, future))
+        # A caller that gives up must not free a job that still computes.
+        return await asyncio.shield(future)
+
+    def _finish(self, request: Any, task: tuple[asyncio.AbstractEventLoop, "asyncio.Future[Outputs]"]) -> None:
+        loop, future = task
+        logit, probability, evidence = (request.get_tensor(name).data for name in OUTPUTS)
+        loop.call_soon_threadsafe(
+            future.set_result, Outputs(float(logit[0]), float(probability[0]), evidence[0].copy())
+        )
+
+    def close(self) -> None:
+        self._queue.wait_all()
+
+
+class OnnxRuntimeNetwork:
+    """The same graph on ONNX Runtime, one picture at a time in a thread of its own."""
+
+    runtime = "ONNX Runtime"
+
+    def __init__(self, path: Path, threads: int, precision: Precision) -> None:
+        import onnxruntime
+
+        if precision != "float32":
+            raise ValueError(f"ONNX Runtime computes in float32, the champion's figures are of {precision}")
+        self.precision = precision
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._thread = ThreadPoolExecutor(1, "network")
+
+    async def infer(self, pixels: np.ndarray) -> Outputs:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, pixels)
+
+    def _run(self, pixels: np.ndarray) -> Outputs:
+        logit, probability, evidence = self._session.run(OUTPUTS, {"pixels": pixels[None, :, :, None]})
+        return Outputs(float(logit[0]), float(probability[0]), evidence[0])
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False)

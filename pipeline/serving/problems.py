@@ -1,0 +1,26 @@
+"""What a client is told when a request is not answered: a status, a word for programs, a sentence for people."""
+
+from starlette.responses import JSONResponse
+
+
+class Problem(Exception):
+    """A request that is refused.
+
+    Args:
+        status: HTTP status.
+        error: a stable word for programs, such as `too_large`.
+        detail: what is wrong and how much, in one sentence, without a byte of the upload.
+        facts: further numbers for the answer.
+    """
+
+    def __init__(self, status: int, error: str, detail: str, **facts: float) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.error = error
+        self.detail = detail
+        self.facts = facts
+
+    def response(self) -> JSONResponse:
+        """The refusal as JSON: `error`, `detail` and the facts."""
+        headers = {"Retry-After": "1"} if self.status in (429, 503) else None
+        return JSONResponse({"error": self.error, "detail": self.detail, **self.facts}, self.status, headers)

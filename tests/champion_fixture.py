@@ -1,0 +1,96 @@
+"""A tiny champion whose answers can be worked out by hand: the brighter a picture, the more pneumonia."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SIDE = 64
+CELLS = 8
+
+
+def logit_of(pixels: np.ndarray, slope: float = 8.0) -> float:
+    """What the tiny network says of pixels uint8 [side, side]."""
+    return slope * (float(np.mean(pixels, dtype=np.float64)) / 255 - 0.5)
+
+
+def write_champion(
+    root: Path, version: str = "1", slope: float = 8.0, side: int = SIDE, guard: dict[str, np.ndarray] | None = None
+) -> Path:
+    """Write `models/champions/<version>/` below `root` and make it the champion."""
+    folder = root / "models" / "champions" / version
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(_graph(slope, side), folder / "model.onnx")
+    (folder / "contract.json").write_text(json.dumps(contract(version, side)))
+    if guard is not None:
+        np.savez(folder / "guard.npz", **guard)
+    pointer = root / "models" / "CHAMPION.tmp"
+    pointer.write_text(f"{version}\n")
+    os.replace(pointer, root / "models" / "CHAMPION")
+    return folder
+
+
+def contract(version: str, side: int = SIDE) -> dict[str, Any]:
+    """The contract of the tiny champion."""
+    figure = {"value": 0.9, "low": 0.8, "high": 0.95}
+    return {
+        "name": "pneumonia",
+        "version": version,
+        "dataset": "phantom",
+        "edition": "phantom",
+        "dataset_digest": "0" * 64,
+        "run": "tiny",
+        "network": "mean",
+        "input": {"name": "pixels", "dtype": "uint8", "shape": [None, side, side, 1], "range": [0, 255]},
+        "outputs": {"logit": "float32 [n]", "probability": "float32 [n]", "map": f"float32 [n, {CELLS}, {CELLS}]"},
+        "operating_points": {
+            "sensitive": {"threshold": 0.4, "bound": 0.95},
+            "specific": {"threshold": 0.6, "bound": 0.95},
+        },
+        "prevalence": 0.5,
+        "map_scale": [-1.0, 1.0],
+        "figures": {"validation": {"auc": figure}, "test": {"auc": figure}},
+        "digests": {"data": "0" * 64, "code": "0" * 64, "settings": "0" * 64},
+        "intended_use": "Tests.",
+        "changelog": ["made by a test"],
+    }
+
+
+def _graph(slope: float, side: int) -> onnx.ModelProto:
+    """pixels uint8 [n, side, side, 1] -> logit = slope * (mean / 255 - 0.5), its sigmoid, and the mean of each cell."""
+    constants = {
+        "scale": np.float32(255),
+        "half": np.float32(0.5),
+        "slope": np.float32(slope),
+        "map_shape": np.array([-1, CELLS, CELLS], np.int64),
+        "flat": np.array([-1], np.int64),
+    }
+    cell = side // CELLS
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["floats", "scale"], ["unit"]),
+        helper.make_node("Transpose", ["unit"], ["channels_first"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["channels_first"], ["cells"], kernel_shape=[cell, cell], strides=[cell, cell]),
+        helper.make_node("Sub", ["cells", "half"], ["centred"]),
+        helper.make_node("Reshape", ["centred", "map_shape"], ["map"]),
+        helper.make_node("GlobalAveragePool", ["centred"], ["mean"]),
+        helper.make_node("Reshape", ["mean", "flat"], ["means"]),
+        helper.make_node("Mul", ["means", "slope"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["probability"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "mean",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", side, side, 1])],
+        [
+            helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"]),
+            helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n"]),
+            helper.make_tensor_value_info("map", TensorProto.FLOAT, ["n", CELLS, CELLS]),
+        ],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
