@@ -148,10 +148,27 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Start:
+    """A network from given starting weights."""
+
+    network: str
+    weights: Literal["imagenet", "random"]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What may ship: at most so many megabytes (1e6 bytes) of weights, and none of these starts."""
+
+    max_megabytes: int
+    exclude: list[Start]
+
+
+@dataclass(frozen=True)
 class Compare:
-    """The rule that names the candidate, read on validation patients only."""
+    """The rule that names the candidate, read on validation patients only, and what may be released."""
 
     candidate: Literal["stress_auc"]
+    release: Release
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,119 @@
+"""The planned contrasts: differences between runs on the same patients, paired, with intervals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation import statistics
+from pipeline.evaluation.measure import Figures
+from pipeline.evaluation.statistics import Floats
+from pipeline.settings import Run
+
+FIGURES = ("test_accuracy", "test_balanced_accuracy", "test_auc", "validation_auc", "stress_auc")
+GROUPS = (("augmented", "raw"), ("balanced", "augmented"), ("robust", "balanced"))
+PAIRS = {
+    "transfer: ImageNet - random start (densenet121, balanced)": (
+        "densenet121-balanced-0",
+        "densenet121-balanced-0-random",
+    ),
+    "balancing at equal steps (custom_cnn)": ("custom_cnn-balanced-0", "custom_cnn-augmented-0-steps"),
+}
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A difference of one figure: first minus second, with its interval; `over` says what was averaged."""
+
+    name: str
+    figure: str
+    value: float
+    low: float
+    high: float
+    p: float
+    p_holm: float | None
+    over: str
+    epochs: str
+
+
+def planned(
+    figures: Mapping[str, Figures], runs: Mapping[str, Run], facts: Mapping[str, Mapping[str, Any]]
+) -> list[Contrast]:
+    """Groups against each other over the networks that have both; transfer; balancing at equal steps.
+
+    A network with several seeds enters with the mean of the seeds that both groups have. The intervals hold the
+    chance of other patients, not of other seeds.
+    """
+    found = []
+    for first, second in GROUPS:
+        pairs = _pairs(runs, figures, first, second)
+        if pairs:
+            found += _contrasts(f"{first} - {second}", list(pairs.values()), figures, facts, ", ".join(pairs))
+    for name, (first, second) in PAIRS.items():
+        if first in figures and second in figures:
+            found += _contrasts(name, [[(first, second)]], figures, facts, f"{first}; {second}")
+    return found
+
+
+def winner(best: str, figures: Mapping[str, Figures], facts: Mapping[str, Mapping[str, Any]]) -> list[Contrast]:
+    """The best run on stressed validation against each other run; p by Holm over all of them, figure by figure."""
+    found = []
+    for figure in FIGURES:
+        rest = [
+            _contrast(
+                f"{best} - {other}", figure, figures[best][figure] - figures[other][figure], "", (best, other), facts
+            )
+            for other in figures
+            if other != best
+        ]
+        adjusted = statistics.holm([one.p for one in rest])
+        found += [Contrast(**{**vars(one), "p_holm": p}) for one, p in zip(rest, adjusted, strict=True)]
+    return found
+
+
+def _pairs(
+    runs: Mapping[str, Run], figures: Mapping[str, Figures], first: str, second: str
+) -> dict[str, list[tuple[str, str]]]:
+    """For each network, the planned runs `network-group-seed` that exist in both groups, seed by seed."""
+    pairs: dict[str, list[tuple[str, str]]] = {}
+    for run in runs.values():
+        ours, theirs = f"{run.network}-{first}-{run.seed}", f"{run.network}-{second}-{run.seed}"
+        if run.name == ours and ours in figures and theirs in figures:
+            pairs.setdefault(run.network, []).append((ours, theirs))
+    return pairs
+
+
+def _contrasts(
+    name: str,
+    networks: Sequence[Sequence[tuple[str, str]]],
+    figures: Mapping[str, Figures],
+    facts: Mapping[str, Mapping[str, Any]],
+    over: str,
+) -> list[Contrast]:
+    """One contrast for each figure: mean over seeds within a network, then over networks."""
+    used = [run for pairs in networks for pair in pairs for run in pair]
+    return [
+        _contrast(
+            name,
+            figure,
+            np.mean(
+                [np.mean([figures[a][figure] - figures[b][figure] for a, b in pairs], axis=0) for pairs in networks],
+                axis=0,
+            ),
+            over,
+            used,
+            facts,
+        )
+        for figure in FIGURES
+    ]
+
+
+def _contrast(
+    name: str, figure: str, difference: Floats, over: str, used: Sequence[str], facts: Mapping[str, Mapping[str, Any]]
+) -> Contrast:
+    value, low, high = statistics.interval(difference)
+    firsts = sorted({int(facts[run]["epochs"]) for run in used[::2]})
+    seconds = sorted({int(facts[run]["epochs"]) for run in used[1::2]})
+    epochs = f"{'/'.join(map(str, firsts))} - {'/'.join(map(str, seconds))}"
+    return Contrast(name, figure, value, low, high, statistics.p_value(difference), None, over, epochs)

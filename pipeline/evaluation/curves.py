@@ -1,0 +1,47 @@
+"""Curves as small CSV files, for `dvc plots` and for the figures."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.evaluation import calibration
+from pipeline.evaluation.measure import Samples, number
+from pipeline.evaluation.predictions import SPLITS, Predictions, Split, write_table
+from pipeline.evaluation.statistics import Floats, Sample, roc
+
+
+def roc_points(split: Split) -> tuple[Floats, Floats]:
+    """Corners of the ROC curve of the sample itself: false and true positive rates, from (0, 0) to (1, 1)."""
+    own = Sample(np.ones((1, 1)), np.zeros(len(split.labels), dtype=np.intp))
+    fpr, tpr, _ = roc(split.labels, split.logits, own)
+    x, y = fpr[0].astype(np.float64), tpr[0].astype(np.float64)
+    # A point between two others on a straight line says nothing.
+    corner = np.ones(len(x), dtype=bool)
+    dx, dy = np.diff(x), np.diff(y)
+    corner[1:-1] = np.abs(dx[:-1] * dy[1:] - dx[1:] * dy[:-1]) > 1e-12
+    return x[corner], y[corner]
+
+
+def write_roc(path: Path, run: Predictions) -> None:
+    """ROC curves of both splits: split, fpr, tpr."""
+    rows = []
+    for name in SPLITS:
+        fpr, tpr = roc_points(getattr(run, name))
+        rows += [(name, number(x), number(y)) for x, y in zip(fpr, tpr, strict=True)]
+    write_table(path, ["split", "fpr", "tpr"], rows)
+
+
+def write_reliability(path: Path, run: Predictions, samples: Samples) -> None:
+    """Reliability diagrams of both splits, before and after the recalibration that was fitted on validation."""
+    columns = ["predicted", "observed", "observed_low", "observed_high", "pictures"]
+    recalibration = calibration.fit(run.validation.labels, run.validation.logits)
+    rows = []
+    for name in SPLITS:
+        split, sample = getattr(run, name), getattr(samples, name)
+        stages = [("as trained", split.logits)]
+        if recalibration:
+            stages.append(("recalibrated", recalibration(split.logits)))
+        for stage, logits in stages:
+            for point in calibration.reliability(split.labels, logits, sample):
+                rows.append((name, stage, *(number(point[column]) for column in columns[:-1]), point["pictures"]))
+    write_table(path, ["split", "probabilities", *columns], rows)

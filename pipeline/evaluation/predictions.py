@@ -1,0 +1,247 @@
+"""What the runs said: strict reading of the prediction files, and writing them.
+
+Reading proves what the figures rest on: every run saw the same pictures, once each, with the same labels, and every
+probability is the sigmoid of its logit.
+"""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ProjectError
+from pipeline.evaluation.calibration import sigmoid
+from pipeline.evaluation.statistics import Bools, Floats
+from pipeline.files import atomic_file
+
+PICTURES = ["path", "split", "label", "subtype", "patient", "logit", "probability"]
+STRESS = ["row", "change", "logit"]
+HISTORY = ["epoch", "step", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
+SPLITS = ("validation", "test")
+SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral")}
+FACTS = (
+    "run network group seed weights backend epochs steps parameters training_pictures dataset edition dataset_digest"
+).split()
+TOLERANCE = 1e-5  # of a probability against its logit: float32 written as text
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures of one split in path order: `labels` is True for pneumonia; every field is `[pictures]`."""
+
+    paths: list[str]
+    labels: Bools
+    subtypes: list[str]
+    patients: list[str]
+    logits: Floats
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """All that a run left: facts of run.json, two splits, validation logits under each change, history by epoch."""
+
+    name: str
+    facts: dict[str, Any]
+    validation: Split
+    test: Split
+    stress: dict[str, Floats]
+    history: dict[str, Floats]
+
+
+def read_all(folder: Path) -> dict[str, Predictions]:
+    """Read every run in the predictions folder, by name, and check that all speak of the same pictures.
+
+    Raises:
+        ProjectError: there is no run, or a file is missing, incomplete or contradicts itself or the other runs.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    names = [name for name in names if not name.startswith(".")]
+    if not names:
+        raise ProjectError(f"{folder.name}/ holds no run: train one first (make repro)")
+    runs = {name: read(folder / name) for name in names}
+    _expect_agreement(runs)
+    return runs
+
+
+def read(folder: Path) -> Predictions:
+    """Read one run's folder.
+
+    Raises:
+        ProjectError: a file is missing, or holds a line that cannot be true; the message names file and line.
+    """
+    facts = _facts(folder / "run.json")
+    table = _table(folder / "pictures.csv", PICTURES)
+    order = _check_pictures(folder, table)
+    splits = {}
+    for split in SPLITS:
+        rows = [row for row in order if table["split"][row] == split]
+        splits[split] = Split(
+            paths=[table["path"][row] for row in rows],
+            labels=np.array([table["label"][row] == "PNEUMONIA" for row in rows], dtype=bool),
+            subtypes=[table["subtype"][row] for row in rows],
+            patients=[table["patient"][row] for row in rows],
+            logits=np.array([float(table["logit"][row]) for row in rows]),
+        )
+        if len(set(splits[split].labels.tolist())) < 2:
+            raise ProjectError(f"{_name(folder)}/pictures.csv: {split} needs pictures of both classes")
+    shared = set(splits["validation"].patients) & set(splits["test"].patients)
+    if shared:
+        raise ProjectError(f"{_name(folder)}/pictures.csv: patient {min(shared)} is in both validation and test")
+    validation_rows = [row for row in order if table["split"][row] == "validation"]
+    stress = _stress(folder / "stress.csv", validation_rows)
+    return Predictions(folder.name, facts, **splits, stress=stress, history=_history(folder / "history.csv"))
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV atomically, lines ending in a plain newline."""
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def _check_pictures(folder: Path, table: dict[str, list[str]]) -> list[int]:
+    """Check every line of pictures.csv; return its rows in path order."""
+    where = f"{_name(folder)}/pictures.csv"
+    repeated = [path for path, times in Counter(table["path"]).items() if times > 1]
+    if repeated:
+        raise ProjectError(f"{where}: picture {min(repeated)} is repeated")
+    for row, (path, split, label, subtype, patient) in enumerate(
+        zip(*(table[column] for column in PICTURES[:5]), strict=True)
+    ):
+        line = f"{where}, line {row + 2} ({path})"
+        if split not in SPLITS:
+            raise ProjectError(f"{line}: split {split!r} is neither validation nor test")
+        if label not in SUBTYPES:
+            raise ProjectError(f"{line}: label {label!r} is neither NORMAL nor PNEUMONIA")
+        if subtype not in SUBTYPES[label]:
+            raise ProjectError(f"{line}: subtype {subtype!r} does not belong to {label}")
+        if not path or not patient:
+            raise ProjectError(f"{line}: path and patient must be named")
+    logits = _numbers(table["logit"], where, "logit")
+    given = _numbers(table["probability"], where, "probability")
+    for wrong, what in (
+        (~np.isfinite(logits), "logit is not a finite number"),
+        (~((given >= 0) & (given <= 1)), "probability is not a number from 0 to 1"),
+        (np.abs(given - sigmoid(np.nan_to_num(logits))) > TOLERANCE, "probability is not the sigmoid of the logit"),
+    ):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ProjectError(f"{where}, line {row + 2} ({table['path'][row]}): {what}")
+    return sorted(range(len(logits)), key=lambda row: table["path"][row])
+
+
+def _stress(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
+    """Logits of the validation pictures, in path order, under each change."""
+    table = _table(path, STRESS)
+    where = f"{_name(path.parent)}/{path.name}"
+    logits = _numbers(table["logit"], where, "logit")
+    rows = _numbers(table["row"], where, "row")
+    place = {row: position for position, row in enumerate(validation_rows)}
+    stress: dict[str, Floats] = {}
+    for line, (row, change, logit) in enumerate(zip(rows, table["change"], logits, strict=True), start=2):
+        if row not in place:
+            raise ProjectError(f"{where}, line {line}: row {row:g} is no validation picture of pictures.csv")
+        if not np.isfinite(logit):
+            raise ProjectError(f"{where}, line {line}: logit is not a finite number")
+        if change not in stress:
+            stress[change] = np.full(len(place), np.nan)
+        column = stress[change]
+        if not np.isnan(column[place[row]]):
+            raise ProjectError(f"{where}, line {line}: row {row:g} is repeated under {change!r}")
+        column[place[row]] = logit
+    for change, column in stress.items():
+        if np.isnan(column).any():
+            raise ProjectError(
+                f"{where}: {int(np.isnan(column).sum())} validation pictures are missing under {change!r}"
+            )
+    if not stress:
+        raise ProjectError(f"{where}: no stressed picture")
+    return dict(sorted(stress.items()))
+
+
+def _history(path: Path) -> dict[str, Floats]:
+    """Each column of history.csv, float64 `[epochs]`."""
+    table = _table(path, HISTORY)
+    return {column: _numbers(table[column], f"{_name(path.parent)}/{path.name}", column) for column in HISTORY}
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    where = f"{_name(path.parent)}/{path.name}"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProjectError(f"{where} is missing: train the run again") from None
+    except ValueError as error:
+        raise ProjectError(f"{where} is no valid JSON: {error}") from None
+    missing = [key for key in FACTS if not isinstance(facts, dict) or key not in facts]
+    if missing:
+        raise ProjectError(f"{where}: {', '.join(missing)} missing")
+    if facts["run"] != path.parent.name:
+        raise ProjectError(f"{where}: speaks of run {facts['run']!r}, lies in the folder of {path.parent.name!r}")
+    return facts
+
+
+def _table(path: Path, columns: list[str]) -> dict[str, list[str]]:
+    """Columns of a CSV as text; the header must be exactly `columns`."""
+    where = f"{_name(path.parent)}/{path.name}"
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.reader(stream))
+    except FileNotFoundError:
+        raise ProjectError(f"{where} is missing: train the run again") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ProjectError(f"{where} is no valid CSV: {error}") from None
+    if not rows or rows[0] != columns:
+        raise ProjectError(f"{where}: expected the columns {', '.join(columns)}")
+    for line, row in enumerate(rows[1:], start=2):
+        if len(row) != len(columns):
+            raise ProjectError(f"{where}, line {line}: {len(row)} fields in place of {len(columns)}")
+    return {column: [row[place] for row in rows[1:]] for place, column in enumerate(columns)}
+
+
+def _numbers(texts: list[str], where: str, column: str) -> Floats:
+    try:
+        return np.array(texts, dtype=np.float64)
+    except ValueError:
+        for line, text in enumerate(texts, start=2):
+            try:
+                float(text)
+            except ValueError:
+                raise ProjectError(f"{where}, line {line}: {column} {text!r} is not a number") from None
+        raise
+
+
+def _expect_agreement(runs: dict[str, Predictions]) -> None:
+    """All runs must hold the pictures that most of them hold, with the same labels, changes and data set."""
+    for split in SPLITS:
+        held = {name: tuple(getattr(run, split).paths) for name, run in runs.items()}
+        usual = Counter(held.values()).most_common(1)[0][0]
+        for name, paths in held.items():
+            missing, unknown = sorted(set(usual) - set(paths)), sorted(set(paths) - set(usual))
+            if missing:
+                raise ProjectError(f"{name}: {len(missing)} {split} pictures are missing, first {missing[0]}")
+            if unknown:
+                raise ProjectError(
+                    f"{name}: {len(unknown)} {split} pictures are unknown to other runs, first {unknown[0]}"
+                )
+    first = next(iter(runs.values()))
+    for name, run in runs.items():
+        for split in SPLITS:
+            ours, theirs = getattr(run, split), getattr(first, split)
+            if (ours.subtypes, ours.patients) != (theirs.subtypes, theirs.patients):
+                raise ProjectError(f"{name} and {first.name} disagree on subtype or patient of {split} pictures")
+        if set(run.stress) != set(first.stress):
+            raise ProjectError(f"{name} and {first.name} were stressed by different changes")
+        for fact in ("dataset", "edition", "dataset_digest"):
+            if run.facts[fact] != first.facts[fact]:
+                raise ProjectError(f"{name} and {first.name} were made on different data sets ({fact})")
+
+
+def _name(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}"

@@ -1,0 +1,145 @@
+"""The study's tables with our figures beside the published ones: rows for CSV, and the same as Markdown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.evaluation import published
+from pipeline.evaluation.contrasts import Contrast
+from pipeline.evaluation.measure import UNDEFINED, number
+from pipeline.settings import Run
+
+FLOOR = "floor"
+WHO = ["run", "network", "group", "weights", "backend", "epochs", "seed", "seeds", "steps", "status", "dataset"]
+CLASS_FIGURES = [f"{figure}_{label}" for figure in ("recall", "precision", "f1") for label in ("normal", "pneumonia")]
+OURS = [
+    "accuracy",
+    "log_loss",
+    *CLASS_FIGURES,
+    "recall_macro",
+    "precision_macro",
+    "f1_macro",
+    "balanced_accuracy",
+    "auc",
+]
+COUNTS = ["tn", "fp", "fn", "tp"]
+LEARNING = ["epochs_to_95", "training_accuracy", "training_gap"]
+WITH_WILSON = ["accuracy", "recall_normal", "recall_pneumonia", "precision_normal", "precision_pneumonia"]
+PUBLISHED = ["accuracy", "loss", *CLASS_FIGURES, "auc_of_rounded", *COUNTS]
+STUDY = ("test_accuracy", "test_auc", "test_sensitivity", "test_specificity", "validation_auc", "stress_auc")
+NOT_RUN = "not run"
+Row = dict[str, Any]
+
+
+def columns() -> list[str]:
+    """Columns of metrics/table2.csv and metrics/table3.csv."""
+    ours = [f"{name}{end}" for name in OURS for end in ("", "_low", "_high")]
+    printed = [
+        f"published_{name}{end}"
+        for name in PUBLISHED
+        for end in (("", "_low", "_high") if name in WITH_WILSON else ("",))
+    ]
+    return [*WHO, *ours, *COUNTS, "validation_accuracy", "validation_auc", "stress_auc", *LEARNING, *printed]
+
+
+def rows(runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], floor: Mapping[str, Any] | None) -> list[Row]:
+    """One row a run, in the order of params.yaml, whether it ran or not; the floor without lungs last."""
+    planned = list(runs)
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for run in planned:
+        if run.name in metrics:
+            seeds.setdefault((run.network, run.group), set()).add(run.seed)
+    table = []
+    for run in planned:
+        row: Row = {
+            "run": run.name,
+            "network": run.network,
+            "group": run.group,
+            "weights": run.weights,
+            "seed": run.seed,
+            "status": NOT_RUN,
+        }
+        if run.name in metrics:
+            row |= _ours(metrics[run.name]) | {"seeds": len(seeds[run.network, run.group])}
+            # Published figures are about children; they do not stand beside generated pictures.
+            if row["dataset"] == published.DATASET and run.name == f"{run.network}-{run.group}-0":
+                row |= _published(run.network, run.group)
+        table.append(row)
+    if floor:
+        table.append(_ours(floor))
+    return table
+
+
+def study(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """metrics/study.json: six figures a run, each with its interval, and the data set's name."""
+    return {
+        run: {f"{name}{end}": own[f"{name}{end}"] for name in STUDY for end in ("", "_low", "_high")}
+        for run, own in metrics.items()
+    }
+
+
+def _ours(own: Mapping[str, Any]) -> Row:
+    row: Row = {key: own[key] for key in WHO if key in own}
+    row["status"] = "collapsed" if own["collapsed"] else "run"
+    for name in OURS:
+        row |= {f"{name}{end}": own[f"test_{name}{end}"] for end in ("", "_low", "_high")}
+    row |= {name: own[f"test_{name}"] for name in COUNTS}
+    return row | {name: own[name] for name in ("validation_accuracy", "validation_auc", "stress_auc", *LEARNING)}
+
+
+def _published(network: str, group: str) -> Row:
+    printed = published.ROWS.get((network, group))
+    if printed is None:
+        return {}
+    row: Row = {"accuracy": printed.accuracy, "loss": printed.loss, "auc_of_rounded": printed.auc}
+    for figure in ("recall", "precision", "f1"):
+        row[f"{figure}_normal"], row[f"{figure}_pneumonia"] = getattr(printed, figure)
+    row |= dict(zip(COUNTS, printed.counts, strict=True))
+    for name in WITH_WILSON:
+        low, high = printed.interval(name)
+        row |= {f"{name}_low": number(low), f"{name}_high": number(high)}
+    return {f"published_{key}": value for key, value in row.items() if value is not None}
+
+
+def contrast_rows(contrasts: Iterable[Contrast]) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of metrics/contrasts.csv."""
+    header = ["contrast", "figure", "difference", "low", "high", "p", "p_holm", "over", "epochs"]
+    return header, [
+        [
+            one.name,
+            one.figure,
+            *(number(value) for value in (one.value, one.low, one.high, one.p)),
+            "" if one.p_holm is None else number(one.p_holm),
+            one.over,
+            one.epochs,
+        ]
+        for one in contrasts
+    ]
+
+
+def cells(table: Sequence[Row], names: Sequence[str]) -> list[list[Any]]:
+    """Rows as lists in column order; a figure that a row has not is empty."""
+    return [[row.get(name, "") for name in names] for row in table]
+
+
+def figure(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> str:
+    """A figure for a reader: `.943 (.925-.960)`; "undefined" and "" as they are."""
+    if value in ("", None):
+        return "—"
+    if value == UNDEFINED:
+        return UNDEFINED
+    text = _short(float(value), digits)
+    if low in ("", None):
+        return text
+    ends = [end if end == UNDEFINED else _short(float(end), digits) for end in (low, high)]
+    return f"{text} ({ends[0]}–{ends[1]})"
+
+
+def _short(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in body])

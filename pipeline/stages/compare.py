@@ -1,0 +1,70 @@
+"""Stage `compare`: figures of all runs -> the study's tables and figures, the contrasts, the candidate's name."""
+
+import json
+import logging
+from typing import Any
+
+from pipeline import paths, settings
+from pipeline.command import run
+from pipeline.errors import ProjectError
+from pipeline.evaluation import candidate, contrasts, measure, predictions, tables
+from pipeline.files import write_json
+
+log = logging.getLogger("compare")
+
+
+def main() -> None:
+    """Write metrics/table2.csv, table3.csv, contrasts.csv, study.json, candidate.json and plots/study/."""
+    options = settings.load()
+    runs = predictions.read_all(paths.PREDICTIONS)
+    metrics = _metrics(runs)
+    for stranger in sorted(set(runs) - set(options.runs) - {tables.FLOOR}):
+        log.warning("%s is no run of params.yaml and is left out", stranger)
+    planned = {name: runs[name] for name in options.runs if name in runs}
+    if not planned:
+        raise ProjectError("predictions/ holds no run of params.yaml: train one first (make repro)")
+
+    samples = measure.draw(next(iter(runs.values())), options.evaluate)
+    figures = {name: measure.headline(one, samples, options.evaluate) for name, one in planned.items()}
+    facts = {name: one.facts for name, one in planned.items()}
+
+    sound = [name for name in planned if not metrics[name]["collapsed"]] or list(planned)
+    named = candidate.name(
+        {name: figures[name]["stress_auc"] for name in sound},
+        {name: figures[name]["validation_auc"] for name in sound},
+        facts,
+        options.compare.release,
+        options.package.weights,
+    )
+    write_json(paths.METRICS / "candidate.json", named)
+
+    found = contrasts.planned(figures, options.runs, facts) + contrasts.winner(named["best"], figures, facts)
+    predictions.write_table(paths.METRICS / "contrasts.csv", *tables.contrast_rows(found))
+
+    floor = metrics.get(tables.FLOOR)
+    for number, networks in (("2", ["custom_cnn"]), ("3", [n for n in _networks(options) if n != "custom_cnn"])):
+        table = tables.rows([one for one in options.runs.values() if one.network in networks], metrics, floor)
+        names = tables.columns()
+        predictions.write_table(paths.METRICS / f"table{number}.csv", names, tables.cells(table, names))
+    ordered = {name: metrics[name] for name in [*options.runs, tables.FLOOR] if name in metrics}
+    write_json(paths.METRICS / "study.json", tables.study(ordered))
+    log.info("candidate: %s (stressed validation AUC %s)", named["run"], named["value"])
+
+
+def _networks(options: settings.Settings) -> list[str]:
+    return list(dict.fromkeys(one.network for one in options.runs.values()))
+
+
+def _metrics(runs: dict[str, predictions.Predictions]) -> dict[str, Any]:
+    """What `evaluate` wrote of each run."""
+    found = {}
+    for name in runs:
+        path = paths.METRICS / "runs" / f"{name}.json"
+        if not path.exists():
+            raise ProjectError(f"metrics/runs/{name}.json is missing: run evaluate first (dvc repro evaluate)")
+        found[name] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+if __name__ == "__main__":
+    run("compare", main)
