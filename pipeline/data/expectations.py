@@ -13,8 +13,14 @@ from typing import Any
 import great_expectations as gx
 import pandas as pd
 from great_expectations.checkpoint import UpdateDataDocsAction
-from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.data_context import EphemeralDataContext
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
 from great_expectations.expectations import Expectation
+from great_expectations.expectations.metadata_types import FailureSeverity
 
 from pipeline.data.manifest import COLUMNS
 from pipeline.data.sources import LABELS, SPLITS
@@ -27,9 +33,9 @@ MODES = ["L", "RGB"]
 MAX_ELONGATION = 3.0  # longer to shorter side
 MAX_AREA_AUC = 0.7  # how well the area alone may tell the classes apart
 EXAMPLES = 3  # pictures named in a message
-DOCS = "validation"
+SITE = "promises"
 
-logging.getLogger("great_expectations").setLevel(logging.WARNING)
+logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it reports its own internals
 
 Promise = tuple[str, str, Expectation]  # name in the settings, in words, how it is checked
 
@@ -109,8 +115,8 @@ def _of_the_manifest() -> Iterator[Promise]:
     columns = e.ExpectTableColumnsToMatchOrderedList(column_list=COLUMNS)
     yield "schema", "the columns are those of the contract", columns
     for column in COLUMNS:
-        yield "schema", f"{column} is never empty", e.ExpectColumnValuesToNotBeNull(column=column)
-    yield "schema", "no path stands twice", e.ExpectColumnValuesToBeUnique(column="path")
+        yield ("schema", f"{column} is never empty", e.ExpectColumnValuesToNotBeNull(column=column))
+    yield ("schema", "no path stands twice", e.ExpectColumnValuesToBeUnique(column="path"))
     digest = e.ExpectColumnValuesToMatchRegex(column="sha256", regex="^[0-9a-f]{64}$")
     yield "schema", "sha256 is a digest", digest
     for column in ("width", "height", "bytes"):
@@ -121,20 +127,20 @@ def _of_the_manifest() -> Iterator[Promise]:
 def _of_pictures() -> Iterator[Promise]:
     """What holds for each row, and between rows."""
     e = gx.expectations
-    yield "labels", "only known labels", e.ExpectColumnValuesToBeInSet(column="label", value_set=list(LABELS))
+    yield ("labels", "only known labels", e.ExpectColumnValuesToBeInSet(column="label", value_set=list(LABELS)))
     pairs = [(label, subtype) for label, subtypes in SUBTYPES.items() for subtype in subtypes]
     fits = e.ExpectColumnPairValuesToBeInSet(column_A="label", column_B="subtype", value_pairs_set=pairs)
     yield "labels", "the file name's subtype fits the label", fits
     once = e.ExpectColumnValuesToBeBetween(column="labels_of_content", max_value=1)
     yield "labels", "identical pictures have one label", once
-    yield "splits", "only known splits", e.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS))
+    yield ("splits", "only known splits", e.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS)))
     apart = e.ExpectColumnValuesToBeBetween(column="splits_of_patient", max_value=1)
     yield "patient_in_one_split", "no patient is in two splits", apart
     apart = e.ExpectColumnValuesToBeBetween(column="splits_of_content", max_value=1)
     yield "duplicates_across_splits", "no picture is in two splits", apart
     single = e.ExpectColumnValuesToBeBetween(column="copies_in_split", max_value=1)
     yield "duplicates_within_split", "no picture is twice in its split", single
-    yield "mode", "pictures are grey or RGB", e.ExpectColumnValuesToBeInSet(column="mode", value_set=MODES)
+    yield ("mode", "pictures are grey or RGB", e.ExpectColumnValuesToBeInSet(column="mode", value_set=MODES))
     shape = e.ExpectColumnValuesToBeBetween(column="elongation", max_value=MAX_ELONGATION)
     yield "size", f"no side is over {MAX_ELONGATION:g} times the other", shape
 
@@ -146,72 +152,75 @@ def _of_the_set(counts: Mapping[str, int], validate: Validate) -> Iterator[Promi
         return gx.expectations.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
 
     for split in SPLITS:
-        yield "splits", f"there are pictures in {split}", between(f"{split}_pictures", 1, None)
+        yield ("splits", f"there are pictures in {split}", between(f"{split}_pictures", 1, None))
         for label in LABELS:
-            yield "class_present", f"{split} holds {label}", between(f"{split}_{label}", 1, None)
+            yield ("class_present", f"{split} holds {label}", between(f"{split}_{label}", 1, None))
             expected = counts.get(f"{split}/{label}", 0)
-            yield "count", f"{split} holds {expected} {label}", between(f"{split}_{label}", expected, expected)
+            yield ("count", f"{split} holds {expected} {label}", between(f"{split}_{label}", expected, expected))
         low, high = validate.class_ratio
         ratio = between(f"{split}_ratio", low, high)
-        yield "class_ratio", f"{split}: {low:g} to {high:g} PNEUMONIA for one NORMAL", ratio
+        yield ("class_ratio", f"{split}: {low:g} to {high:g} PNEUMONIA for one NORMAL", ratio)
     share = validate.max_quarantined
-    yield "usable", f"at most {share:.2%} of the pictures are unusable", between("quarantined_share", None, share)
+    yield ("usable", f"at most {share:.2%} of the pictures are unusable", between("quarantined_share", None, share))
     yield "mode", "all pictures have one mode", between("modes", 1, 1)
     told = between("area_auc", None, MAX_AREA_AUC)
-    yield "size", f"the area alone tells the classes apart with an AUC of at most {MAX_AREA_AUC:g}", told
+    yield ("size", f"the area alone tells the classes apart with an AUC of at most {MAX_AREA_AUC:g}", told)
 
 
 def _broken(
-    tables: Mapping[str, pd.DataFrame],
-    promises: Mapping[str, list[Promise]],
-    levels: Mapping[str, Level],
-    docs: Path,
+    tables: Mapping[str, pd.DataFrame], promises: Mapping[str, list[Promise]], levels: Mapping[str, Level], docs: Path
 ) -> Iterator[Broken]:
     """Check each table by its suite, write Data Docs into `docs`, and give what does not hold."""
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
-    index = {"class_name": "DefaultSiteIndexBuilder"}
-    context.add_data_docs_site(DOCS, {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index})
+    context = _context(docs)
     source = context.data_sources.add_pandas("manifest")
-    checks = []
     for name, table in tables.items():
-        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
         suite = context.suites.add(gx.ExpectationSuite(name))
         for promise, words, expectation in promises[name]:
-            expectation.severity = "critical" if levels[promise] == "error" else "warning"
-            expectation.meta = {"promise": promise, "words": words}
+            level = FailureSeverity.CRITICAL if levels[promise] == "error" else FailureSeverity.WARNING
+            expectation.severity, expectation.meta = level, {"promise": promise, "words": words}
             suite.add_expectation(expectation)
-        definition = gx.ValidationDefinition(name=name, data=batch, suite=suite)
-        checks.append((context.validation_definitions.add(definition), table))
-    for definition, table in checks:
+        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
+        definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
         result_format: dict[str, Any] = {"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
         if "path" in table:
             result_format["unexpected_index_column_names"] = ["path"]
-        checkpoint = context.checkpoints.add(
-            gx.Checkpoint(
-                name=definition.name,
-                validation_definitions=[definition],
-                actions=[UpdateDataDocsAction(name="docs", site_names=[DOCS])],
-                result_format=result_format,
-            )
+        checkpoint = gx.Checkpoint(
+            name=name,
+            validation_definitions=[definition],
+            actions=[UpdateDataDocsAction(name="docs", site_names=[SITE])],
+            result_format=result_format,
         )
-        outcome = checkpoint.run(batch_parameters={"dataframe": table})
-        for run in outcome.run_results.values():
-            for result in run.results:
-                if not result.success:
+        outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
+        for validation in outcome.run_results.values():
+            for result in validation.results:
+                if not result.success and result.expectation_config:
                     meta = result.expectation_config.meta
-                    yield Broken(meta["promise"], levels[meta["promise"]], f"{meta['words']}: {_found(result.result)}")
+                    found = f"{meta['words']}: {_found(result.result)}"
+                    yield Broken(meta["promise"], levels[meta["promise"]], found)
+
+
+def _context(docs: Path) -> EphemeralDataContext:
+    """All in memory, but for the pages in `docs`; a file context would rewrite its own YAML at every run."""
+    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+    site = {
+        "class_name": "SiteBuilder",
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+    config = DataContextConfig(
+        store_backend_defaults=stores, data_docs_sites={SITE: site}, progress_bars=ProgressBarsConfig(globally=False)
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
 
 
 def _found(result: Mapping[str, Any]) -> str:
     """What was found instead, in a few words: how many pictures and the first of them, or the value."""
     if "unexpected_count" not in result:
         return f"found {result.get('observed_value', 'nothing that can be checked')}"
-    places = [place["path"] for place in result.get("partial_unexpected_index_list") or [] if "path" in place]
-    if not places:
-        return f"found {', '.join(map(_plain, result['partial_unexpected_list']))}"
-    return f"{result['unexpected_count']} pictures, {', '.join(places)}"
+    places = result.get("partial_unexpected_index_list") or []
+    if places and isinstance(places[0], dict):
+        return f"{result['unexpected_count']} pictures, {', '.join(str(place['path']) for place in places)}"
+    return f"found {', '.join(map(_plain, result['partial_unexpected_list']))}"
 
 
 def _plain(value: Any) -> str:

@@ -1,23 +1,24 @@
 """One row for each picture: what it is, whose it is, and whether it can be used."""
 
 import csv
-import itertools
-import os
 import re
+import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
-from pipeline.files import atomic_file, sha256_of
+from pipeline.data.parallel import in_order
+from pipeline.data.sources import pictures
+from pipeline.data.tables import write_table
+from pipeline.files import sha256_of
 
-BATCH = 512  # pictures in flight: memory does not grow with the set
 MAX_BYTES = 64 * 2**20
-END_OF_JPEG = b"\xff\xd9"
+TAIL = 4096  # bytes in which the end mark of a JPEG is looked for; some writers add a few bytes after it
+END_MARK = b"\xff\xd9"
 
 _NORMAL = re.compile(r"((?:NORMAL\d*-)?IM-\d+)-\d+(?:-\d+)*")
 _PNEUMONIA = re.compile(r"(person\d+_(bacteria|virus))_\d+(?:_\d+)*")
@@ -40,22 +41,18 @@ class Row:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Unusable:
-    """One quarantined picture and why."""
-
-    path: str
-    reason: str
-
-
 COLUMNS = [field.name for field in fields(Row)]
+
+
+class Unusable(Exception):
+    """Why a picture goes to quarantine."""
 
 
 def patient_of(name: str) -> tuple[str, str]:
     """Patient key and subtype of a file name, without the split.
 
-    `IM-0115-0001.jpeg` is (`IM-0115`, normal), `person23_bacteria_87.jpeg` is (`person23_bacteria`, bacterial): bacterial and
-    viral numbers are two counters. Any other name is a patient of its own, of subtype `unknown`.
+    `IM-0115-0001.jpeg` is (`IM-0115`, `normal`), `person23_bacteria_87.jpeg` is (`person23_bacteria`, `bacterial`): bacterial
+    and viral numbers are two counters. Any other name is a patient of its own, of subtype `unknown`.
     """
     stem = name.rsplit(".", 1)[0]
     if match := _NORMAL.fullmatch(stem):
@@ -65,113 +62,106 @@ def patient_of(name: str) -> tuple[str, str]:
     return stem, "unknown"
 
 
-def inspect(raw: Path, path: str, min_side: int, max_pixels: int) -> Row | Unusable:
-    """Read one picture: its header first, then all of its pixels, which are thrown away."""
+def inspect(raw: Path, path: str, min_side: int, max_pixels: int) -> Row:
+    """Read one picture: its size in bytes, its header, then all of its pixels, which are thrown away.
+
+    Raises:
+        Unusable: zero bytes, absurd size, not a picture or no JPEG, truncated, or not decodable.
+    """
     file = raw / path
     size = file.stat().st_size
     if size == 0:
-        return Unusable(path, "zero bytes")
+        raise Unusable("zero bytes")
     if size > MAX_BYTES:
-        return Unusable(path, f"absurd size: {size} bytes")
-    try:
-        with warnings.catch_warnings(), Image.open(file) as picture:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            width, height = picture.size
-            if picture.format != "JPEG":
-                return Unusable(path, f"not a JPEG picture: holds {picture.format}")
-            if width * height > max_pixels or min(width, height) < min_side:
-                return Unusable(path, f"absurd size: {width}x{height} pixels")
-            mode = picture.mode
-            picture.load()
-    except Image.DecompressionBombError:
-        return Unusable(path, "absurd size: far too many pixels")
-    except UnidentifiedImageError:
-        return Unusable(path, "not a picture")
-    except (OSError, ValueError, SyntaxError) as error:
-        reason = "truncated" if "truncated" in str(error) else "not decodable"
-        return Unusable(path, reason)
-    if not _ends(file, size):
-        return Unusable(path, "truncated")
+        raise Unusable(f"absurd size: {size} bytes")
+    width, height, mode = _decode(file, min_side, max_pixels)
+    if not _is_complete(file, size):
+        raise Unusable("truncated: no end mark")
     split, label, name = path.split("/")
     patient, subtype = patient_of(name)
     return Row(path, split, label, subtype, patient, width, height, mode, size, sha256_of(file))
 
 
-def _ends(file: Path, size: int) -> bool:
-    """Whether the end mark of a JPEG stands near the end: a download cut short and filled up with zeros decodes."""
+def _decode(file: Path, min_side: int, max_pixels: int) -> tuple[int, int, str]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large and of odd pictures: both are judged here
+            with Image.open(file) as image:
+                width, height = image.size
+                if image.format != "JPEG":
+                    raise Unusable(f"not a JPEG picture: {image.format} behind the name")
+                if width * height > max_pixels or min(width, height) < min_side:
+                    raise Unusable(f"absurd size: {width}x{height} pixels")
+                image.load()
+                return width, height, image.mode
+    except (Unusable, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise Unusable("absurd size: too many pixels to open") from None
+    except UnidentifiedImageError:
+        raise Unusable("not a picture") from None
+    except Exception as error:  # Pillow's decoders raise many kinds, struct.error and SyntaxError among them
+        kind = "truncated" if "truncated" in str(error) else "not decodable"
+        raise Unusable(f"{kind}: {' '.join(str(error).split())}") from None
+
+
+def _is_complete(file: Path, size: int) -> bool:
+    """Whether a JPEG has its end mark: one cut short and filled up with zeros decodes without complaint."""
     with file.open("rb") as stream:
-        stream.seek(max(0, size - 4096))
-        return END_OF_JPEG in stream.read()
-
-
-def inspect_all(raw: Path, names: Iterable[str], min_side: int, max_pixels: int) -> Iterator[Row | Unusable]:
-    """`inspect` each path on all cores, in order; decoding and hashing leave Python's lock alone."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        names = iter(names)
-        while batch := list(itertools.islice(names, BATCH)):
-            yield from pool.map(lambda path: inspect(raw, path, min_side, max_pixels), batch)
-
-
-def list_pictures(raw: Path) -> list[str]:
-    """Paths of all files below data/raw, sorted."""
-    return sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*") if path.is_file())
+        stream.seek(max(0, size - TAIL))
+        return END_MARK in stream.read()
 
 
 def build(raw: Path, manifest: Path, quarantine: Path, min_side: int, max_pixels: int) -> None:
-    """Write the manifest and the quarantine list of all pictures below `raw`, sorted by path.
+    """Write the manifest and the quarantine list (path, reason) of all pictures below `raw`, both sorted by path.
 
     Patients who share a byte-identical picture are one patient, under the smallest of their keys.
     """
-    names = list_pictures(raw)
-    found = tqdm(inspect_all(raw, names, min_side, max_pixels), "validate", len(names), unit="picture", disable=None)
-    with atomic_file(manifest) as kept, atomic_file(quarantine) as refused:
-        patients = _Patients()
-        draft = kept.with_suffix(".draft.tmp")
+    persons = Persons()
+    refused: list[dict[str, str]] = []
+
+    def judge(path: str) -> Row | dict[str, str]:
         try:
-            with (
-                draft.open("w", newline="", encoding="utf-8") as good,
-                refused.open("w", newline="", encoding="utf-8") as bad,
-            ):
-                rows, faults = _writer(good, COLUMNS), _writer(bad, ["path", "reason"])
-                for result in found:
-                    if isinstance(result, Row):
-                        patients.add(result.sha256, result.patient)
-                        rows.writerow(asdict(result))
-                    else:
-                        faults.writerow(asdict(result))
-            with (
-                draft.open(newline="", encoding="utf-8") as source,
-                kept.open("w", newline="", encoding="utf-8") as target,
-            ):
-                rows = _writer(target, COLUMNS)
-                for row in csv.DictReader(source):
-                    rows.writerow(row | {"patient": patients.key(row["patient"])})
-        finally:
-            draft.unlink(missing_ok=True)
+            return inspect(raw, path, min_side, max_pixels)
+        except Unusable as reason:
+            return {"path": path, "reason": str(reason)}
+
+    # Who is whose copy is known only at the end: rows wait in a nameless file, not in memory.
+    with tempfile.TemporaryFile("w+", newline="", encoding="utf-8") as draft:
+        writer = csv.DictWriter(draft, COLUMNS)
+        writer.writeheader()
+        total = sum(1 for _ in pictures(raw))
+        for result in in_order(judge, pictures(raw), total, "validate"):
+            if isinstance(result, Row):
+                persons.add(result.sha256, result.patient)
+                writer.writerow(asdict(result))
+            else:
+                refused.append(result)
+        draft.seek(0)
+        write_table(quarantine, ["path", "reason"], refused)
+        write_table(manifest, COLUMNS, _merged(csv.DictReader(draft), persons))
 
 
-def _writer(stream, columns: list[str]) -> csv.DictWriter:  # type: ignore[no-untyped-def, type-arg]
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    return writer
+def _merged(rows: csv.DictReader, persons: "Persons") -> Iterator[Mapping[str, Any]]:  # type: ignore[type-arg]
+    for row in rows:
+        yield row | {"patient": persons.key(row["patient"])}
 
 
-class _Patients:
-    """Patients joined by shared pictures (union-find; the smallest key stands for all)."""
+class Persons:
+    """Patients joined by the pictures they share (union-find; the smallest key stands for all)."""
 
     def __init__(self) -> None:
-        self._first: dict[bytes, str] = {}  # content -> the patient it was first seen with
-        self._parent: dict[str, str] = {}  # only patients that were joined to a smaller key
+        self._owner: dict[bytes, str] = {}  # digest of a picture -> the patient it was first seen with
+        self._smaller: dict[str, str] = {}  # patient -> a smaller key of the same person
 
     def add(self, sha256: str, patient: str) -> None:
-        """Note that `patient` has the picture; whoever had it before is the same person."""
-        other = self.key(self._first.setdefault(bytes.fromhex(sha256), patient))
-        mine = self.key(patient)
+        """Note that `patient` has this picture: whoever had it before is the same person."""
+        mine, other = (self.key(patient), self.key(self._owner.setdefault(bytes.fromhex(sha256), patient)))
         if mine != other:
-            self._parent[max(mine, other)] = min(mine, other)
+            self._smaller[max(mine, other)] = min(mine, other)
 
     def key(self, patient: str) -> str:
         """The smallest key of the person."""
-        while patient in self._parent:
-            patient = self._parent[patient]
+        while patient in self._smaller:
+            patient = self._smaller[patient]
         return patient

@@ -1,4 +1,4 @@
-"""Where pictures come from: a folder in the Kaggle layout, Kaggle itself, and which files count as pictures."""
+"""A folder in the layout of the data set: finding it, taking its pictures along, saying which set it is."""
 
 import hashlib
 import logging
@@ -6,10 +6,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
+from pipeline.data.parallel import in_order
 from pipeline.errors import ProjectError
 from pipeline.files import sha256_of
 
@@ -18,7 +20,6 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
 LABELS = ("NORMAL", "PNEUMONIA")
 SUFFIXES = (".jpeg", ".jpg")
-LEFT_BEHIND = ("__MACOSX", ".DS_Store")
 PUBLISHED = {  # pictures in the data set as published
     "train/NORMAL": 1341,
     "train/PNEUMONIA": 3875,
@@ -27,20 +28,20 @@ PUBLISHED = {  # pictures in the data set as published
     "test/NORMAL": 234,
     "test/PNEUMONIA": 390,
 }
-LAYOUT = "train, val and test, each with NORMAL and PNEUMONIA; or NORMAL and PNEUMONIA alone"
+LAYOUT = "expected train, val and test, each with NORMAL and PNEUMONIA, or NORMAL and PNEUMONIA alone"
 
 
-def find_tree(folder: Path) -> dict[str, Path]:
-    """Class folders of a copy of the data set: {"train/NORMAL": path, ...}; read-only.
+def find_classes(folder: Path) -> dict[str, Path]:
+    """The class folders of a copy of the data set: {"train/NORMAL": path, ...}.
 
-    The tree may lie in `folder`, or one or two levels of `chest_xray` below it, as in Kaggle's archive; the
-    outermost one counts. A folder with NORMAL and PNEUMONIA but no splits counts as `train`.
+    The tree lies in `folder` or up to two levels of `chest_xray` below it, as in Kaggle's archive, which holds it
+    twice: the outermost one counts. NORMAL and PNEUMONIA without splits count as `train`.
 
     Raises:
         ProjectError: `folder` is no folder, holds no such tree, or a class of a split is missing or empty.
     """
     if not folder.is_dir():
-        raise ProjectError(f"{folder} is no folder; expected {LAYOUT}")
+        raise ProjectError(f"{folder} is no folder; {LAYOUT}")
     for root in (folder, folder / "chest_xray", folder / "chest_xray" / "chest_xray"):
         splits = {split: root / split for split in SPLITS if (root / split).is_dir()}
         if not splits and any((root / label).is_dir() for label in LABELS):
@@ -48,34 +49,31 @@ def find_tree(folder: Path) -> dict[str, Path]:
         if splits:
             break
     else:
-        raise ProjectError(f"{folder} holds no data set; expected {LAYOUT}")
+        raise ProjectError(f"{folder} holds no data set; {LAYOUT}")
     classes = {f"{split}/{label}": place / label for split, place in splits.items() for label in LABELS}
     for place in classes.values():
         if not place.is_dir():
-            raise ProjectError(f"{place} is missing; expected {LAYOUT}")
-        if next(picture_names(place), None) is None:
+            raise ProjectError(f"{place} is missing; {LAYOUT}")
+        if not any(is_picture(name) for name in os.listdir(place)):
             raise ProjectError(f"{place} holds no picture (*.jpeg)")
     return classes
 
 
-def picture_names(folder: Path) -> Iterator[str]:
-    """Names of the files of a class folder that are taken along."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            hidden = entry.name.startswith(".") or entry.name in LEFT_BEHIND
-            if not hidden and entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                yield entry.name
+def is_picture(name: str) -> bool:
+    """Whether a file name is one of a picture; .DS_Store and what macOS adds (._name) are not."""
+    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 
 def take(classes: dict[str, Path], target: Path, link: bool) -> None:
-    """Bring every picture of `classes` to `target`/<split>/<label>: hard links where `link` and possible, else copies."""
-    names = {part: sorted(picture_names(place)) for part, place in classes.items()}
-    with tqdm(total=sum(map(len, names.values())), desc="ingest", unit="picture", disable=None) as bar:
-        for part, place in classes.items():
-            (target / part).mkdir(parents=True)
-            for name in names[part]:
-                _bring(place / name, target / part / name, link)
-                bar.update()
+    """Bring every picture to `target`/<split>/<label>: as hard links where asked for and possible, else as copies."""
+    for part, place in classes.items():
+        (target / part).mkdir(parents=True)
+        names = sorted(os.listdir(place))
+        left = [name for name in names if not is_picture(name)]
+        if left:
+            log.warning("%s: %d files left behind, not named *.jpeg: %s", part, len(left), ", ".join(left[:3]))
+        for name in tqdm(filter(is_picture, names), part, len(names) - len(left), unit="picture", disable=None):
+            _bring(place / name, target / part / name, link)
 
 
 def _bring(source: Path, target: Path, link: bool) -> None:
@@ -88,26 +86,37 @@ def _bring(source: Path, target: Path, link: bool) -> None:
     shutil.copyfile(source, target)
 
 
-def describe(raw: Path, dataset: str) -> dict[str, str | int]:
-    """What data/dataset.json says of a folder of pictures: data set, edition, pictures, bytes, digest.
+def pictures(raw: Path) -> Iterator[str]:
+    """Paths of all pictures below data/raw, <split>/<label>/<name>, sorted; one folder at a time in memory."""
+    for split in sorted(os.listdir(raw)):
+        for label in sorted(os.listdir(raw / split)):
+            yield from (f"{split}/{label}/{name}" for name in sorted(os.listdir(raw / split / label)))
 
-    The digest is the SHA-256 of the sorted lines "sha256  path"; the edition of a real set is "224px" when every
+
+def describe(raw: Path, dataset: str) -> dict[str, Any]:
+    """What data/dataset.json says: dataset, edition, pictures, bytes, digest.
+
+    The digest is the SHA-256 of the sorted lines "sha256  path". The edition of the real set is "224px" when every
     readable picture is 224x224, else "original".
     """
-    files = sorted(path for path in raw.rglob("*") if path.is_file())
-    lines, size, small = [], 0, True
-    for path in tqdm(files, desc="digest", unit="picture", disable=None):
-        lines.append(f"{sha256_of(path)}  {path.relative_to(raw).as_posix()}\n")
-        size += path.stat().st_size
-        small = small and _is_224px(path)
+    lines: list[str] = []
+    size, small = 0, True
+    total = sum(1 for _ in pictures(raw))
+    facts = in_order(lambda path: (path, *_facts(raw / path)), pictures(raw), total, "digest")
+    for path, sha256, length, sides in facts:
+        lines.append(f"{sha256}  {path}\n")
+        size += length
+        small = small and sides in (None, (224, 224))
     digest = hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
     edition = "phantom" if dataset == "phantom" else "224px" if small else "original"
-    return {"dataset": dataset, "edition": edition, "pictures": len(files), "bytes": size, "digest": digest}
+    return {"dataset": dataset, "edition": edition, "pictures": total, "bytes": size, "digest": digest}
 
 
-def _is_224px(path: Path) -> bool:
+def _facts(path: Path) -> tuple[str, int, tuple[int, int] | None]:
+    """Digest, bytes, and (width, height) in pixels; None where the header cannot be read."""
     try:
-        with Image.open(path) as picture:
-            return picture.size == (224, 224)
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
-        return True  # unreadable: the manifest quarantines it, it says nothing of the edition
+        with Image.open(path) as image:
+            sides = image.size
+    except Exception:  # Pillow raises many kinds; the manifest quarantines the picture with its reason
+        sides = None
+    return sha256_of(path), path.stat().st_size, sides

@@ -4,8 +4,9 @@ import logging
 
 from pipeline import paths, settings
 from pipeline.command import run
-from pipeline.data import expectations, manifest, sources
+from pipeline.data import expectations, manifest, phantom, sources
 from pipeline.errors import ProjectError
+from pipeline.settings import Ingest
 
 log = logging.getLogger(__name__)
 
@@ -14,14 +15,20 @@ DOCS = paths.REPORTS / "validation"
 
 def main() -> None:
     """Write data/manifest/manifest.csv and quarantine.csv, and Data Docs outside every stage's outputs."""
-    validate = settings.load().validate
+    parameters = settings.load()
+    validate = parameters.validate
     manifest.build(paths.RAW, paths.MANIFEST, paths.QUARANTINE, validate.min_side, validate.max_pixels)
-    broken = expectations.check(paths.MANIFEST, paths.QUARANTINE, sources.PUBLISHED, validate, DOCS)
+    broken = expectations.check(paths.MANIFEST, paths.QUARANTINE, _expected(parameters.ingest), validate, DOCS)
     for promise in broken:
         log.warning("%s: %s: %s", promise.level, promise.promise, promise.found)
     errors = [f"{promise.promise} ({promise.found})" for promise in broken if promise.level == "error"]
     if errors:
         raise ProjectError(f"the data set breaks its promises: {'; '.join(errors)}; see {DOCS / 'index.html'}")
+
+
+def _expected(ingest: Ingest) -> dict[str, int]:
+    """Pictures that each class should have."""
+    return phantom.counts(ingest.phantom) if ingest.dataset == "phantom" else sources.PUBLISHED
 
 
 if __name__ == "__main__":
