@@ -173,9 +173,10 @@ class Compare:
 
 @dataclass(frozen=True)
 class Package:
-    """What ships."""
+    """What ships: how weights are stored, and what its contract says of the change, newest first."""
 
     weights: Literal["float16", "float32"]
+    changelog: list[str]
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,9 @@ def head(network: keras.Model) -> tuple[keras.KerasTensor, keras.layers.Dense]:
             pooling = layer.input._keras_history.operation
             if isinstance(pooling, keras.layers.MaxPooling2D):
                 return pooling.input, dense[0]
-    raise ProjectError(f"{network.name}: no max pooling before the dense layer; its layers are {_names(network.layers)}")
+    raise ProjectError(
+        f"{network.name}: no max pooling before the dense layer; its layers are {_names(network.layers)}"
+    )
 
 
 def _names(layers: list[keras.layers.Layer]) -> str:

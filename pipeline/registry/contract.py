@@ -1,0 +1,165 @@
+"""What a candidate promises, as JSON and as a card; and the check that its files keep the promise."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ProjectError
+from pipeline.files import sha256_of
+from pipeline.registry.graph import PRECISION, Graph, openvino
+
+INTENDED_USE = (
+    "Research and teaching: how a network trained on chest X-rays of children aged 1 to 5 from one hospital ranks "
+    "frontal films by signs of pneumonia. Not a medical device; not for diagnosis, triage or treatment; not for adults, "
+    "side views or other questions. NORMAL means that no sign of pneumonia was found; nothing else was looked for."
+)
+KEYS = (
+    "name version dataset edition dataset_digest run network precision input outputs operating_points recalibration "
+    "prevalence map_scale figures digests files intended_use changelog"
+).split()
+TOLERANCE = 1e-4
+
+
+def version_of(contract: dict[str, Any]) -> str:
+    """The run's name and eight digits of the contract's digest, which covers every file: same content, same version."""
+    content = {key: value for key, value in contract.items() if key != "version"}
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return f"{contract['run']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The contract in `folder`.
+
+    Raises:
+        ProjectError: the file is missing, no JSON, or lacks a key.
+    """
+    path = folder / "contract.json"
+    try:
+        contract = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProjectError(f"{path} is missing") from None
+    except ValueError as error:
+        raise ProjectError(f"{path} is no valid JSON: {error}") from None
+    missing = [key for key in KEYS if not isinstance(contract, dict) or key not in contract]
+    if missing:
+        raise ProjectError(f"{path}: {', '.join(missing)} missing")
+    return contract
+
+
+def check_files(folder: Path, contract: dict[str, Any]) -> list[str]:
+    """Which of the files that the contract names are missing or have other bytes; one line each."""
+    broken = []
+    for name, digest in contract["files"].items():
+        path = folder / name
+        if not path.is_file():
+            broken.append(f"{folder.name}/{name} is missing")
+        elif sha256_of(path) != digest:
+            broken.append(f"{folder.name}/{name} is not the file that was packaged")
+    return broken
+
+
+def check(folder: Path) -> list[str]:
+    """The contract tests: every promise that the files in `folder` break, one line each; none when all is well.
+
+    Raises:
+        ProjectError: there is no contract, or no graph that can be loaded.
+    """
+    contract = read(folder)
+    broken = check_files(folder, contract)
+    if broken:
+        return broken
+    if contract["version"] != version_of(contract):
+        broken.append(f"the version is {contract['version']}, its content says {version_of(contract)}")
+    points = contract["operating_points"]
+    for name in ("sensitive", "specific"):
+        if not 0 <= points.get(name, {}).get("threshold", -1) <= 1:
+            broken.append(f"the operating point {name} has no threshold between 0 and 1")
+    for split in ("validation", "test"):
+        for name, figure in contract["figures"][split].items():
+            if figure["low"] != "undefined" and not figure["low"] <= figure["value"] <= figure["high"]:
+                broken.append(f"figure {split} {name} lies outside its interval")
+    return broken + _check_graph(folder / "model.onnx", contract)
+
+
+def _check_graph(path: Path, contract: dict[str, Any]) -> list[str]:
+    """Does the graph map the declared input to the declared outputs, whatever the batch, picture and runtime?"""
+    side = contract["input"]["shape"][1]
+    pictures = np.random.default_rng(0).integers(0, 256, (5, side, side)).astype(np.uint8)
+    pictures[3], pictures[4] = 0, 255
+    graph = Graph(path)
+    answers = graph.answer(pictures)
+    one = graph.answer(pictures[:1])
+    broken = []
+    for name, values in zip(("logit", "probability", "map"), answers, strict=True):
+        declared = [len(pictures), *contract["outputs"][name]["shape"][1:]]
+        if list(values.shape) != declared:
+            broken.append(f"output {name} has the shape {list(values.shape)} in place of {declared}")
+        if not np.isfinite(values).all():
+            broken.append(f"output {name} is not finite")
+    if np.abs(one.probabilities - answers.probabilities[:1]).max() > TOLERANCE:
+        broken.append("a picture alone has another probability than among others")
+    recalibration = contract["recalibration"]
+    expected = 1 / (1 + np.exp(-(recalibration["intercept"] + recalibration["slope"] * answers.logits)))
+    if np.abs(expected - answers.probabilities).max() > TOLERANCE:
+        broken.append("the probability is not the declared recalibration of the logit")
+    if answers.maps.min() < 0:
+        broken.append("the map is negative somewhere")
+    if openvino:
+        other = Graph(path, "onnxruntime").answer(pictures)
+        if np.abs(other.probabilities - answers.probabilities).max() > TOLERANCE:
+            broken.append("OpenVINO and ONNX Runtime disagree on a probability")
+    return broken
+
+
+def card(contract: dict[str, Any]) -> str:
+    """The model's card in Markdown, from the contract alone."""
+    points, figures = contract["operating_points"], contract["figures"]
+    phantom = contract["dataset"] == "phantom"
+    rows = [
+        ("AUC", "auc"),
+        ("sensitivity, sensitive point", "sensitivity_at_sensitive"),
+        ("specificity, sensitive point", "specificity_at_sensitive"),
+        ("sensitivity, specific point", "sensitivity_at_specific"),
+        ("specificity, specific point", "specificity_at_specific"),
+        ("log loss, recalibrated", "log_loss_recalibrated"),
+        ("Brier score, recalibrated", "brier_recalibrated"),
+    ]
+    table = "\n".join(
+        f"| {title} | {_figure(figures['validation'].get(key))} | {_figure(figures['test'].get(key))} |"
+        for title, key in rows
+    )
+    warning = (
+        "**Trained on generated pictures (phantoms): its figures say nothing about children.**\n\n" if phantom else ""
+    )
+    return f"""# {contract["name"]} {contract["version"]}
+
+{warning}{contract["intended_use"]}
+
+- Network: {contract["network"]}, run {contract["run"]}, weights stored as {contract["weights"]}, computed in {PRECISION}.
+- Data: {contract["dataset"]}, edition {contract["edition"]}, digest {contract["dataset_digest"][:12]}.
+- Input: `pixels`, uint8 [n, {contract["input"]["shape"][1]}, {contract["input"]["shape"][2]}, 1], 0 to 255, one channel.
+- Probability assumes that {100 * contract["prevalence"]:.1f} % of the pictures show pneumonia (the validation pictures' share).
+- Operating points on the probability, fixed on validation patients: sensitive {points["sensitive"]["threshold"]:.4f}
+  (95 % bound of sensitivity at least {points["sensitive"]["bound"]:g}), specific {points["specific"]["threshold"]:.4f}
+  (95 % bound of specificity at least {points["specific"]["bound"]:g}).
+
+| figure (95 % interval by patient) | validation | official test |
+|---|---|---|
+{table}
+
+AUC on the validation pictures under stress, pooled: {_figure(figures["stress"].get("auc"))}.
+All figures were computed from the shipped graph. The map is Grad-CAM evidence on a coarse grid: it localises nothing by itself.
+
+## Changelog
+
+{chr(10).join(f"- {entry}" for entry in contract["changelog"])}
+"""
+
+
+def _figure(figure: dict[str, Any] | None) -> str:
+    if figure is None or isinstance(figure["value"], str):
+        return "undefined"
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

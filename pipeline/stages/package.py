@@ -1,0 +1,208 @@
+"""Export the candidate as one graph, and measure what ships: recalibration, operating points, figures, map scale."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from pipeline import paths
+from pipeline import settings as all_settings
+from pipeline.command import run
+from pipeline.data.stress import CHANGES
+from pipeline.data.tables import read_table
+from pipeline.errors import ProjectError
+from pipeline.evaluation import calibration, measure
+from pipeline.evaluation.predictions import Predictions, Split
+from pipeline.files import atomic_folder, sha256_of, write_json, write_text
+from pipeline.registry import answers, contract
+from pipeline.registry.graph import PRECISION, Graph
+from pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CODE = ["data/imaging.py", "data/stress.py", "learning", "stages/train.py", "stages/package.py"]
+NAME = "pneumonia-in-childrens-chest-xrays"
+
+
+def main() -> None:
+    """Write models/candidate/: the graph, its contract and card, and its answers to the validation pictures."""
+    settings = all_settings.load()
+    name = _candidate()
+    facts = _json(paths.predictions(name) / "run.json")
+    with atomic_folder(paths.CANDIDATE) as folder:
+        model = _export(name, facts, settings.package.weights)
+        graph = _load(folder / "model.onnx", model, 0.0, 1.0)
+        rows = _validation_rows()
+        pixels = np.load(paths.array("development"), mmap_mode="r")[[row for row, _ in rows]]
+        plain = graph.answer(pixels, "validation").logits
+        labels = np.array([row["label"] == "PNEUMONIA" for _, row in rows])
+        fitted = calibration.fit(labels, plain)
+        if fitted is None:
+            log.warning("no recalibration: the logits separate the classes, or are constant, on validation")
+        used = fitted or calibration.Recalibration(0.0, 1.0)
+        graph = _load(folder / "model.onnx", model, used.intercept, used.slope)
+
+        validation = graph.answer(pixels, "validation")
+        stress = {change: graph.answer(function(pixels), change).logits for change, function in CHANGES.items()}
+        test_rows = read_table(paths.index("test"))
+        test = graph.answer(np.load(paths.array("test"), mmap_mode="r"), "test")
+        answered = Predictions(
+            name=name,
+            facts=facts,
+            validation=_split([row for _, row in rows], validation.logits),
+            test=_split(test_rows, test.logits),
+            stress=stress,
+            history={key: np.array([]) for key in ("epoch", "accuracy", "val_accuracy")},
+        )
+        answers.write(folder, answers.Validation(answered.validation, stress))
+        promise = {
+            "name": NAME,
+            "dataset": facts["dataset"],
+            "edition": facts["edition"],
+            "dataset_digest": facts["dataset_digest"],
+            "run": name,
+            "network": facts["network"],
+            "weights": settings.package.weights,
+            "precision": PRECISION,
+            "input": {"name": "pixels", "dtype": "uint8", "shape": [None, *pixels.shape[1:], 1], "range": [0, 255]},
+            "outputs": {
+                "logit": {"dtype": "float32", "shape": [None]},
+                "probability": {"dtype": "float32", "shape": [None], "range": [0, 1]},
+                "map": {"dtype": "float32", "shape": [None, *validation.maps.shape[1:]], "unit": "logit"},
+            },
+            "recalibration": {
+                "intercept": used.intercept,
+                "slope": used.slope,
+                "fitted_on": "validation" if fitted else None,
+            },
+            "prevalence": float(labels.mean()),
+            "map_scale": _map_scale(validation.maps),
+            **_measured(answered, validation.probabilities, settings),
+            "digests": {
+                "data": facts["dataset_digest"],
+                "code": _code_digest(),
+                "settings": _settings_digest(name, settings),
+            },
+            "intended_use": contract.INTENDED_USE,
+            "changelog": settings.package.changelog,
+        }
+        promise["files"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+        promise["version"] = contract.version_of(promise)
+        write_json(folder / "contract.json", promise)
+        write_text(folder / "card.md", contract.card(promise))
+        broken = contract.check(folder)
+        if broken:
+            raise ProjectError(f"the candidate breaks its contract: {'; '.join(broken)}")
+    log.info("candidate %s: %.1f MB", promise["version"], (paths.CANDIDATE / "model.onnx").stat().st_size / 1e6)
+
+
+def _candidate() -> str:
+    """The run that `compare` chose among those that may be released."""
+    released = _json(paths.METRICS / "candidate.json").get("released")
+    if not released:
+        raise ProjectError("metrics/candidate.json: no run may be released (params.yaml: compare.release)")
+    return str(released["run"])
+
+
+def _export(name: str, facts: dict[str, Any], weights: Any) -> onnx.ModelProto:
+    """Build the run's network, load its weights, and turn it into a graph without its probability."""
+    from pipeline.learning import export, networks
+
+    path = paths.network(name)
+    if not path.is_file():
+        raise ProjectError(f"{path.relative_to(paths.ROOT)} is not at hand: `dvc pull train@{name}`, or train it again")
+    network = networks.build(facts["network"], facts["image_size"], facts["scaling"])
+    try:
+        network.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise ProjectError(f"{path.relative_to(paths.ROOT)} holds no weights of {facts['network']}: {reason}") from None
+    return export.to_onnx(network, weights)
+
+
+def _load(path: Path, model: onnx.ModelProto, intercept: float, slope: float) -> Graph:
+    from pipeline.learning.export import calibrate
+
+    path.write_bytes(calibrate(model, intercept, slope).SerializeToString(deterministic=True))
+    return Graph(path)
+
+
+def _validation_rows() -> list[tuple[int, dict[str, str]]]:
+    """The validation pictures in path order: row of the development array, and the manifest's row."""
+    index = read_table(paths.index("development"))
+    rows = [int(line["row"]) for line in read_table(paths.group("validation"))]
+    return sorted(((row, index[row]) for row in rows), key=lambda pair: pair[1]["path"])
+
+
+def _split(rows: list[dict[str, str]], logits: np.ndarray) -> Split:
+    return Split(
+        paths=[row["path"] for row in rows],
+        labels=np.array([row["label"] == "PNEUMONIA" for row in rows], dtype=bool),
+        subtypes=[row["subtype"] for row in rows],
+        patients=[row["patient"] for row in rows],
+        logits=logits,
+    )
+
+
+def _measured(run: Predictions, probabilities: np.ndarray, settings: Settings) -> dict[str, Any]:
+    """Operating points on the probability, and every figure with its interval, of what ships."""
+    samples = measure.draw(run, settings.evaluate)
+    figures, facts = measure.measure(run, samples, settings.evaluate)
+    flat = measure.summary(run, figures, facts)
+    points = {}
+    for point, bound in (("sensitive", settings.evaluate.sensitive), ("specific", settings.evaluate.specific)):
+        cut = facts[f"threshold_{point}_logit"]
+        if cut is None:
+            raise ProjectError(f"no threshold of run {run.name} is {point} enough on validation; it cannot be packaged")
+        # A hair below the picture's own probability, so that another processor's rounding does not drop that picture.
+        own = float(probabilities[np.argmin(np.abs(run.validation.logits - cut))])
+        points[point] = {"threshold": own * (1 - 1e-6), "bound": bound, "fixed_on": "validation patients"}
+    nested: dict[str, dict[str, Any]] = {"validation": {}, "test": {}, "stress": {}}
+    for key in figures:
+        part, _, figure = key.partition("_")
+        if part in nested:
+            nested[part][figure] = {"value": flat[key], "low": flat[f"{key}_low"], "high": flat[f"{key}_high"]}
+    return {"operating_points": points, "figures": nested}
+
+
+def _map_scale(maps: np.ndarray) -> list[float]:
+    """From black to the brightest: 0 to the 95th percentile of the validation maps' maxima."""
+    brightest = float(np.quantile(maps.max(axis=(1, 2)), 0.95))
+    if brightest <= 0:
+        raise ProjectError("the candidate's maps are empty on validation: its hidden units are dead; train it again")
+    return [0.0, brightest]
+
+
+def _code_digest() -> str:
+    """SHA-256 over the files that can change the shipped graph."""
+    package = Path(__file__).resolve().parents[1]
+    files = [
+        path for name in CODE for path in ([package / name] if name.endswith(".py") else (package / name).glob("*.py"))
+    ]
+    lines = [f"{sha256_of(path)}  {path.relative_to(package).as_posix()}" for path in sorted(files) if path.is_file()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _settings_digest(name: str, settings: Settings) -> str:
+    """SHA-256 over the settings that can change the shipped graph and its contract."""
+    parts = (settings.runs.get(name), settings.preprocess, settings.groups, settings.evaluate, settings.package)
+    values = [dataclasses.asdict(part) if part else None for part in parts]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProjectError(f"{path.relative_to(paths.ROOT)} is missing; run `make repro`") from None
+    except ValueError as error:
+        raise ProjectError(f"{path.relative_to(paths.ROOT)} is no valid JSON: {error}") from None
+
+
+if __name__ == "__main__":
+    run("package", main)
