@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.tables import write_table
 from pipeline.evaluation.calibration import sigmoid
-from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS, write_table
+from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS
 
 CHANGES = ("gamma_0.6", "gamma_1.6", "contrast_0.6", "bars")
 
 
 @dataclass(frozen=True)
 class Size:
-    """Patients of each class in a split, and the share of those with several pictures."""
+    """Patients of each class in a split."""
 
     normal: int
     pneumonia: int
@@ -62,12 +63,12 @@ def write_run(
         for change in changes
         for place in validation
     ]
-    write_table(folder / "stress.csv", STRESS, stressed)
+    write_table(folder / "stress.csv", STRESS, (dict(zip(STRESS, row, strict=True)) for row in stressed))
     history = [
         (epoch, 10 * epoch, 0.001, 0.5 / epoch, 1 - 0.2 / epoch, 0.6 / epoch, 1 - 0.3 / epoch)
         for epoch in range(1, epochs + 1)
     ]
-    write_table(folder / "history.csv", HISTORY, history)
+    write_table(folder / "history.csv", HISTORY, (dict(zip(HISTORY, row, strict=True)) for row in history))
     parts = folder.name.split("-")
     known = {
         "run": folder.name,
@@ -91,4 +92,4 @@ def write_logits(folder: Path, rows: list[tuple[str, str, str, str, str]], logit
     """Write pictures.csv alone."""
     folder.mkdir(parents=True, exist_ok=True)
     table = [(*row, float(x), round(float(p), 9)) for row, x, p in zip(rows, logits, sigmoid(logits), strict=True)]
-    write_table(folder / "pictures.csv", PICTURES, table)
+    write_table(folder / "pictures.csv", PICTURES, (dict(zip(PICTURES, row, strict=True)) for row in table))

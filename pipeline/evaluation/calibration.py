@@ -74,7 +74,17 @@ def intercept(labels: Bools, logits: Floats, sample: Sample) -> Floats:
         offset = moved
         if done:
             break
+    offset[0] = _offset(labels, logits)
     return np.where((positives == 0) | (positives == total), np.nan, offset)
+
+
+def _offset(labels: Bools, logits: Floats) -> float:
+    """The offset of the sample itself, by bisection in float64."""
+    low, high = -60.0, 60.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sigmoid(logits + middle).sum() < labels.sum() else (low, middle)
+    return (low + high) / 2
 
 
 def _sigmoid32(logits: np.ndarray) -> np.ndarray:

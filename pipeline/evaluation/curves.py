@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.tables import write_table
 from pipeline.evaluation import calibration
 from pipeline.evaluation.measure import Samples, number
-from pipeline.evaluation.predictions import SPLITS, Predictions, Split, write_table
+from pipeline.evaluation.predictions import SPLITS, Predictions, Split
 from pipeline.evaluation.statistics import Floats, Sample, roc
 
 
@@ -27,13 +28,12 @@ def write_roc(path: Path, run: Predictions) -> None:
     rows = []
     for name in SPLITS:
         fpr, tpr = roc_points(getattr(run, name))
-        rows += [(name, number(x), number(y)) for x, y in zip(fpr, tpr, strict=True)]
+        rows += [{"split": name, "fpr": number(x), "tpr": number(y)} for x, y in zip(fpr, tpr, strict=True)]
     write_table(path, ["split", "fpr", "tpr"], rows)
 
 
 def write_reliability(path: Path, run: Predictions, samples: Samples) -> None:
     """Reliability diagrams of both splits, before and after the recalibration that was fitted on validation."""
-    columns = ["predicted", "observed", "observed_low", "observed_high", "pictures"]
     recalibration = calibration.fit(run.validation.labels, run.validation.logits)
     rows = []
     for name in SPLITS:
@@ -42,6 +42,11 @@ def write_reliability(path: Path, run: Predictions, samples: Samples) -> None:
         if recalibration:
             stages.append(("recalibrated", recalibration(split.logits)))
         for stage, logits in stages:
-            for point in calibration.reliability(split.labels, logits, sample):
-                rows.append((name, stage, *(number(point[column]) for column in columns[:-1]), point["pictures"]))
+            points = calibration.reliability(split.labels, logits, sample)
+            rows += [{"split": name, "probabilities": stage} | _rounded(point) for point in points]
+    columns = ["predicted", "observed", "observed_low", "observed_high", "pictures"]
     write_table(path, ["split", "probabilities", *columns], rows)
+
+
+def _rounded(point: dict[str, float]) -> dict[str, float | str]:
+    return {key: value if isinstance(value, int) else number(value) for key, value in point.items()}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import calibration, metrics, operating, statistics
-from pipeline.evaluation.predictions import SPLITS, Predictions, Split
+from pipeline.evaluation.predictions import FACTS, SPLITS, Predictions, Split
 from pipeline.evaluation.statistics import Floats, Sample
 from pipeline.settings import Evaluate
 
@@ -76,7 +76,7 @@ def measure(run: Predictions, samples: Samples, settings: Evaluate) -> tuple[Fig
         facts |= {f"{name}_{key}": value for key, value in _counts(split, cuts).items()}
         facts[f"{name}_pictures"] = len(split.paths)
         facts[f"{name}_patients"] = len(set(split.patients))
-        facts[f"{name}_prevalence"] = float(split.labels.mean())
+        facts[f"{name}_prevalence"] = number(split.labels.mean())
     figures |= {f"gap_{key}": figures[f"validation_{key}"] - figures[f"test_{key}"] for key in GAPS}
     figures |= _stress(run, samples, cuts)
     facts["collapsed"] = collapsed(run, figures["validation_auc"])
@@ -99,16 +99,16 @@ def training(run: Predictions) -> dict[str, Any]:
     reached = history["val_accuracy"] >= 0.95 * history["val_accuracy"][-1]
     return {
         "epochs_to_95": int(history["epoch"][np.argmax(reached)]),
-        "training_accuracy": float(history["accuracy"][-1]),
-        "training_gap": float(history["accuracy"][-1] - history["val_accuracy"][-1]),
+        "training_accuracy": number(history["accuracy"][-1]),
+        "training_gap": number(history["accuracy"][-1] - history["val_accuracy"][-1]),
     }
 
 
 def summary(run: Predictions, figures: Figures, facts: dict[str, Any]) -> dict[str, Any]:
     """The flat JSON of a run: each figure with `_low` and `_high`, "undefined" where there is none, and its facts."""
-    keys = ("run network group seed weights backend epochs steps parameters dataset edition dataset_digest").split()
-    flat: dict[str, Any] = {key: run.facts[key] for key in keys}
-    flat |= {key: value if isinstance(value, bool | int) else number(value) for key, value in facts.items()}
+    flat: dict[str, Any] = {key: run.facts[key] for key in FACTS}
+    # Thresholds and the recalibration are whole: rounded, they would decide differently.
+    flat |= {key: UNDEFINED if value is None else value for key, value in facts.items()}
     for name, replicates in figures.items():
         value, low, high = statistics.interval(replicates)
         flat |= {name: number(value), f"{name}_low": number(low), f"{name}_high": number(high)}
@@ -116,8 +116,8 @@ def summary(run: Predictions, figures: Figures, facts: dict[str, Any]) -> dict[s
 
 
 def number(value: float | None) -> float | str:
-    """Six decimals, so that files are the same on every machine; "undefined" in place of no number."""
-    return UNDEFINED if value is None or not np.isfinite(value) else round(float(value), 6) + 0.0
+    """Five decimals, so that rounding errors of a machine stay out of the files; "undefined" in place of no number."""
+    return UNDEFINED if value is None or not np.isfinite(value) else round(float(value), 5) + 0.0
 
 
 def _split(

@@ -1,4 +1,4 @@
-"""What the runs said: strict reading of the prediction files, and writing them.
+"""What the runs said: strict reading of the prediction files.
 
 Reading proves what the figures rest on: every run saw the same pictures, once each, with the same labels, and every
 probability is the sigmoid of its logit.
@@ -7,7 +7,6 @@ probability is the sigmoid of its logit.
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,16 @@ import numpy as np
 from pipeline.errors import ProjectError
 from pipeline.evaluation.calibration import sigmoid
 from pipeline.evaluation.statistics import Bools, Floats
-from pipeline.files import atomic_file
 
 PICTURES = ["path", "split", "label", "subtype", "patient", "logit", "probability"]
 STRESS = ["row", "change", "logit"]
 HISTORY = ["epoch", "step", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
 SPLITS = ("validation", "test")
 SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral")}
-FACTS = (
-    "run network group seed weights backend epochs steps parameters training_pictures dataset edition dataset_digest"
-).split()
+FACTS = [
+    *("run", "network", "group", "seed", "weights", "backend", "epochs", "steps", "parameters"),
+    *("training_pictures", "dataset", "edition", "dataset_digest"),
+]
 TOLERANCE = 1e-5  # of a probability against its logit: float32 written as text
 
 
@@ -95,14 +94,6 @@ def read(folder: Path) -> Predictions:
     validation_rows = [row for row in order if table["split"][row] == "validation"]
     stress = _stress(folder / "stress.csv", validation_rows)
     return Predictions(folder.name, facts, **splits, stress=stress, history=_history(folder / "history.csv"))
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV atomically, lines ending in a plain newline."""
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
 
 
 def _check_pictures(folder: Path, table: dict[str, list[str]]) -> list[int]:

@@ -26,6 +26,7 @@ LEARNING = ["epochs_to_95", "training_accuracy", "training_gap"]
 WITH_WILSON = ["accuracy", "recall_normal", "recall_pneumonia", "precision_normal", "precision_pneumonia"]
 PUBLISHED = ["accuracy", "loss", *CLASS_FIGURES, "auc_of_rounded", *COUNTS]
 STUDY = ("test_accuracy", "test_auc", "test_sensitivity", "test_specificity", "validation_auc", "stress_auc")
+CONTRASTS = ["contrast", "figure", "difference", "low", "high", "p", "p_holm", "over", "epochs"]
 NOT_RUN = "not run"
 Row = dict[str, Any]
 
@@ -100,25 +101,22 @@ def _published(network: str, group: str) -> Row:
     return {f"published_{key}": value for key, value in row.items() if value is not None}
 
 
-def contrast_rows(contrasts: Iterable[Contrast]) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows of metrics/contrasts.csv."""
-    header = ["contrast", "figure", "difference", "low", "high", "p", "p_holm", "over", "epochs"]
-    return header, [
-        [
-            one.name,
-            one.figure,
-            *(number(value) for value in (one.value, one.low, one.high, one.p)),
-            "" if one.p_holm is None else number(one.p_holm),
-            one.over,
-            one.epochs,
-        ]
+def contrast_rows(contrasts: Iterable[Contrast]) -> list[Row]:
+    """Rows of metrics/contrasts.csv."""
+    return [
+        {
+            "contrast": one.name,
+            "figure": one.figure,
+            "difference": number(one.value),
+            "low": number(one.low),
+            "high": number(one.high),
+            "p": number(one.p),
+            "p_holm": "" if one.p_holm is None else number(one.p_holm),
+            "over": one.over,
+            "epochs": one.epochs,
+        }
         for one in contrasts
     ]
-
-
-def cells(table: Sequence[Row], names: Sequence[str]) -> list[list[Any]]:
-    """Rows as lists in column order; a figure that a row has not is empty."""
-    return [[row.get(name, "") for name in names] for row in table]
 
 
 def figure(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> str:

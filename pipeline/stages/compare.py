@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline import paths, settings
 from pipeline.command import run
+from pipeline.data.tables import write_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import candidate, contrasts, measure, predictions, tables
 from pipeline.files import write_json
@@ -39,13 +40,12 @@ def main() -> None:
     write_json(paths.METRICS / "candidate.json", named)
 
     found = contrasts.planned(figures, options.runs, facts) + contrasts.winner(named["best"], figures, facts)
-    predictions.write_table(paths.METRICS / "contrasts.csv", *tables.contrast_rows(found))
+    write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
 
     floor = metrics.get(tables.FLOOR)
     for number, networks in (("2", ["custom_cnn"]), ("3", [n for n in _networks(options) if n != "custom_cnn"])):
         table = tables.rows([one for one in options.runs.values() if one.network in networks], metrics, floor)
-        names = tables.columns()
-        predictions.write_table(paths.METRICS / f"table{number}.csv", names, tables.cells(table, names))
+        write_table(paths.METRICS / f"table{number}.csv", tables.columns(), table)
     ordered = {name: metrics[name] for name in [*options.runs, tables.FLOOR] if name in metrics}
     write_json(paths.METRICS / "study.json", tables.study(ordered))
     log.info("candidate: %s (stressed validation AUC %s)", named["run"], named["value"])
