@@ -1,15 +1,18 @@
 """From the bytes of an upload to pixels: its type by magic bytes, its size before it is decoded, then imaging."""
 
 import io
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from pipeline.data import imaging
+from pipeline.serving import containers, dicom
 from pipeline.serving.problems import Problem
 
-MAGIC = {"JPEG": (b"\xff\xd8\xff",), "PNG": (b"\x89PNG\r\n\x1a\n",), "TIFF": (b"II*\x00", b"MM\x00*")}
+Image.MAX_IMAGE_PIXELS = None  # the limit is ours, and answered with numbers
+TILE_WIDTH, TILE_LENGTH = 322, 323
 
 
 @dataclass(frozen=True)
@@ -35,42 +38,51 @@ def read(data: bytes, side: int, limits: Limits) -> Picture:
         Problem: 415 not a type that is read, 413 too many pixels or frames, 422 cannot be decoded.
     """
     kind = sniff(data)
-    check_size(data, kind, limits)
+    if kind == "DICOM":
+        film = dicom.read(data, limits.max_pixels)
+        return Picture(imaging.resize(film.grey, side), film.warnings)
+    containers.check(kind, data, limits.max_frames)
+    _check_size(data, kind, limits.max_pixels)
+    if kind == "PNG":
+        containers.check_png_rows(data)
     try:
         return Picture(imaging.read_pixels(data, side), [])
-    except imaging.UnreadablePicture:
+    except (imaging.UnreadablePicture, MemoryError):
         raise Problem(422, "undecodable", f"the {kind} file cannot be decoded to its end") from None
 
 
 def sniff(data: bytes) -> str:
     """The type that the first bytes show; the client's word counts for nothing."""
-    for kind, starts in MAGIC.items():
-        if data.startswith(starts):
-            return kind
+    if data[128:132] == b"DICM":
+        if data[:128].startswith(
+            (*containers.TIFF_STARTS, containers.JPEG_START, b"\x89PNG", b"MZ", b"\x7fELF", b"#!", b"<", b"%PDF", b"PK")
+        ):
+            raise Problem(415, "polyglot", "the DICOM file is a file of another type as well")
+        return "DICOM"
+    if data.startswith(containers.JPEG_START):
+        return "JPEG"
+    if data.startswith(containers.PNG_SIGNATURE):
+        return "PNG"
+    if data.startswith(containers.TIFF_STARTS):
+        return "TIFF"
     raise Problem(415, "unsupported_type", "the file is no JPEG, PNG or TIFF picture and no DICOM file")
 
 
-def check_size(data: bytes, kind: str, limits: Limits) -> None:
-    """Read width, height and frames from the header and refuse what is too large."""
+def _check_size(data: bytes, kind: str, limit: int) -> None:
+    """Read width and height (of a TIFF's tiles too) from the header and refuse what is too large."""
     try:
-        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=[kind]) as image:
             width, height = image.size
-            frames = getattr(image, "n_frames", 1)
-    except Exception:
+            tags = getattr(image, "tag_v2", {})
+            tile = int(tags.get(TILE_WIDTH, 1)) * int(tags.get(TILE_LENGTH, 1))
+    except Exception:  # noqa: BLE001 - a decoder that meets hostile bytes may raise anything
         raise Problem(422, "undecodable", f"the header of the {kind} file cannot be read") from None
-    if width * height > limits.max_pixels:
+    pixels = max(width * height, tile)
+    if pixels > limit:
         raise Problem(
             413,
             "too_many_pixels",
-            f"{width} x {height} pixels are {width * height}; at most {limits.max_pixels} are read",
-            pixels=width * height,
-            limit=limits.max_pixels,
-        )
-    if frames > limits.max_frames:
-        raise Problem(
-            413,
-            "too_many_frames",
-            f"{frames} frames; at most {limits.max_frames}",
-            frames=frames,
-            limit=limits.max_frames,
+            f"{width} x {height} picture: {pixels} pixels; at most {limit} are read",
+            pixels=pixels,
+            limit=limit,
         )
