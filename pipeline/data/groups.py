@@ -21,7 +21,9 @@ def balance(rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
     """
     counts = np.bincount(labels, minlength=2)
     if counts.min() == 0:
-        raise ProjectError(f"cannot balance: class {('NORMAL', 'PNEUMONIA')[int(counts.argmin())]} has no training picture")
+        raise ProjectError(
+            f"cannot balance: class {('NORMAL', 'PNEUMONIA')[int(counts.argmin())]} has no training picture"
+        )
     rare = rows[labels == counts.argmin()]
     drawn = np.random.default_rng(seed).choice(rare, size=int(counts.max() - counts.min()), replace=True)
     return np.sort(np.concatenate([rows, drawn]))

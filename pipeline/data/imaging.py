@@ -36,7 +36,7 @@ def read_pixels(source: bytes | Path, side: int) -> np.ndarray:
             return _square(_grey(ImageOps.exif_transpose(image)), side)
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's decoders raise many kinds, struct.error and SyntaxError among them
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many kinds, struct.error and SyntaxError among them
         raise UnreadablePicture(f"{name}: cannot be decoded ({type(error).__name__}: {error})") from None
 
 

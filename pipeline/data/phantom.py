@@ -227,17 +227,17 @@ def _opacities(film: np.random.Generator, lungs: Array) -> Array:
     total = np.zeros_like(lungs)
     for _ in range(1 if film.random() < 0.7 else 2):
         row, column = divmod(int(film.choice(places)), WIDTH)
-        radius = film.uniform(16, 30)
+        radius = film.uniform(24, 42)
         distance = np.hypot((rows - row) / film.uniform(0.8, 1.1), columns - column) / radius
-        total = np.maximum(total, film.uniform(0.22, 0.36) * _below(distance + 0.22 * ragged, 0.8, 0.09))
+        total = np.maximum(total, film.uniform(0.30, 0.44) * _below(distance + 0.22 * ragged, 0.8, 0.09))
     return total * lungs
 
 
 def _interstitium(film: np.random.Generator, lungs: Array) -> Array:
     """A net of fine lines in both lungs with a light haze: the zero crossings of band-passed noise."""
-    net = np.exp(-((_noise(film, 2.2) / 0.32) ** 2))
+    net = np.exp(-((_noise(film, 2.2) / 0.38) ** 2))
     patches = np.clip(0.8 + 0.3 * _noise(film, 16), 0.3, 1.4)
-    return lungs * patches * (film.uniform(0.13, 0.20) * net + film.uniform(0.02, 0.06))
+    return lungs * patches * (film.uniform(0.14, 0.22) * net + film.uniform(0.08, 0.16))
 
 
 def _expose(film: np.random.Generator, density: Array) -> Image.Image:

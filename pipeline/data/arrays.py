@@ -1,0 +1,35 @@
+"""Pixels stored once: one memory-mapped array file for each part of the data set."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.data.imaging import read_pixels
+from pipeline.files import atomic_file
+
+CHUNK = 256  # pictures in flight: memory stays flat however many there are
+
+
+def write_array(pictures: Sequence[Path], side: int, target: Path) -> None:
+    """Decode pictures on all cores into uint8 [pictures, side, side] at `target`, in the given order.
+
+    Decoding and resizing release the interpreter's lock, so threads are enough.
+
+    Raises:
+        UnreadablePicture: one of them cannot be decoded.
+    """
+    with atomic_file(target) as temporary, ThreadPoolExecutor(os.cpu_count()) as pool:
+        shape = (len(pictures), side, side)
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        with tqdm(total=len(pictures), desc=target.stem, unit="picture") as progress:
+            for start in range(0, len(pictures), CHUNK):
+                chunk = pictures[start : start + CHUNK]
+                for place, pixels in enumerate(pool.map(lambda path: read_pixels(path, side), chunk), start):
+                    array[place] = pixels
+                progress.update(len(chunk))
+        array.flush()
+        del array

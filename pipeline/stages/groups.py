@@ -1,0 +1,54 @@
+"""Choose the validation patients, and list the training rows of each data group."""
+
+import numpy as np
+
+from pipeline import paths, settings
+from pipeline.command import run
+from pipeline.data.groups import balance
+from pipeline.data.splits import is_validation
+from pipeline.data.tables import read_table, write_table
+from pipeline.errors import ProjectError
+from pipeline.evaluation.group_figures import draw_class_sizes, draw_transforms
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+
+
+def main() -> None:
+    """Write a row list for `validation` and for each group, and the study's figures 6 and 7."""
+    chosen = settings.load()
+    index = read_table(paths.index("development"))
+    labels = np.array([CLASSES.index(row["label"]) for row in index])
+    held_out = np.array(
+        [
+            is_validation(row["patient"], row["subtype"], chosen.groups.salt, chosen.groups.validation_percent)
+            for row in index
+        ]
+    )
+    training, validation = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    for part, rows in (("training", training), ("validation", validation)):
+        missing = [name for place, name in enumerate(CLASSES) if place not in labels[rows]]
+        if missing:
+            raise ProjectError(
+                f"no {part} picture of class {missing[0]}; groups.validation_percent or the data set is too small"
+            )
+    _write("validation", validation, labels)
+    sizes = {}
+    for name, group in chosen.groups.sets.items():
+        rows = balance(training, labels[training], chosen.groups.seed) if group.balanced else training
+        _write(name, rows, labels)
+        sizes[name] = np.bincount(labels[rows], minlength=2)
+    from pipeline.learning.augmentation import augmented_copies  # Keras: after the row lists are written
+
+    pixels = np.load(paths.array("development"), mmap_mode="r")
+    draw_class_sizes(np.bincount(labels[training], minlength=2), sizes, paths.PLOTS / "groups" / "class_sizes.svg")
+    draw_transforms(
+        pixels[training[0]], augmented_copies(pixels[training[0]], 5), paths.REPORTS / "figures" / "augmentation.png"
+    )
+
+
+def _write(name: str, rows: np.ndarray, labels: np.ndarray) -> None:
+    write_table(paths.group(name), ["row", "label"], ({"row": row, "label": CLASSES[labels[row]]} for row in rows))
+
+
+if __name__ == "__main__":
+    run("groups", main)

@@ -1,0 +1,170 @@
+"""Train one line of `train.runs`, and write what the network says of every validation and test picture."""
+
+import ctypes
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import paths, settings
+from pipeline.command import run as run_command
+from pipeline.data.stress import CHANGES
+from pipeline.data.tables import read_table, write_table
+from pipeline.errors import ProjectError
+from pipeline.files import atomic_folder, sha256_of, write_json
+
+LABELS = {"NORMAL": 0, "PNEUMONIA": 1}
+CODE = ("networks.py", "augmentation.py", "training.py", "engine.py")  # what can change a weight
+PICTURE_COLUMNS = ["path", "split", "label", "subtype", "patient", "logit", "probability"]
+
+
+def main() -> None:
+    """Train, predict, and put the network and the predictions in their places."""
+    _end_with_parent()
+    if len(sys.argv) != 2:
+        raise ProjectError("usage: python -m pipeline.stages.train RUN (a key of train.runs in params.yaml)")
+    chosen = settings.load()
+    name = sys.argv[1]
+    if name not in chosen.runs:
+        raise ProjectError(f"{name!r} is not in train.runs of params.yaml; known: {', '.join(chosen.runs)}")
+    train_run(chosen.runs[name])
+
+
+def train_run(run: settings.Run) -> None:
+    """Train `run` on the arrays and row lists that the earlier stages wrote.
+
+    Raises:
+        ProjectError: an input is missing, the run cannot be trained, or another process trains it now.
+    """
+    from pipeline.learning.networks import (
+        starting_weights_digest,
+    )  # Keras: 12 s, after the settings are known to be good
+    from pipeline.learning.progress import ProgressOfRun
+    from pipeline.learning.training import HISTORY_COLUMNS, Pictures, logit_predictor, train
+
+    index = read_table(paths.index("development"))
+    training, validation = read_table(paths.group(run.group)), read_table(paths.group("validation"))
+    pictures = Pictures(
+        pixels=_load(paths.array("development")),
+        labels=np.array([LABELS[row["label"]] for row in index]),
+        training_rows=np.array([int(row["row"]) for row in training]),
+        validation_rows=np.array([int(row["row"]) for row in validation]),
+    )
+    digest = _digest(run, starting_weights_digest(run.network, run.weights))
+    with _locked(paths.CACHE / "training" / f"{run.name}-{digest[:16]}") as folder:
+        trained = train(run, pictures, folder / "checkpoint.npz", ProgressOfRun())
+        clean = np.asarray(pictures.pixels[pictures.validation_rows])
+        rows = [index[row] | {"split": "validation"} for row in pictures.validation_rows]
+        rows += [row | {"split": "test"} for row in read_table(paths.index("test"))]
+        predict = logit_predictor(trained.network)
+        logits = np.concatenate([predict(clean), predict(_load(paths.array("test")))])
+        with atomic_folder(paths.predictions(run.name)) as folder_out:
+            write_table(folder_out / "pictures.csv", PICTURE_COLUMNS, map(_picture_row, rows, logits))
+            stressed = (
+                {"row": row, "change": change, "logit": f"{logit:.5g}"}
+                for change, apply in CHANGES.items()
+                for row, logit in enumerate(predict(apply(clean)))
+            )
+            write_table(folder_out / "stress.csv", ["row", "change", "logit"], stressed)
+            write_table(folder_out / "history.csv", HISTORY_COLUMNS, map(_history_row, trained.history))
+            write_json(folder_out / "run.json", _describe(run, pictures, trained))
+        with atomic_folder(paths.network(run.name).parent) as folder_out:
+            trained.network.save_weights(folder_out / paths.network(run.name).name)
+
+
+def _picture_row(row: dict[str, str], logit: float) -> dict[str, Any]:
+    # Nine digits hold a float32 whole, so that the probability is the sigmoid of the logit as written.
+    written = float(f"{logit:.9g}")
+    probability = float(np.exp(-np.logaddexp(0.0, -written)))
+    return {name: row[name] for name in PICTURE_COLUMNS[:5]} | {
+        "logit": f"{written:.9g}",
+        "probability": f"{probability:.9g}",
+    }
+
+
+def _history_row(row: Any) -> dict[str, Any]:
+    return {name: value if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()}
+
+
+def _describe(run: settings.Run, pictures: Any, trained: Any) -> dict[str, Any]:
+    """What a reader of the predictions must know about the run; nothing that differs from one execution to the next."""
+    import keras
+
+    dataset = json.loads(paths.DATASET.read_text(encoding="utf-8"))
+    training = dataclasses.asdict(run.training)
+    return {
+        "run": run.name,
+        "network": run.network,
+        "group": run.group,
+        "seed": run.seed,
+        "weights": run.weights,
+        "augmentation": run.augmentation,
+        "backend": keras.backend.backend(),
+        "epochs": len(trained.history),
+        "kept_epoch": trained.kept_epoch,
+        "starting_rate": run.starting_rate,
+        **{key: training[key] for key in ("batch_size", "precision", "scaling", "keep", "augmenter")},
+        "image_size": int(pictures.pixels.shape[1]),
+        "parameters": trained.network.count_params(),
+        "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in trained.network.trainable_weights),
+        "training_pictures": len(pictures.training_rows),
+        "validation_pictures": len(pictures.validation_rows),
+        "steps": trained.history[-1]["step"],
+        "dataset": dataset["dataset"],
+        "edition": dataset["edition"],
+        "dataset_digest": dataset["digest"],
+    }
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise ProjectError(f"{path} is missing; run `make repro` (or `make restore` for the last good one)") from None
+
+
+def _digest(run: settings.Run, starting_weights: str) -> str:
+    """Everything a checkpoint depends on: a stale one lies under another name and is never resumed."""
+    code = Path(__file__).resolve().parents[1] / "learning"
+    inputs = [paths.array("development"), paths.group(run.group), paths.group("validation")]
+    parts = [
+        json.dumps(dataclasses.asdict(run), sort_keys=True),
+        starting_weights,
+        os.environ.get("KERAS_BACKEND", "tensorflow"),
+        *map(sha256_of, inputs),
+        *(sha256_of(code / name) for name in CODE),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    """Hold the run's checkpoint folder; a second training of the same run would write the same files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ProjectError(
+                f"another process trains this run now (it holds {folder / 'lock'}); wait for it or end it"
+            ) from None
+        yield folder
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end this process when dvc ends: killing dvc would leave it training."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+if __name__ == "__main__":
+    run_command("train", main)
