@@ -180,6 +180,43 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Floor:
+    """What the one-sided 95 % bounds at the sensitive operating point must reach."""
+
+    sensitivity: float
+    specificity: float
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Floors on the validation pictures as they are, and under stress."""
+
+    validation: Floor
+    stress: Floor
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A further labelled folder (NORMAL/ and PNEUMONIA/, relative to the root or absolute), and its floors."""
+
+    folder: str
+    sensitivity: float
+    specificity: float
+
+
+@dataclass(frozen=True)
+class Gate:
+    """When a candidate becomes champion: margins to the best champion on record, and floors."""
+
+    folds: int
+    min_patients: int
+    auc_margin: float
+    log_loss_margin: float
+    floors: Floors
+    extra: dict[str, Extra]
+
+
+@dataclass(frozen=True)
 class MetricsGate:
     """How far the released champion's validation figures may fall in a change: AUC, and log loss in nats."""
 
@@ -220,6 +257,7 @@ class Settings:
     evaluate: Evaluate
     compare: Compare
     package: Package
+    gate: Gate
     metrics_gate: MetricsGate
     serve: Serve
 

@@ -55,7 +55,9 @@ def calibrate(model: onnx.ModelProto, intercept: float, slope: float) -> onnx.Mo
     calibrated.CopyFrom(model)
     graph = calibrated.graph
     constants = {"slope": slope, "intercept": intercept}
-    graph.initializer.extend(numpy_helper.from_array(np.float32(value), name) for name, value in constants.items())
+    graph.initializer.extend(
+        numpy_helper.from_array(np.array(value, np.float32), name) for name, value in constants.items()
+    )
     graph.node.extend(
         [
             helper.make_node("Mul", ["logit", "slope"], ["scaled"], "scaled"),
@@ -90,7 +92,8 @@ def _canonical(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     names = {"pixels": "pixels"} | {output.name: output.name for output in graph.output}
-    nodes, used = [], []
+    nodes: list[onnx.NodeProto] = []
+    used: list[str] = []
     for place, node in enumerate(_in_order_of_need(graph)):
         for tensor in node.input:
             if tensor in constants and tensor not in names:

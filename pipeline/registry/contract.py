@@ -16,10 +16,27 @@ INTENDED_USE = (
     "frontal films by signs of pneumonia. Not a medical device; not for diagnosis, triage or treatment; not for adults, "
     "side views or other questions. NORMAL means that no sign of pneumonia was found; nothing else was looked for."
 )
-KEYS = (
-    "name version dataset edition dataset_digest run network precision input outputs operating_points recalibration "
-    "prevalence map_scale figures digests files intended_use changelog"
-).split()
+KEYS = [
+    "name",
+    "version",
+    "dataset",
+    "edition",
+    "dataset_digest",
+    "run",
+    "network",
+    "precision",
+    "input",
+    "outputs",
+    "operating_points",
+    "recalibration",
+    "prevalence",
+    "map_scale",
+    "figures",
+    "digests",
+    "files",
+    "intended_use",
+    "changelog",
+]
 TOLERANCE = 1e-4
 
 

@@ -39,8 +39,9 @@ class Graph:
         self.runtime = runtime
         try:
             self._run = self._openvino(path) if runtime == "openvino" else self._onnxruntime(path)
-        except Exception as error:  # either runtime raises kinds of its own
-            raise ProjectError(f"{path}: cannot be loaded as a network: {str(error).splitlines()[0]}") from None
+        except Exception as error:  # each runtime raises kinds of its own
+            reason = " ".join(str(error).split())[:200]
+            raise ProjectError(f"{path} is no graph that {runtime} can load: {reason}") from None
 
     def answer(self, pixels: np.ndarray, title: str = "pictures") -> Answers:
         """Ask the graph about pictures, uint8 [n, side, side]; `title` stands before the progress bar."""

@@ -1,0 +1,153 @@
+"""Does the candidate become champion? Rules on validation patients, each with its margin and a one-sided 95 % bound.
+
+Test figures are shown and no rule reads them. `python -m pipeline.registry.gate` shows the decision and changes nothing.
+"""
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import paths
+from pipeline import settings as all_settings
+from pipeline.command import run
+from pipeline.data.imaging import read_pixels
+from pipeline.data.tables import read_table
+from pipeline.errors import ProjectError
+from pipeline.evaluation import statistics
+from pipeline.evaluation.predictions import Split
+from pipeline.evaluation.statistics import Floats
+from pipeline.files import sha256_of, write_json
+from pipeline.registry import answers, contract, record
+from pipeline.registry.graph import Graph
+from pipeline.registry.rules import Rule, decide, floors
+from pipeline.settings import Floor, Settings
+
+SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """All rules for one candidate, and the champion it was measured against (None: the first of its data set)."""
+
+    version: str
+    against: str | None
+    rules: list[Rule]
+
+    @property
+    def passed(self) -> bool:
+        """True when every rule passed."""
+        return all(rule.passed for rule in self.rules)
+
+
+def main() -> None:
+    """Print the decision on models/candidate/, write it to metrics/gate.json, and end with status 1 if it is no."""
+    settings = all_settings.load()
+    decision = judge(paths.CANDIDATE, settings)
+    publish(decision)
+    if not decision.passed:
+        raise ProjectError(rejection(decision))
+
+
+def judge(folder: Path, settings: Settings) -> Decision:
+    """Hold the candidate in `folder` against every rule.
+
+    Raises:
+        ProjectError: files of the candidate or of a folder in `gate.extra` are missing or damaged.
+    """
+    promise = contract.read(folder)
+    broken = contract.check(folder)
+    extra = {}
+    if not broken:  # a broken graph is not asked
+        graph = Graph(folder / "model.onnx")
+        for name, chosen in settings.gate.extra.items():
+            extra[name] = _read_extra(name, paths.ROOT / chosen.folder, graph, promise["input"]["shape"][1])
+    rivals = {}
+    for version in dict.fromkeys(event["version"] for event in record.events()):
+        if version == promise["version"]:
+            continue
+        if contract.read(paths.CHAMPIONS / version)["dataset"] == promise["dataset"]:
+            rivals[version] = answers.read(paths.CHAMPIONS / version)
+    against, rules = decide(answers.read(folder), rivals, settings.gate, settings.evaluate)
+    threshold = promise["operating_points"]["sensitive"]["threshold"]
+    for name, (split, probabilities) in extra.items():
+        sample = statistics.draw(split.labels, split.patients, settings.evaluate.resamples, settings.evaluate.seed)
+        floor = Floor(settings.gate.extra[name].sensitivity, settings.gate.extra[name].specificity)
+        rules += floors(
+            f"{name} ", split.labels, probabilities >= threshold, sample, floor, f"{len(split.paths)} pictures"
+        )
+    rules.append(Rule("contract tests", not broken, None, None, None, "; ".join(broken) or "all green"))
+    return Decision(promise["version"], against, rules)
+
+
+def _read_extra(name: str, folder: Path, graph: Graph, side: int) -> tuple[Split, Floats]:
+    """The pictures of a labelled folder, each a patient of its own, and what the graph says of them."""
+    known = {row["sha256"]: row["path"] for row in read_table(paths.MANIFEST)} if paths.MANIFEST.is_file() else {}
+    found = [
+        (path, label)
+        for label in ("NORMAL", "PNEUMONIA")
+        for path in sorted((folder / label).glob("*"))
+        if path.suffix.lower() in SUFFIXES
+    ]
+    if len({label for _, label in found}) < 2:
+        raise ProjectError(f"gate.extra.{name}: {folder} needs pictures in both NORMAL/ and PNEUMONIA/")
+    for path, _ in found:
+        if (twin := known.get(sha256_of(path))) is not None:
+            raise ProjectError(f"gate.extra.{name}: {path.name} is {twin} of the data set itself; name other pictures")
+    pixels = np.stack([read_pixels(path, side) for path, _ in found])
+    answered = graph.answer(pixels, name)
+    labels = np.array([label == "PNEUMONIA" for _, label in found])
+    names = [f"{label}/{path.name}" for path, label in found]
+    return Split(names, labels, ["" for _ in found], names, answered.logits), answered.probabilities
+
+
+def publish(decision: Decision) -> None:
+    """Print every rule with its numbers, beside the test figures that none of them reads; write metrics/gate.json."""
+    lines = [
+        f"{'':4} {'rule':22} {'value':>8} {'95 % bound':>11} {'limit':>8}  on",
+        *(
+            f"{'pass' if rule.passed else 'FAIL'} {rule.name:22} {_number(rule.value):>8} {_number(rule.bound):>11} "
+            f"{_number(rule.limit):>8}  {rule.on}"
+            for rule in decision.rules
+        ),
+    ]
+    figures = contract.read(paths.CANDIDATE)["figures"]["test"]
+    shown = {name: figures[name]["value"] for name in ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")}
+    lines.append(
+        f"shown, read by no rule: official test {', '.join(f'{name} {value}' for name, value in shown.items())}"
+    )
+    lines.append(f"{decision.version}: {'passes' if decision.passed else 'rejected'}")
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+    write_json(paths.METRICS / "gate.json", describe(decision))
+
+
+def describe(decision: Decision) -> dict[str, Any]:
+    """The decision as JSON, numbers to six decimals."""
+    rules = [
+        {key: round(value, 6) if isinstance(value, float) else value for key, value in asdict(rule).items()}
+        for rule in decision.rules
+    ]
+    return {"version": decision.version, "against": decision.against, "passed": decision.passed, "rules": rules}
+
+
+def rejection(decision: Decision) -> str:
+    """Which rules the candidate failed, in one line."""
+    failed = [rule for rule in decision.rules if not rule.passed]
+    said = (
+        f"{rule.name} ({rule.on})"
+        if rule.bound is None
+        else f"{rule.name} (bound {rule.bound:.4f}, limit {rule.limit:g})"
+        for rule in failed
+    )
+    return f"{decision.version} stays a challenger: {', '.join(said)}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+if __name__ == "__main__":
+    run("gate", main)

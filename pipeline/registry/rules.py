@@ -1,0 +1,183 @@
+"""The gate's rules on validation patients: pure functions of what two networks said of the same pictures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import ProjectError
+from pipeline.evaluation import calibration, operating, statistics
+from pipeline.evaluation.predictions import Split
+from pipeline.evaluation.statistics import Bools, Floats, Sample
+from pipeline.registry.answers import Validation
+from pipeline.settings import Evaluate, Floor, Gate
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One question: the figure, its one-sided 95 % bound, and what the bound is held against."""
+
+    name: str
+    passed: bool
+    value: float | None
+    bound: float | None
+    limit: float | None
+    on: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a network would have answered to each validation picture, had it been held out: cross-fitted.
+
+    `called` is True `[pictures]` where the sensitive threshold says pneumonia, `stressed` the same under each change,
+    `recalibrated` float `[pictures]` the recalibrated logit.
+    """
+
+    called: Bools
+    stressed: dict[str, Bools]
+    recalibrated: Floats
+
+
+def decide(
+    candidate: Validation, rivals: dict[str, Validation], gate: Gate, evaluate: Evaluate
+) -> tuple[str | None, list[Rule]]:
+    """The rules on validation patients.
+
+    Args:
+        candidate: its answers to its validation pictures.
+        rivals: the answers of every champion on record (of the same data set), by version. Only pictures that are
+            validation pictures of both are compared, so nobody is measured on patients it was trained on.
+        gate: margins and floors.
+        evaluate: operating points, resamples and seed.
+
+    Returns:
+        The rival it was held against (the one with the best AUC; None without rivals), and the rules.
+    """
+    sample = _draw(candidate, evaluate)
+    answered = cross_fit(candidate, gate.folds, evaluate)
+    labels = candidate.clean.labels
+    on = f"{len(set(candidate.clean.patients))} validation patients"
+    rules = floors("", labels, answered.called, sample, gate.floors.validation, on)
+    times = len(answered.stressed)
+    many = sample.take(np.tile(np.arange(len(labels)), times))
+    called = np.concatenate(list(answered.stressed.values()))
+    rules += floors("stressed ", np.tile(labels, times), called, many, gate.floors.stress, f"{on}, {times} changes")
+    if not rivals:
+        return None, rules
+    against, compared = _compare(candidate, rivals, gate, evaluate)
+    return against, compared + rules
+
+
+def cross_fit(validation: Validation, folds: int, evaluate: Evaluate) -> Answered:
+    """Answer each fold of patients with the threshold and the recalibration that the other folds gave.
+
+    Where the other folds allow no recalibration (the classes are apart), the logits stay as they are.
+    """
+    clean = validation.clean
+    fold = _folds(clean, folds, evaluate.seed)
+    called = np.zeros(len(clean.labels), dtype=bool)
+    stressed = {change: np.zeros(len(clean.labels), dtype=bool) for change in validation.stress}
+    recalibrated = clean.logits.copy()
+    for number in range(folds):
+        inside = fold == number
+        others = validation.take(~inside)
+        threshold = operating.sensitive(
+            others.clean.labels, others.clean.logits, _draw(others, evaluate), evaluate.sensitive
+        )
+        if threshold is None:
+            raise ProjectError(f"validation without fold {number + 1} of {folds} has one class; use fewer gate.folds")
+        called[inside] = clean.logits[inside] >= threshold
+        for change, logits in validation.stress.items():
+            stressed[change][inside] = logits[inside] >= threshold
+        fitted = calibration.fit(others.clean.labels, others.clean.logits)
+        if fitted:
+            recalibrated[inside] = fitted(clean.logits[inside])
+    return Answered(called, stressed, recalibrated)
+
+
+def _compare(
+    candidate: Validation, rivals: dict[str, Validation], gate: Gate, evaluate: Evaluate
+) -> tuple[str, list[Rule]]:
+    """AUC and log loss against the rival with the best AUC, paired, on the pictures that both have."""
+    shared = {version: _shared(candidate, rival) for version, rival in rivals.items()}
+    enough = {version: pair for version, pair in shared.items() if _patients(pair[0]) >= gate.min_patients}
+    if not enough:
+        most = max(shared, key=lambda version: _patients(shared[version][0]))
+        found = (
+            f"{_patients(shared[most][0])} patients of the rarer class held out by both; at least {gate.min_patients}"
+        )
+        return most, [Rule("comparison possible", False, None, None, None, found)]
+    areas = {}
+    for version, (_, rival) in enough.items():
+        sample = _draw(rival, evaluate)
+        areas[version] = statistics.auc(rival.clean.labels, rival.clean.logits, sample)
+    best = max(enough, key=lambda version: areas[version][0])
+    ours, theirs = enough[best]
+    labels, sample = ours.clean.labels, _draw(ours, evaluate)
+    on = f"{len(set(ours.clean.patients))} patients, against {best}"
+    gain = statistics.auc(labels, ours.clean.logits, sample) - areas[best]
+    bound = statistics.lower_bound(gain)
+    rules = [_rule("AUC", bound >= -gate.auc_margin, gain, bound, -gate.auc_margin, on)]
+    losses = [_log_loss(labels, cross_fit(one, gate.folds, evaluate).recalibrated, sample) for one in (ours, theirs)]
+    worse = losses[0] - losses[1]
+    bound = statistics.upper_bound(worse)
+    rules.append(_rule("log loss", bound <= gate.log_loss_margin, worse, bound, gate.log_loss_margin, on))
+    return best, rules
+
+
+def floors(prefix: str, labels: Bools, called: Bools, sample: Sample, floor: Floor, on: str) -> list[Rule]:
+    """Sensitivity and specificity of the calls: the lower bound of each must reach its floor."""
+    rules = []
+    for name, chosen, right, limit in (
+        ("sensitivity", labels, labels & called, floor.sensitivity),
+        ("specificity", ~labels, ~labels & ~called, floor.specificity),
+    ):
+        rate = statistics.divide(sample.totals(right), sample.totals(chosen))
+        bound = statistics.lower_bound(rate)
+        rules.append(_rule(prefix + name, bound >= limit, rate, bound, limit, on))
+    return rules
+
+
+def _log_loss(labels: Bools, logits: Floats, sample: Sample) -> Floats:
+    losses = np.logaddexp(0, np.where(labels, -logits, logits))
+    return statistics.divide(sample.totals(losses), sample.totals(np.ones(len(labels))))
+
+
+def _draw(validation: Validation, evaluate: Evaluate) -> Sample:
+    return statistics.draw(validation.clean.labels, validation.clean.patients, evaluate.resamples, evaluate.seed)
+
+
+def _folds(clean: Split, folds: int, seed: int) -> np.ndarray:
+    """A fold for each picture, int `[pictures]`: patients dealt out within their class, so that each fold has both."""
+    rng = np.random.default_rng(seed)
+    ill = {patient for patient, label in zip(clean.patients, clean.labels, strict=True) if label}
+    place: dict[str, int] = {}
+    for group in (ill, set(clean.patients) - ill):
+        place |= {patient: number % folds for number, patient in enumerate(rng.permutation(sorted(group)))}
+    return np.array([place[patient] for patient in clean.patients])
+
+
+def _shared(candidate: Validation, rival: Validation) -> tuple[Validation, Validation]:
+    """Both, narrowed to the pictures that both have with the same label; the same order."""
+    known = dict(zip(rival.clean.paths, rival.clean.labels, strict=True))
+    common = {
+        path
+        for path, label in zip(candidate.clean.paths, candidate.clean.labels, strict=True)
+        if path in known and known[path] == label
+    }
+    ours, theirs = (
+        one.take(np.array([path in common for path in one.clean.paths], dtype=bool)) for one in (candidate, rival)
+    )
+    order = {path: row for row, path in enumerate(theirs.clean.paths)}
+    return ours, theirs.take(np.array([order[path] for path in ours.clean.paths], dtype=np.intp))
+
+
+def _patients(validation: Validation) -> int:
+    """Patients of the rarer class."""
+    pairs = set(zip(validation.clean.patients, validation.clean.labels.tolist(), strict=True))
+    return min(sum(label for _, label in pairs), sum(not label for _, label in pairs))
+
+
+def _rule(name: str, passed: bool, replicates: Floats, bound: float, limit: float, on: str) -> Rule:
+    """A rule with its numbers; what is undefined (NaN) has passed nothing and is shown as none."""
+    value, edge = (float(number) if np.isfinite(number) else None for number in (replicates[0], bound))
+    return Rule(name, bool(passed), value, edge, limit, on)
