@@ -49,7 +49,7 @@ PARAMS = {
     ),
 }
 
-COMMIT = "{{ (ti.xcom_pull(task_ids='plan') or [{}])[0].get('RETRAIN_COMMIT', '') }}"
+COMMIT = "{{ (ti.xcom_pull(task_ids='plan') or {}).get('RETRAIN_COMMIT', '') }}"
 REQUEST = {"RETRAIN_PARAMS": "{{ params | tojson }}", "RETRAIN_COMMIT": COMMIT}
 
 
@@ -106,7 +106,7 @@ with DAG(
     plan = BashOperator(task_id="plan", output_processor=json.loads, **rules("plan", retries=0, minutes=10))
     ingest = BashOperator(task_id="ingest", **rules("step ingest", retries=3, minutes=240))
     validate = BashOperator(task_id="validate", **rules("step validate", retries=0, minutes=60))
-    prepare = BashOperator(task_id="prepare", **rules("step preprocess groups", retries=1, minutes=120))
+    prepare = BashOperator(task_id="prepare", output_processor=json.loads, **rules("prepare", retries=1, minutes=120))
     train = BashOperator.partial(
         task_id="train",
         pool=POOL,
@@ -115,7 +115,7 @@ with DAG(
         max_retry_delay=timedelta(minutes=30),
         map_index_template="{{ task.env['RETRAIN_RUN'] }}",
         **rules('step "train@$RETRAIN_RUN"', retries=2, minutes=24 * 60),
-    ).expand(env=plan.output)
+    ).expand(env=prepare.output)
     collect = BashOperator(task_id="collect", **rules("collect", retries=1, minutes=120))
     evaluate = BashOperator(task_id="evaluate", **rules("step floor evaluate compare", retries=1, minutes=120))
     package = BashOperator(task_id="package", **rules("step package", retries=1, minutes=60))

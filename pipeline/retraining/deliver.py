@@ -1,0 +1,80 @@
+"""Carry the results of a retraining out of its workspace, if the run was asked to: to a git branch, or into the checkout."""
+
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+from pipeline import paths
+from pipeline.command import run
+from pipeline.files import atomic_folder
+from pipeline.registry import record
+from pipeline.retraining import request as requests
+from pipeline.retraining.look import NOTHING_TO_DO
+from pipeline.retraining.place import workspace_of
+from pipeline.retraining.processes import check, end_with_parent, output
+
+log = logging.getLogger("deliver")
+
+# What a reviewer reads. Pictures of patients lie in none of these.
+COMMITTED = ("params.yaml", "dvc.lock", "metrics", "predictions", "plots", "models", "docs")
+
+
+def main() -> None:
+    """Do what the run's `deliver` says."""
+    end_with_parent()
+    request = requests.from_environment()
+    folder = workspace_of(request)
+    if request.deliver == "branch":
+        commit(folder, request)
+    elif request.deliver == "checkout" and promoted(folder):
+        install(folder)
+    else:
+        log.info("nothing to do: the results stay in %s", folder)
+        sys.exit(NOTHING_TO_DO)
+
+
+def promoted(folder: Path) -> str | None:
+    """The version that this retraining made champion of its workspace; None when it promoted none."""
+    pointer = folder / paths.CHAMPION.relative_to(paths.ROOT)
+    version = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+    return version if version != record.champion() else None
+
+
+def commit(folder: Path, request: requests.Request) -> None:
+    """Commit lock, metrics, predictions, plots and the promotion to the branch `retrain/...`; twice is once.
+
+    Raises:
+        ProjectError: git refuses.
+    """
+    branch = request.workspace.replace("retrain-", "retrain/", 1)
+    git(folder, "switch", "--quiet", "-C", branch)
+    git(folder, "add", "--", *(name for name in COMMITTED if (folder / name).exists()))
+    if not git(folder, "status", "--porcelain", "--untracked-files=no").strip():
+        log.info("nothing new to commit on %s", branch)
+        return
+    champion = promoted(folder)
+    outcome = f"Champion: {champion}" if champion else "The champion stays."
+    identity = ["-c", "user.name=retraining", "-c", "user.email=retraining@localhost"]
+    git(folder, *identity, "commit", "--quiet", "--no-verify", "-m", f"Retrain ({request.run_id})\n\n{outcome}")
+    log.info("committed to the branch %s: review it, push it, merge it", branch)
+
+
+def install(folder: Path) -> None:
+    """Make the workspace's candidate the checkout's, and promote it there: the service picks it up within a second.
+
+    Raises:
+        ProjectError: the gate of the checkout refuses it.
+    """
+    with atomic_folder(paths.CANDIDATE) as candidate:
+        shutil.copytree(folder / paths.CANDIDATE.relative_to(paths.ROOT), candidate, dirs_exist_ok=True)
+    check([sys.executable, "-m", "pipeline.registry.champion", "promote"], paths.ROOT, "promote")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git prints."""
+    return output(["git", *arguments], folder, f"git {arguments[0]}")
+
+
+if __name__ == "__main__":
+    run("retraining", main)

@@ -1,0 +1,84 @@
+"""Are there pictures that nothing was trained on yet? Ends with status 99, "nothing to do", when there are none."""
+
+import hashlib
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import paths
+from pipeline.command import run
+from pipeline.data import kaggle, sources
+from pipeline.files import sha256_of
+from pipeline.retraining import place
+from pipeline.retraining import request as requests
+
+log = logging.getLogger("look")
+
+NOTHING_TO_DO = 99
+
+
+def main() -> None:
+    """Compare the source with what the committed runs and the finished retrainings were made from."""
+    request = requests.from_environment()
+    params = requests.lay_over(yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8")), request)
+    if request.force or request.changes_settings:
+        log.info("this run was asked for by name: going on whether or not the pictures are new")
+        return
+    current = identify(params["ingest"])
+    if current in seen():
+        log.info("nothing to do: everything was trained on these pictures already (%s)", current)
+        sys.exit(NOTHING_TO_DO)
+    log.info("new pictures: %s", current)
+
+
+def identify(ingest: dict[str, Any]) -> str:
+    """A name for what `ingest` would bring: the digest of data/dataset.json, or a pinned version.
+
+    Raises:
+        ProjectError: the source is not there, or is no copy of the data set.
+    """
+    if ingest["dataset"] == "phantom":
+        return "phantom " + json.dumps(ingest["phantom"], sort_keys=True)
+    copy = os.environ.get("CXR_DATA")
+    if not copy:
+        return f"kaggle version {kaggle.VERSION}"
+    lines = [
+        f"{sha256_of(folder / name)}  {part}/{name}\n"
+        for part, folder in sources.find_classes(Path(copy).expanduser()).items()
+        for name in filter(sources.is_picture, os.listdir(folder))
+    ]
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def seen() -> set[str]:
+    """What the committed runs and the finished retrainings on this machine were made from, named as by `identify`."""
+    facts = list(paths.PREDICTIONS.glob("*/run.json"))
+    known = {name for file in facts for name in _names(_read(file), "dataset_digest", None)}
+    for folder in place.retrainings():
+        if not (place.finished(folder) and place.was_whole(folder)):
+            continue
+        ingest = yaml.safe_load((folder / paths.PARAMS.name).read_text(encoding="utf-8"))["ingest"]
+        known |= _names(_read(folder / "data" / "dataset.json"), "digest", ingest)
+    return known
+
+
+def _names(facts: dict[str, Any], digest: str, ingest: dict[str, Any] | None) -> set[str]:
+    names = {str(facts.get(digest))}
+    if facts.get("edition") == "original":
+        names.add(f"kaggle version {kaggle.VERSION}")
+    if facts.get("edition") == "phantom" and ingest:
+        names.add(identify(ingest))
+    return names
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+if __name__ == "__main__":
+    run("retraining", main)

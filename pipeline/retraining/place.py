@@ -1,0 +1,93 @@
+"""The workspace of a retraining: made once, found again by every task, on whatever machine the task runs."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import paths, workspace
+from pipeline.files import write_json, write_text
+from pipeline.retraining import sharing
+from pipeline.retraining.request import Request, lay_over
+
+KEPT = 3  # workspaces of finished retrainings that stay
+_READY = ".retraining"  # written last, so that a workspace half made is made again
+
+
+def workspace_of(request: Request) -> Path:
+    """The folder of a run's workspace, made if this machine has none yet: the commit, the overlay, the remote.
+
+    Raises:
+        ProjectError: the parameters name something unknown, or the commit is not in this checkout.
+    """
+    folder = paths.WORKSPACES / request.workspace
+    with _alone(request.workspace):
+        if not (folder / _READY).exists():
+            workspace.create(request.workspace, commit=request.commit or "HEAD")
+            _prepare(folder, request)
+            whole = not request.changes_settings
+            write_json(folder / _READY, {"run": request.run_id, "whole": whole, "finished": False})
+    return folder
+
+
+def finished(folder: Path) -> bool:
+    """Whether a retraining came to its end in this workspace."""
+    return bool(_notes(folder)["finished"])
+
+
+def was_whole(folder: Path) -> bool:
+    """Whether the retraining used params.yaml as it was committed: all runs, no other settings."""
+    return bool(_notes(folder)["whole"])
+
+
+def note_finished(folder: Path) -> None:
+    """Remember that a retraining came to its end."""
+    write_json(folder / _READY, _notes(folder) | {"finished": True})
+
+
+def retrainings() -> list[Path]:
+    """The workspaces of all retrainings on this machine, oldest first."""
+    found = [path.parent for path in paths.WORKSPACES.glob(f"retrain-*/{_READY}")]
+    return sorted(found, key=lambda folder: (folder / _READY).stat().st_mtime)
+
+
+def remove_old() -> None:
+    """Remove workspaces of finished retrainings but the last few: their results are in the cache and in git."""
+    for folder in [folder for folder in retrainings() if finished(folder)][:-KEPT]:
+        workspace.remove(folder.name)
+
+
+def _notes(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / _READY).read_text(encoding="utf-8"))
+
+
+def _prepare(folder: Path, request: Request) -> None:
+    params = lay_over(yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8")), request)
+    write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False, width=120))
+    # What other data taught other runs must not stand beside what this run will find.
+    for run in (folder / "predictions").glob("*"):
+        if run.is_dir() and run.name not in params["train"]["runs"]:
+            shutil.rmtree(run)
+    # The champion to beat is the one that serves, committed or not.
+    for source in (paths.CHAMPIONS, paths.PROMOTIONS, paths.CHAMPION):
+        target = folder / source.relative_to(paths.ROOT)
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        elif source.is_file():
+            shutil.copyfile(source, target)
+    if sharing.is_on():
+        sharing.set_remote(folder)
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """One task at a time makes the workspace `name`."""
+    paths.WORKSPACES.mkdir(exist_ok=True)
+    with (paths.WORKSPACES / f".{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

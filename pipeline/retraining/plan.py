@@ -1,0 +1,22 @@
+"""Make the workspace of a retraining: the last line is JSON for the scheduler."""
+
+import dataclasses
+import json
+
+from pipeline import paths
+from pipeline.command import run
+from pipeline.retraining import place
+from pipeline.retraining import request as requests
+from pipeline.retraining.processes import output
+
+
+def main() -> None:
+    """Print the commit that all tasks of the run work on, on whatever machine."""
+    place.remove_old()
+    commit = output(["git", "rev-parse", "HEAD"], paths.ROOT, "git").strip()
+    place.workspace_of(dataclasses.replace(requests.from_environment(), commit=commit))
+    print(json.dumps({"RETRAIN_COMMIT": commit}))
+
+
+if __name__ == "__main__":
+    run("retraining", main)

@@ -1,0 +1,78 @@
+"""Starting the pipeline's commands from a task: in its environment, with their output shown, and never left behind."""
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import ProjectError
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def end_with_parent() -> None:
+    """Ask the kernel to end this process when its parent ends, so that a killed worker leaves no training behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def tool(name: str) -> str:
+    """A command of the environment that runs this one."""
+    return str(Path(sys.executable).parent / name)
+
+
+def call(command: list[str], folder: Path, environ: Mapping[str, str] | None = None) -> int:
+    """Run a command in `folder`, its output passed on line by line; return its exit status."""
+    return _stream(command, folder, environ)[0]
+
+
+def check(command: list[str], folder: Path, what: str, environ: Mapping[str, str] | None = None) -> None:
+    """Run a command that must succeed.
+
+    Raises:
+        ProjectError: it failed; the message is `what` and the line in which the command said why.
+    """
+    status, lines = _stream(command, folder, environ)
+    if status != 0:
+        raise ProjectError(f"{what}: {cause(lines) or f'exit status {status}'}")
+
+
+def output(command: list[str], folder: Path, what: str) -> str:
+    """What a short command prints.
+
+    Raises:
+        ProjectError: it failed.
+    """
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ProjectError(f"{what}: {cause(done.stderr.splitlines()) or f'exit status {done.returncode}'}")
+    return done.stdout
+
+
+def cause(lines: list[str]) -> str:
+    """The line that says why: a stage's own last word ("train: ..."), or the last error of DVC."""
+    own = [line for line in lines if re.match(r"[a-z-]+: \S", line)]
+    dvc = [line for line in lines if line.startswith("ERROR: ")]
+    return (own or dvc or [line for line in lines if line.strip()] or [""])[-1].strip()
+
+
+def _stream(command: list[str], folder: Path, environ: Mapping[str, str] | None) -> tuple[int, list[str]]:
+    variables = {**os.environ, **(environ or {})}
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
+    variables.pop("PIPELINE_ROOT", None)  # a command belongs to the folder that it is started in
+    tail: deque[str] = deque(maxlen=60)
+    with subprocess.Popen(
+        command, cwd=folder, env=variables, text=True, errors="replace",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=end_with_parent,  # noqa: PLW1509 - this process has one thread
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            tail.append(line.rstrip("\n"))
+    return process.returncode, list(tail)

@@ -1,0 +1,115 @@
+"""What a retraining was asked to do, and what that makes of params.yaml."""
+
+import copy
+import difflib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.errors import ProjectError
+
+DELIVERIES = ("workspace", "branch", "checkout")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The parameters of one run of the scheduler.
+
+    Attributes:
+        run_id: the scheduler's name of the run.
+        commit: the commit that it works on; "" before the workspace is made.
+        runs, networks, groups: which lines of train.runs; empty: all.
+        epochs: in place of those in params.yaml; None: those.
+        force: go on, and train again, although nothing changed.
+        settings: laid over params.yaml.
+        deliver: where a new champion goes: workspace, branch or checkout.
+    """
+
+    run_id: str
+    commit: str = ""
+    runs: list[str] = field(default_factory=list)
+    networks: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    epochs: int | None = None
+    force: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+    deliver: str = "workspace"
+
+    @property
+    def workspace(self) -> str:
+        """The name of the run's workspace: readable, safe as a folder and as a branch, and never that of another run."""
+        readable = re.sub(r"[^A-Za-z0-9]+", "-", self.run_id).strip("-")[:40]
+        return f"retrain-{readable}-{hashlib.sha256(self.run_id.encode()).hexdigest()[:6]}"
+
+    @property
+    def changes_settings(self) -> bool:
+        """Whether the run was asked for anything but "the usual, if the pictures are new"."""
+        return bool(self.runs or self.networks or self.groups or self.epochs or self.settings)
+
+
+def from_environment(environ: Mapping[str, str] = os.environ) -> Request:
+    """The request that the DAG puts into each task's environment.
+
+    Raises:
+        ProjectError: there is none, or it does not have the form of the DAG's parameters.
+    """
+    run_id = environ.get("AIRFLOW_CTX_DAG_RUN_ID")
+    if not run_id:
+        raise ProjectError(
+            "AIRFLOW_CTX_DAG_RUN_ID is not set: this command is a task of dags/pneumonia_retrain.py (make retrain)"
+        )
+    try:
+        values = json.loads(environ.get("RETRAIN_PARAMS") or "{}")
+        request = Request(run_id=run_id, commit=environ.get("RETRAIN_COMMIT", ""), **values)
+    except (ValueError, TypeError) as error:
+        raise ProjectError(f"the run's parameters cannot be read: {error}") from None
+    if request.deliver not in DELIVERIES:
+        raise ProjectError(f"deliver: {request.deliver!r} is none of {', '.join(DELIVERIES)}")
+    return request
+
+
+def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    """params.yaml as this run uses it: its settings laid over, only its lines of train.runs, its number of epochs.
+
+    Raises:
+        ProjectError: a run, network or group is unknown, or no line of train.runs is left.
+    """
+    merged = _merge(copy.deepcopy(dict(params)), request.settings)
+    train = merged["train"]
+    _expect_known("run", request.runs, train["runs"])
+    _expect_known("network", request.networks, train["networks"])
+    _expect_known("group", request.groups, train["groups"])
+    train["runs"] = {
+        name: line
+        for name, line in train["runs"].items()
+        if (not request.runs or name in request.runs)
+        and (not request.networks or line["network"] in request.networks)
+        and (not request.groups or line["group"] in request.groups)
+    }
+    if not train["runs"]:
+        raise ProjectError("no line of train.runs in params.yaml has these runs, networks and groups together")
+    if request.epochs is not None:
+        train["common"]["epochs"] = request.epochs
+        for table in ("networks", "groups", "runs"):
+            for line in train[table].values():
+                line.pop("epochs", None)
+    return merged
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(below.get(key), dict)
+        below[key] = _merge(below[key], value) if both else value
+    return below
+
+
+def _expect_known(kind: str, names: list[str], table: Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in table:
+            close = difflib.get_close_matches(name, list(table), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(table)}"
+            raise ProjectError(f"unknown {kind} {name!r} in the run's parameters; {hint}")

@@ -1,0 +1,80 @@
+"""Several machines, one remote: what a worker takes from it before a training, and what it gives back.
+
+A worker has a checkout of its own. It learns from the scheduler which inputs the run has (their lines of dvc.lock, a
+few hashes), takes them from the DVC remote, and pushes what it trained together with DVC's run cache. From that run
+cache `collect` gets every training back, so that one dvc.lock holds them all.
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import ProjectError
+from pipeline.files import write_text
+from pipeline.retraining.processes import check, tool
+
+REMOTE = "RETRAIN_REMOTE"  # a folder or s3://bucket/folder that all machines reach; unset: this machine alone
+LOCK = "RETRAIN_LOCK"  # JSON: the lines of dvc.lock that a training's inputs come from
+INPUTS = {"ingest": "data/dataset.json", "preprocess": "data/arrays", "groups": "data/groups"}
+
+
+def is_on() -> bool:
+    """Whether several machines work on this retraining."""
+    return bool(os.environ.get(REMOTE))
+
+
+def set_remote(folder: Path) -> None:
+    """Make the shared remote the default of a workspace; credentials stay in the environment."""
+    check(
+        [tool("dvc"), "remote", "add", "--local", "--default", "--force", "retrain", os.environ[REMOTE]],
+        folder,
+        "remote",
+    )
+
+
+def describe_inputs(folder: Path) -> str:
+    """What a worker must know to take the inputs: the lines of dvc.lock of the stages that made them, as JSON."""
+    stages = _read_lock(folder)["stages"]
+    return json.dumps({name: stages[name] for name in INPUTS})
+
+
+def take_inputs(folder: Path, described: str) -> None:
+    """Take a training's inputs from the remote, unless this workspace made or has them already.
+
+    Raises:
+        ProjectError: the remote does not answer, refuses, or lacks a file.
+    """
+    if not described:
+        return
+    with (folder / ".dvc" / "tmp" / "inputs.lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        lock = _read_lock(folder)
+        wanted = json.loads(described)
+        if all(
+            lock["stages"].get(name) == lines and (folder / INPUTS[name]).exists() for name, lines in wanted.items()
+        ):
+            return
+        lock["stages"] |= wanted
+        write_text(folder / "dvc.lock", yaml.safe_dump(lock, sort_keys=False))
+        check([tool("dvc"), "--wait-for-lock", "pull", *INPUTS.values()], folder, "inputs from the remote")
+
+
+def push(folder: Path, stages: list[str]) -> None:
+    """Push the outputs of stages and the run cache.
+
+    Raises:
+        ProjectError: the remote does not answer or refuses.
+    """
+    check([tool("dvc"), "--wait-for-lock", "push", "--run-cache", *stages], folder, "push to the remote")
+
+
+def _read_lock(folder: Path) -> dict[str, Any]:
+    file = folder / "dvc.lock"
+    lock = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else None
+    if lock is not None and not isinstance(lock, dict):
+        raise ProjectError(f"{file} is no lock of DVC")
+    return lock or {"schema": "2.0", "stages": {}}
