@@ -31,6 +31,11 @@ NOT_RUN = "not run"
 Row = dict[str, Any]
 
 
+def is_main(run: Run) -> bool:
+    """The run that stands for its network and group, beside the published one: seed 0, no control."""
+    return run.name == f"{run.network}-{run.group}-0"
+
+
 def columns() -> list[str]:
     """Columns of metrics/table2.csv and metrics/table3.csv."""
     ours = [f"{name}{end}" for name in OURS for end in ("", "_low", "_high")]
@@ -62,7 +67,7 @@ def rows(runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], floor: M
         if run.name in metrics:
             row |= _ours(metrics[run.name]) | {"seeds": len(seeds[run.network, run.group])}
             # Published figures are about children; they do not stand beside generated pictures.
-            if row["dataset"] == published.DATASET and run.name == f"{run.network}-{run.group}-0":
+            if row["dataset"] == published.DATASET and is_main(run):
                 row |= _published(run.network, run.group)
         table.append(row)
     if floor:

@@ -8,8 +8,8 @@ from pipeline import paths, settings
 from pipeline.command import run
 from pipeline.data.tables import write_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import candidate, contrasts, measure, predictions, tables
-from pipeline.files import write_json
+from pipeline.evaluation import candidate, contrasts, gallery, measure, predictions, tables
+from pipeline.files import atomic_folder, write_json
 
 log = logging.getLogger("compare")
 
@@ -26,20 +26,20 @@ def main() -> None:
         raise ProjectError("predictions/ holds no run of params.yaml: train one first (make repro)")
 
     samples = measure.draw(next(iter(runs.values())), options.evaluate)
-    figures = {name: measure.headline(one, samples, options.evaluate) for name, one in planned.items()}
+    headlines = {name: measure.headline(one, samples, options.evaluate) for name, one in planned.items()}
     facts = {name: one.facts for name, one in planned.items()}
 
     sound = [name for name in planned if not metrics[name]["collapsed"]] or list(planned)
     named = candidate.name(
-        {name: figures[name]["stress_auc"] for name in sound},
-        {name: figures[name]["validation_auc"] for name in sound},
+        {name: headlines[name]["stress_auc"] for name in sound},
+        {name: headlines[name]["validation_auc"] for name in sound},
         facts,
         options.compare.release,
         options.package.weights,
     )
     write_json(paths.METRICS / "candidate.json", named)
 
-    found = contrasts.planned(figures, options.runs, facts) + contrasts.winner(named["best"], figures, facts)
+    found = contrasts.planned(headlines, options.runs, facts) + contrasts.winner(named["best"], headlines, facts)
     write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
 
     floor = metrics.get(tables.FLOOR)
@@ -48,6 +48,8 @@ def main() -> None:
         write_table(paths.METRICS / f"table{number}.csv", tables.columns(), table)
     ordered = {name: metrics[name] for name in [*options.runs, tables.FLOOR] if name in metrics}
     write_json(paths.METRICS / "study.json", tables.study(ordered))
+    with atomic_folder(paths.PLOTS / "study") as folder:
+        gallery.draw(folder, planned, options.runs, metrics, samples, named["run"])
     log.info("candidate: %s (stressed validation AUC %s)", named["run"], named["value"])
 
 
