@@ -101,6 +101,8 @@ def _decode(file: Path, min_side: int, max_pixels: int) -> tuple[int, int, str]:
     except UnidentifiedImageError:
         raise Unusable("not a picture") from None
     except Exception as error:  # Pillow's decoders raise many kinds, struct.error and SyntaxError among them
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk failed, not the picture
         kind = "truncated" if "truncated" in str(error) else "not decodable"
         raise Unusable(f"{kind}: {' '.join(str(error).split())}") from None
 

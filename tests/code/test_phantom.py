@@ -48,7 +48,7 @@ def test_a_split_too_small_for_two_classes_is_refused_by_name() -> None:
 def test_a_picture_follows_from_the_seed_and_its_name_alone() -> None:
     few, more = (set(phantom.names(Phantom(seed=5, train=n, val=4, test=8))) for n in (40, 80))
     assert few <= more
-    path = sorted(few)[0]
+    path = min(few)
     first, again, other = (np.asarray(phantom.picture(seed, path)) for seed in (5, 5, 6))
     assert np.array_equal(first, again)
     assert first.shape != other.shape or not np.array_equal(first, other)
@@ -92,7 +92,7 @@ def test_the_findings_can_be_learnt_from_pictures_of_other_patients(drawn: dict[
 
 
 def test_pictures_show_a_chest(drawn: dict[str, Image.Image]) -> None:
-    """Dark lungs on both sides of a bright spine, the heart on the patient's left, a bright belly, black air outside."""
+    """Dark lungs beside a bright spine, the heart on the patient's left, a bright belly, black air outside."""
     healthy = [image for path, image in drawn.items() if "/NORMAL/" in path]
     mean = np.mean([np.asarray(image.convert("L").resize((100, 100)), dtype=float) for image in healthy], axis=0)
     spine, right, left = mean[20:55, 48:52].mean(), mean[30:55, 28:38].mean(), mean[30:55, 64:74].mean()
