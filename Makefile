@@ -1,0 +1,109 @@
+# `make help` lists every command a person needs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m
+UV := uv==0.13.9
+export DO_NOT_TRACK = 1
+export GX_ANALYTICS_ENABLED = False
+export BENTOML_DO_NOT_TRACK = True
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+# One environment: a virtual environment with exactly what the file of pinned versions and hashes names.
+# $(1) folder, $(2) file of pinned versions
+define install
+	@echo "==> $(1): every package of $(2), pinned and checked by hash (some minutes on a slow line)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(1) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+	@$(1)/bin/uv pip sync --quiet --python $(1)/bin/python --require-hashes $(2) || $(1)/bin/uv pip install --python $(1)/bin/python --require-hashes -r $(2)
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(UV) && touch $@
+	@echo "==> $(1) is ready"
+endef
+
+$(VENV)/.ready: requirements/dev.txt
+	$(call install,$(VENV),requirements/dev.txt)
+
+.venv-airflow/.ready: requirements/airflow.txt
+	$(call install,.venv-airflow,requirements/airflow.txt)
+
+.venv-serve/.ready: requirements/serve.txt
+	$(call install,.venv-serve,requirements/serve.txt)
+
+##@ Start here
+.PHONY: help demo test setup
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## install the pipeline's environment into .venv
+
+demo: setup ## the whole pipeline on generated radiographs, in .work/demo; no download, no account
+	@$(RUN) pipeline.demo
+
+test: setup .venv-airflow/.ready ## every test
+	@$(RUN) pytest -q
+
+##@ The study
+.PHONY: repro study restore track import-runs
+repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes a copy of the data set on disk
+	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$(SOURCE)")
+
+study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them
+	@$(RUN) pipeline.study --jobs $(or $(JOBS),1) $(RUNS)
+
+restore: setup ## bring back the last good outputs after a stage failed
+	@$(RUN) dvc checkout --force --allow-missing; git checkout -- dvc.lock predictions metrics plots
+
+track: setup ## publish the committed study to MLflow (sqlite:///mlflow.db, or MLFLOW_TRACKING_URI)
+	@$(RUN) pipeline.registry.tracking
+
+##@ The champion
+.PHONY: gate promote rollback champion serve evaluate-site drift
+gate: setup ## would the candidate become champion? validation patients only
+	@$(RUN) pipeline.registry.gate
+
+promote: setup ## gate the candidate and, if it passes, make it champion
+	@$(RUN) pipeline.registry.champion promote
+
+rollback: setup ## the champion before becomes champion again
+	@$(RUN) pipeline.registry.champion rollback
+
+champion: setup ## show the champion
+	@$(RUN) pipeline.registry.champion show
+
+serve: .venv-serve/.ready ## answer pictures on http://127.0.0.1:3000
+	@PATH="$(CURDIR)/.venv-serve/bin:$$PATH" .venv-serve/bin/bentoml serve
+
+evaluate-site: setup ## the champion on a hospital's own films: SOURCE=<folder> LABELS=<csv>
+	@$(RUN) pipeline.serving.site "$(SOURCE)" "$(LABELS)"
+
+drift: setup ## compare the last answers of the service with its first; status 1 past the limit
+	@$(RUN) pipeline.serving.drift
+
+##@ Every week
+.PHONY: airflow retrain metrics-gate
+airflow: setup .venv-airflow/.ready ## Airflow on this machine, the DAG ready, a login printed
+	@bash dags/../docker/airflow-standalone.sh
+
+retrain: setup .venv-airflow/.ready ## one retraining through Airflow, on generated radiographs by default
+	@bash docker/airflow-retrain.sh
+
+metrics-gate: setup ## may this change be merged into BASE? the champion's validation figures decide
+	@$(RUN) pipeline.registry.metrics_gate $(or $(BASE),main)
+
+##@ Care
+.PHONY: lint lock benchmarks clean
+lint: setup ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+lock: setup ## pin every environment anew, within the bounds of requirements/*.in
+	@for name in dev airflow; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in pipeline serve; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt; done
+
+benchmarks: setup ## every benchmark, each beside its peer
+	@for file in benchmarks/*.py; do echo "== $$file"; $(RUN) benchmarks.$$(basename $$file .py); done
+
+clean: ## remove workspaces and half-done work; keeps data, networks and environments
+	rm -rf .work/demo .work/test-* .cache

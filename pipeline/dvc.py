@@ -1,0 +1,91 @@
+"""DVC from Python: its commands as subprocesses of this environment, its lock file as a dictionary."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import paths
+from pipeline.errors import ProjectError
+
+TRAIN = "train@"
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of DVC in this environment."""
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment for DVC: stages say `python`, which must be this interpreter."""
+    binaries = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}", **changes}
+
+
+def call(*arguments: str, folder: Path = paths.ROOT) -> int:
+    """Run DVC with its output shown; returns its exit status."""
+    return subprocess.run(command(*arguments), cwd=folder, env=environment(), check=False).returncode
+
+
+def status(folder: Path = paths.ROOT) -> dict[str, list[Any]]:
+    """What DVC finds changed, by stage: `dvc status --json`.
+
+    Raises:
+        ProjectError: DVC cannot read the project.
+    """
+    done = subprocess.run(
+        command("status", "--json"), cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ProjectError(f"dvc status: {(done.stderr.strip() or done.stdout.strip()).splitlines()[-1]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def lock(folder: Path = paths.ROOT) -> dict[str, Any]:
+    """The stages of dvc.lock; empty when there is none."""
+    path = folder / "dvc.lock"
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages", {}) if path.exists() else {}
+
+
+def trainings_to_run(runs: Mapping[str, Any], folder: Path = paths.ROOT) -> list[str]:
+    """The runs that `dvc repro` would train: never trained, trained with other settings or code, or lost."""
+    locked, changes = lock(folder), status(folder)
+    wanted = []
+    for name in runs:
+        stage = f"{TRAIN}{name}"
+        if stage not in locked or _differs(changes.get(stage, [])) or _is_lost(locked[stage], folder):
+            wanted.append(name)
+    return wanted
+
+
+def _differs(changes: list[Any]) -> bool:
+    for change in changes:
+        if not isinstance(change, dict):  # "changed command"
+            return True
+        if any(state == "modified" for state in change.get("changed deps", {}).values()):
+            return True
+    return False
+
+
+def _is_lost(stage: dict[str, Any], folder: Path) -> bool:
+    """An output is neither in its place nor in the cache."""
+    for out in stage.get("outs", []):
+        in_cache = paths_in_cache(folder) / out["md5"][:2] / out["md5"][2:]
+        if not (folder / out["path"]).exists() and not in_cache.exists():
+            return True
+    return False
+
+
+def paths_in_cache(folder: Path) -> Path:
+    """The folder of the DVC cache that holds files by their md5."""
+    local = folder / ".dvc" / "config.local"
+    for line in local.read_text(encoding="utf-8").splitlines() if local.exists() else []:
+        key, _, value = line.strip().partition(" = ")
+        if key == "dir":
+            return Path(value) / "files" / "md5"
+    return folder / ".dvc" / "cache" / "files" / "md5"

@@ -1,0 +1,128 @@
+"""A scratch copy of the project with other settings, under .work/<name>/, so that the checkout stays clean.
+
+`python -m pipeline.workspace create NAME [--copy] [--overlay FILE]` prints the folder; `remove NAME` removes it.
+
+By default a workspace is a git worktree at the current commit that shares the checkout's DVC cache: for real studies
+and retraining. With `--copy` it is a plain copy of the tracked files with a DVC of its own and no git: for the demo
+and tests.
+"""
+
+import argparse
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import paths, settings
+from pipeline.command import run
+from pipeline.errors import ProjectError
+from pipeline.files import write_text
+
+log = logging.getLogger(__name__)
+
+
+def create(name: str, overlay: dict[str, Any] | None = None, copy: bool = False, commit: str = "HEAD") -> Path:
+    """Make the workspace `name`, or bring an existing one up to the current code; returns its folder.
+
+    Args:
+        name: of the folder below .work/.
+        overlay: settings laid over params.yaml; mappings are merged, `train.runs` is replaced whole.
+        copy: plain copy of the tracked files instead of a git worktree.
+        commit: of the worktree.
+
+    Raises:
+        ProjectError: a setting is unknown, or the folder holds something else.
+    """
+    folder = paths.WORKSPACES / name
+    if Path(name).name != name or name.startswith("."):
+        raise ProjectError(f"{name!r} is no name for a workspace: letters, digits, '-' and '_' in one word")
+    if copy:
+        _copy_tracked_files(folder)
+    else:
+        _add_worktree(folder, commit)
+    params = folder / "params.yaml"
+    if overlay:
+        write_text(
+            params, yaml.safe_dump(merge(yaml.safe_load(params.read_text(encoding="utf-8")), overlay), sort_keys=False)
+        )
+    settings.load(params)
+    return folder
+
+
+def remove(name: str) -> None:
+    """Remove a workspace and what it holds; the DVC cache keeps what its stages made."""
+    shutil.rmtree(paths.WORKSPACES / name, ignore_errors=True)
+    _git("worktree", "prune")
+
+
+def merge(base: dict[str, Any], overlay: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """Lay `overlay` over `base`, mapping by mapping. The table of runs is replaced: its lines are what is wanted."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        place = f"{where}{key}"
+        if isinstance(value, dict) and isinstance(base.get(key), dict) and place != "train.runs":
+            merged[key] = merge(base[key], value, f"{place}.")
+        else:
+            merged[key] = value
+    return merged
+
+
+def _copy_tracked_files(folder: Path) -> None:
+    """Copy what git tracks, as it stands in the checkout, outputs of the committed study left out."""
+    listed = _git("ls-files", "-z").split("\0")
+    outputs = ("predictions/", "metrics/", "plots/", "reports/", "models/", "dvc.lock")
+    for file in filter(None, listed):
+        source, target = paths.ROOT / file, folder / file
+        if file.startswith(outputs) or not source.is_file():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+    if not (folder / ".dvc" / "tmp").exists():
+        shutil.rmtree(folder / ".dvc", ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=folder, check=True)
+        subprocess.run([sys.executable, "-m", "dvc", "config", "core.analytics", "false"], cwd=folder, check=True)
+
+
+def _add_worktree(folder: Path, commit: str) -> None:
+    """A detached git worktree at `commit`, with the checkout's DVC cache."""
+    if (folder / ".git").exists():
+        subprocess.run(["git", "checkout", "-q", "-f", "--detach", _git("rev-parse", commit)], cwd=folder, check=True)
+    elif folder.exists():
+        raise ProjectError(f"{folder} is there and is no workspace of this checkout; remove it or choose another name")
+    else:
+        _git("worktree", "prune")
+        _git("worktree", "add", "-q", "--detach", str(folder), commit)
+    cache = paths.ROOT / ".dvc" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    write_text(folder / ".dvc" / "config.local", f"[cache]\n    dir = {cache}\n")
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=paths.ROOT, check=True, capture_output=True, text=True)
+    except subprocess.CalledProcessError as error:
+        raise ProjectError(f"git {arguments[0]}: {error.stderr.strip().splitlines()[-1]}") from None
+    return done.stdout.strip()
+
+
+def main() -> None:
+    """Create or remove a workspace from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.workspace", description=__doc__.splitlines()[0])
+    parser.add_argument("verb", choices=["create", "remove"])
+    parser.add_argument("name")
+    parser.add_argument("--copy", action="store_true", help="a plain copy with a DVC of its own, no git")
+    parser.add_argument("--overlay", type=Path, help="a YAML file laid over params.yaml")
+    arguments = parser.parse_args()
+    if arguments.verb == "remove":
+        remove(arguments.name)
+    else:
+        overlay = yaml.safe_load(arguments.overlay.read_text(encoding="utf-8")) if arguments.overlay else {}
+        print(create(arguments.name, overlay, copy=arguments.copy))
+
+
+if __name__ == "__main__":
+    run("workspace", main)
