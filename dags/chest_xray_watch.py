@@ -12,15 +12,16 @@ ROOT = Path(os.environ.get("PIPELINE_HOME") or Path(__file__).resolve().parents[
 with DAG(
     "chest_xray_watch",
     description="Looks at the source every night and says when its pictures are new",
-    doc_md="Emits `chest_xray_incoming` when the source holds other pictures than the last finished run saw; else it skips.",
+    doc_md="Emits `chest_xray_incoming` when the source holds pictures that nothing was trained on yet; else it skips.",
     tags=["chest-xray"],
     schedule=CronTriggerTimetable("30 1 * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
     max_active_runs=1,
+    is_paused_upon_creation=True,
 ) as dag:
     BashOperator(
         task_id="look",
-        bash_command="exec .venv/bin/python -m pipeline.retraining.look",
+        bash_command="exec ${PIPELINE_PYTHON:-.venv/bin/python} -m pipeline.retraining.look",
         cwd=str(ROOT),
         append_env=True,
         skip_on_exit_code=99,

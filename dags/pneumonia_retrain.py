@@ -1,4 +1,4 @@
-"""Retrain, compare, and replace the champion if the gate agrees: weekly, on demand, or when new pictures were announced.
+"""Retrain, compare, replace the champion if the gate agrees: weekly, on demand, or when new pictures were announced.
 
 This file says when things run and how a failure is met. What a task does is one command of the pipeline's own
 environment, `python -m pipeline.retraining.<verb>`; nothing of the pipeline is imported here.
@@ -26,13 +26,13 @@ DOCS = """
 **Retraining.** Looks for new pictures, trains the table of runs in a workspace of its own, evaluates, and promotes the
 candidate if the gate agrees. The checkout and the champion that serves stay as they are until the last tasks.
 
-*Trigger it* with `{"networks": ["custom_cnn"], "groups": ["raw"], "epochs": 3}`, or `{"runs": ["xception-balanced-0"]}`,
-or `{"force": true}`. Everything else that `params.yaml` knows goes into `settings`, as in
-`{"settings": {"ingest": {"dataset": "phantom"}}}`. `deliver` says where a new champion goes: it stays in the `workspace`,
-or becomes a git `branch` to review, or goes into the `checkout`, whose service picks it up at once.
+*Trigger it* with `{"networks": ["custom_cnn"], "groups": ["raw"], "epochs": 3}`, or
+`{"runs": ["xception-balanced-0"]}`, or `{"force": true}`. Everything else that `params.yaml` knows goes into
+`settings`, as in `{"settings": {"ingest": {"dataset": "phantom"}}}`. `deliver` says where a new champion goes: it stays in the
+`workspace`, or becomes a git `branch` to review, or goes into the `checkout`, whose service picks it up at once.
 
-*When a task fails*, its log ends with what is wrong and what to do; clear the task after the repair and the run goes on.
-See docs/operating.md.
+*When a task fails*, its log ends with what is wrong and what to do; clear the task after the repair and the run goes
+on. See docs/operating.md.
 """
 
 PARAMS = {
@@ -58,9 +58,9 @@ def explain_failure(context: Any) -> None:
     task = context["task_instance"]
     label = f" [{getattr(task, 'rendered_map_index', None) or task.map_index}]" if task.map_index >= 0 else ""
     logging.getLogger(__name__).error(
-        "%s%s failed in run %s, try %s. Log: %s. What to do: read the last line before this one that begins with 'error:', "
-        "put that right, and clear this task; finished work is kept and a training goes on from its last epoch. The champion "
-        "that serves is unchanged. More: docs/operating.md, 'When a retraining fails'.",
+        "%s%s failed in run %s, try %s. Log: %s. What to do: the last line above that begins with 'retraining:' says "
+        "what is wrong; put that right and clear this task. Finished work is kept, a training goes on from its last epoch, "
+        "and the champion that serves is unchanged. More: docs/operating.md, 'When a retraining fails'.",
         task.task_id,
         label,
         task.run_id,
@@ -72,7 +72,7 @@ def explain_failure(context: Any) -> None:
 def rules(verb: str, *, retries: int, minutes: float, **more: Any) -> dict[str, Any]:
     """What every task has: the command, where it runs, how often it is tried again, and how long it may take."""
     return {
-        "bash_command": f"exec .venv/bin/python -m pipeline.retraining.{verb}",
+        "bash_command": f"exec ${{PIPELINE_PYTHON:-.venv/bin/python}} -m pipeline.retraining.{verb}",
         "cwd": str(ROOT),
         "append_env": True,
         "skip_on_exit_code": NOTHING_TO_DO,

@@ -1,4 +1,4 @@
-"""Carry the results of a retraining out of its workspace, if the run was asked to: to a git branch, or into the checkout."""
+"""Carry the results of a retraining out of its workspace where asked to: to a git branch, or into the checkout."""
 
 import logging
 import shutil

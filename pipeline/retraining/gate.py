@@ -1,4 +1,4 @@
-"""The gate's decision on the candidate; a rejected one is no failure: it ends with status 99, and nothing is promoted."""
+"""The gate's decision on the candidate. A rejected one is no failure: status 99, and nothing is promoted."""
 
 import json
 import logging

@@ -50,7 +50,8 @@ def identify(ingest: dict[str, Any]) -> str:
     lines = [
         f"{sha256_of(folder / name)}  {part}/{name}\n"
         for part, folder in sources.find_classes(Path(copy).expanduser()).items()
-        for name in filter(sources.is_picture, os.listdir(folder))
+        for name in (path.name for path in folder.iterdir())
+        if sources.is_picture(name)
     ]
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 

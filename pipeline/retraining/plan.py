@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 from pipeline import paths
 from pipeline.command import run
@@ -15,7 +16,7 @@ def main() -> None:
     place.remove_old()
     commit = output(["git", "rev-parse", "HEAD"], paths.ROOT, "git").strip()
     place.workspace_of(dataclasses.replace(requests.from_environment(), commit=commit))
-    print(json.dumps({"RETRAIN_COMMIT": commit}))
+    sys.stdout.write(json.dumps({"RETRAIN_COMMIT": commit}) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 from pipeline import settings
 from pipeline.command import run
@@ -16,7 +17,7 @@ def main() -> None:
     if sharing.is_on():
         common[sharing.LOCK] = sharing.describe_inputs(folder)
     runs = settings.load(folder / "params.yaml").runs
-    print(json.dumps([{"RETRAIN_RUN": name, **common} for name in runs]))
+    sys.stdout.write(json.dumps([{"RETRAIN_RUN": name, **common} for name in runs]) + "\n")
 
 
 if __name__ == "__main__":

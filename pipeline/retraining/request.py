@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline import workspace
 from pipeline.errors import ProjectError
 
 DELIVERIES = ("workspace", "branch", "checkout")
@@ -25,7 +26,7 @@ class Request:
         runs, networks, groups: which lines of train.runs; empty: all.
         epochs: in place of those in params.yaml; None: those.
         force: go on, and train again, although nothing changed.
-        settings: laid over params.yaml.
+        settings: laid over params.yaml; train.runs is replaced whole.
         deliver: where a new champion goes: workspace, branch or checkout.
     """
 
@@ -41,7 +42,7 @@ class Request:
 
     @property
     def workspace(self) -> str:
-        """The name of the run's workspace: readable, safe as a folder and as a branch, and never that of another run."""
+        """The name of the run's workspace: readable, safe as a folder and as a branch, never another run's."""
         readable = re.sub(r"[^A-Za-z0-9]+", "-", self.run_id).strip("-")[:40]
         return f"retrain-{readable}-{hashlib.sha256(self.run_id.encode()).hexdigest()[:6]}"
 
@@ -78,7 +79,7 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
     Raises:
         ProjectError: a run, network or group is unknown, or no line of train.runs is left.
     """
-    merged = _merge(copy.deepcopy(dict(params)), request.settings)
+    merged = copy.deepcopy(workspace.merge(dict(params), request.settings))
     train = merged["train"]
     _expect_known("run", request.runs, train["runs"])
     _expect_known("network", request.networks, train["networks"])
@@ -98,13 +99,6 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
             for line in train[table].values():
                 line.pop("epochs", None)
     return merged
-
-
-def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(below.get(key), dict)
-        below[key] = _merge(below[key], value) if both else value
-    return below
 
 
 def _expect_known(kind: str, names: list[str], table: Mapping[str, Any]) -> None:

@@ -1,0 +1,73 @@
+#!/bin/sh
+# Airflow on this machine, everything under .airflow/, reachable from this machine alone.
+#
+#   scripts/airflow.sh up              scheduler and page, the retraining DAG unpaused     (make airflow)
+#   scripts/airflow.sh retrain [JSON]  one run from the command line, on phantoms unless told otherwise  (make retrain)
+#   scripts/airflow.sh env COMMAND...  any command of Airflow with these settings
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+bin="$root/.venv-airflow/bin"
+if [ ! -x "$bin/airflow" ] || [ ! -x "$root/.venv/bin/dvc" ]; then
+    echo "airflow: the environments are missing; run: make setup-airflow" >&2
+    exit 1
+fi
+
+port=${AIRFLOW_PORT:-8080}
+export PATH="$bin:$PATH"
+export AIRFLOW_HOME="${AIRFLOW_HOME:-$root/.airflow}"
+export AIRFLOW__CORE__DAGS_FOLDER="$root/dags"
+export AIRFLOW__CORE__LOAD_EXAMPLES=false
+export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS=admin:admin
+export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE="$AIRFLOW_HOME/passwords.json"
+export AIRFLOW__API__HOST=127.0.0.1
+export AIRFLOW__API__PORT="$port"
+export AIRFLOW__API__BASE_URL="http://127.0.0.1:$port" # with the port alone, tasks look for the API elsewhere
+export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=false
+
+# As many trainings at once as there are GPUs, or one for every two cores; each with its share of the cores.
+cores=$(getconf _NPROCESSORS_ONLN)
+gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
+slots=${TRAINING_SLOTS:-$((gpus > 0 ? gpus : (cores > 1 ? cores / 2 : 1)))}
+export TF_NUM_INTRAOP_THREADS="${TF_NUM_INTRAOP_THREADS:-$((cores / slots > 0 ? cores / slots : 1))}"
+
+phantoms='{"runs": ["custom_cnn-raw-0", "custom_cnn-balanced-0"], "epochs": 1, "settings": {"ingest": {"dataset": "phantom"}}}'
+
+mkdir -p "$AIRFLOW_HOME"
+migrate() {
+    echo "airflow: preparing the database in $AIRFLOW_HOME" >&2
+    airflow db migrate >"$AIRFLOW_HOME/migrate.log" 2>&1 || { tail -n 5 "$AIRFLOW_HOME/migrate.log" >&2; exit 1; }
+}
+
+case "${1:-}" in
+up)
+    migrate
+    airflow pools set training "$slots" "Trainings at once" >/dev/null
+    export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=false
+    password=$(python - <<'PYTHON'
+import json, os, secrets
+from pathlib import Path
+file = Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+known = json.loads(file.read_text()) if file.exists() else {}
+known.setdefault("admin", secrets.token_urlsafe(12))
+file.touch(mode=0o600)
+file.write_text(json.dumps(known))
+print(known["admin"])
+PYTHON
+    )
+    echo "airflow: http://127.0.0.1:$port  user admin  password $password  ($slots trainings at once; Ctrl-C ends it)"
+    exec airflow standalone
+    ;;
+retrain)
+    migrate
+    exec python "$root/scripts/retrain_once.py" "${2:-$phantoms}"
+    ;;
+env)
+    shift
+    exec "$@"
+    ;;
+*)
+    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+    ;;
+esac
