@@ -85,10 +85,10 @@ drift: setup ## compare the last answers of the service with its first; status 1
 ##@ Every week
 .PHONY: airflow retrain metrics-gate
 airflow: setup .venv-airflow/.ready ## Airflow on this machine, the DAG ready, a login printed
-	@bash dags/../docker/airflow-standalone.sh
+	@scripts/airflow.sh up
 
-retrain: setup .venv-airflow/.ready ## one retraining through Airflow, on generated radiographs by default
-	@bash docker/airflow-retrain.sh
+retrain: setup .venv-airflow/.ready ## one retraining through Airflow, on generated radiographs; PARAMS='{...}' for another
+	@scripts/airflow.sh retrain $(if $(PARAMS),'$(PARAMS)')
 
 metrics-gate: setup ## may this change be merged into BASE? the champion's validation figures decide
 	@$(RUN) pipeline.registry.metrics_gate $(or $(BASE),main)
@@ -99,8 +99,8 @@ lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 lock: setup ## pin every environment anew, within the bounds of requirements/*.in
-	@for name in dev airflow; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url requirements/$$name.in -o requirements/$$name.txt; done
-	@for name in pipeline serve; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in dev airflow mlflow; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in pipeline serve cuda; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt; done
 
 benchmarks: setup ## every benchmark, each beside its peer
 	@for file in benchmarks/*.py; do echo "== $$file"; $(RUN) benchmarks.$$(basename $$file .py); done

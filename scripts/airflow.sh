@@ -9,7 +9,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 bin="$root/.venv-airflow/bin"
 if [ ! -x "$bin/airflow" ] || [ ! -x "$root/.venv/bin/dvc" ]; then
-    echo "airflow: the environments are missing; run: make setup-airflow" >&2
+    echo "airflow: the environments are missing; run: make setup .venv-airflow/.ready" >&2
     exit 1
 fi
 
