@@ -1,6 +1,7 @@
 """Do the probabilities mean what they say? Intercept, slope, reliability, and a logistic recalibration."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from pipeline.evaluation.statistics import Bools, Floats, Sample, divide, lower_
 _STEPS = 40
 
 
-def sigmoid(logits: Floats) -> Floats:
+def sigmoid(logits: Floats | np.float64) -> Floats:
     """The probability of a logit, without overflow."""
     return np.exp(-np.logaddexp(0, -logits))
 
@@ -98,7 +99,7 @@ def _newton(labels: Bools, logits: Floats, weights: np.ndarray, start: Recalibra
     centre, scale = float(logits.mean()), float(logits.std())
     if scale < 1e-9 * (1 + abs(centre)):
         return np.full(rows, np.nan), np.full(rows, np.nan)
-    kind = np.float64 if rows == 1 else np.float32
+    kind: Any = np.float64 if rows == 1 else np.float32
     x = ((logits - centre) / scale).astype(kind)
     weights = weights.astype(kind, copy=False)
     # In standardised logits; `a` and `b` are turned back at the end.

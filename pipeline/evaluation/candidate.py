@@ -33,9 +33,10 @@ def name(
     release: Release,
     weights: str,
 ) -> dict[str, Any]:
-    """The contents of metrics/candidate.json: the rule's choice, its choice among what may be released, and the cost.
+    """The contents of metrics/candidate.json: the rule's choice, and what may be released in its place.
 
-    The cost is the candidate's figure minus the released one's, paired, on validation patients.
+    Where the choice itself may not be released, the rule is applied to the runs that may; `released` is None without
+    one. The cost is the candidate's figure minus the released one's, paired, on validation patients, with interval.
     """
     parameters = {run: int(facts[run]["parameters"]) for run in stress_auc}
     chosen, best, error = choose(stress_auc, parameters)
@@ -53,12 +54,10 @@ def name(
     ]
     released = None
     if allowed:
-        run, best_allowed, allowed_error = choose(allowed, parameters)
+        run = chosen if chosen in allowed else choose(allowed, parameters)[0]
         released = {
             "run": run,
             "value": number(allowed[run][0]),
-            "best": best_allowed,
-            "standard_error": number(allowed_error),
             "cost_stress_auc": _difference(stress_auc[chosen], stress_auc[run]),
             "cost_validation_auc": _difference(validation_auc[chosen], validation_auc[run]),
         }

@@ -11,6 +11,7 @@ from pipeline.evaluation.measure import Figures
 from pipeline.evaluation.statistics import Floats
 from pipeline.settings import Run
 
+Facts = Mapping[str, Mapping[str, Any]]
 FIGURES = ("test_accuracy", "test_balanced_accuracy", "test_auc", "validation_auc", "stress_auc")
 GROUPS = (("augmented", "raw"), ("balanced", "augmented"), ("robust", "balanced"))
 PAIRS = {
@@ -24,7 +25,10 @@ PAIRS = {
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference of one figure: first minus second, with its interval; `over` says what was averaged."""
+    """A difference of one figure, first minus second, with its interval.
+
+    `over` says what was averaged; `epochs` how long each pair was trained, which must be equal for a fair comparison.
+    """
 
     name: str
     figure: str
@@ -37,9 +41,7 @@ class Contrast:
     epochs: str
 
 
-def planned(
-    figures: Mapping[str, Figures], runs: Mapping[str, Run], facts: Mapping[str, Mapping[str, Any]]
-) -> list[Contrast]:
+def planned(figures: Mapping[str, Figures], runs: Mapping[str, Run], facts: Facts) -> list[Contrast]:
     """Groups against each other over the networks that have both; transfer; balancing at equal steps.
 
     A network with several seeds enters with the mean of the seeds that both groups have. The intervals hold the
@@ -56,7 +58,7 @@ def planned(
     return found
 
 
-def winner(best: str, figures: Mapping[str, Figures], facts: Mapping[str, Mapping[str, Any]]) -> list[Contrast]:
+def winner(best: str, figures: Mapping[str, Figures], facts: Facts) -> list[Contrast]:
     """The best run on stressed validation against each other run; p by Holm over all of them, figure by figure."""
     found = []
     for figure in FIGURES:
@@ -70,6 +72,15 @@ def winner(best: str, figures: Mapping[str, Figures], facts: Mapping[str, Mappin
         adjusted = statistics.holm([one.p for one in rest])
         found += [Contrast(**{**vars(one), "p_holm": p}) for one, p in zip(rest, adjusted, strict=True)]
     return found
+
+
+def release(named: Mapping[str, Any], figures: Mapping[str, Figures], facts: Facts) -> list[Contrast]:
+    """What it costs to release another run than the candidate; test figures are shown, and chose nothing."""
+    released = named["released"]["run"] if named["released"] else named["run"]
+    if released == named["run"]:
+        return []
+    pair = [[(named["run"], released)]]
+    return _contrasts("cost of the release: candidate - released", pair, figures, facts, "; ".join(pair[0][0]))
 
 
 def _pairs(
@@ -88,11 +99,13 @@ def _contrasts(
     name: str,
     networks: Sequence[Sequence[tuple[str, str]]],
     figures: Mapping[str, Figures],
-    facts: Mapping[str, Mapping[str, Any]],
+    facts: Facts,
     over: str,
 ) -> list[Contrast]:
     """One contrast for each figure: mean over seeds within a network, then over networks."""
     used = [run for pairs in networks for pair in pairs for run in pair]
+    collapsed = sorted({run for run in used if facts[run]["collapsed"]})
+    over += f" (collapsed: {', '.join(collapsed)})" if collapsed else ""
     return [
         _contrast(
             name,
@@ -109,11 +122,9 @@ def _contrasts(
     ]
 
 
-def _contrast(
-    name: str, figure: str, difference: Floats, over: str, used: Sequence[str], facts: Mapping[str, Mapping[str, Any]]
-) -> Contrast:
+def _contrast(name: str, figure: str, difference: Floats, over: str, used: Sequence[str], facts: Facts) -> Contrast:
     value, low, high = statistics.interval(difference)
-    firsts = sorted({int(facts[run]["epochs"]) for run in used[::2]})
-    seconds = sorted({int(facts[run]["epochs"]) for run in used[1::2]})
-    epochs = f"{'/'.join(map(str, firsts))} - {'/'.join(map(str, seconds))}"
-    return Contrast(name, figure, value, low, high, statistics.p_value(difference), None, over, epochs)
+    pairs = zip(used[::2], used[1::2], strict=True)
+    epochs = sorted({(int(facts[a]["epochs"]), int(facts[b]["epochs"])) for a, b in pairs})
+    told = "; ".join(f"{first} - {second}" for first, second in epochs)
+    return Contrast(name, figure, value, low, high, statistics.p_value(difference), None, over, told)

@@ -1,6 +1,7 @@
 """Curves as small CSV files, for `dvc plots` and for the figures."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def write_roc(path: Path, run: Predictions) -> None:
 def write_reliability(path: Path, run: Predictions, samples: Samples) -> None:
     """Reliability diagrams of both splits, before and after the recalibration that was fitted on validation."""
     recalibration = calibration.fit(run.validation.labels, run.validation.logits)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in SPLITS:
         split, sample = getattr(run, name), getattr(samples, name)
         stages = [("as trained", split.logits)]

@@ -91,8 +91,8 @@ def training_curves(runs: Mapping[str, Predictions], plan: Mapping[str, Run], wh
             axes.plot(history["epoch"], history[what], color=COLOURS[0], lw=1.2, label="training")
             axes.plot(history["epoch"], history[f"val_{what}"], color=COLOURS[1], lw=1.2, label="validation")
             drawn = axes
-        if axes.get_subplotspec().is_last_row():
-            axes.set_xlabel("epoch")
+        axes.set_xlabel("epoch")
+        axes.label_outer()
     if drawn:
         figure.legend(*drawn.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure

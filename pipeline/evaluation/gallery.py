@@ -31,33 +31,30 @@ def draw(
     def save(name: str, figure: Any, title: str, note: str) -> None:
         canvas.save(figure, folder / f"{name}.svg", title, dataset, note)
 
-    with canvas.style():
-        for kind, by in (("custom_cnn", "group"), ("transfer", "network")):
-            own = {name: one for name, one in main.items() if (plan[name].network == "custom_cnn") == (by == "group")}
-            if not own:
-                continue
-            subject = "custom_cnn" if by == "group" else "transfer networks"
-            save(
-                f"confusion-{kind}",
-                figures.confusions(own, plan, metrics),
-                f"Confusion at 0.5, {subject}",
-                _note(where),
-            )
-            rings = "Rings: the study's published counts." if real else ""
-            save(f"roc-{kind}", figures.roc_overlay(own, plan, metrics, by), f"ROC, {subject}", _note(where, rings))
-        if main:
-            note = "Training figures are means over the epoch, with augmentation and dropout on."
-            for what in ("accuracy", "loss"):
-                save(
-                    f"training-{what}", figures.training_curves(main, plan, what), f"{what.capitalize()} by epoch", note
-                )
-        save("reliability", figures.reliability(runs[chosen], samples), f"Calibration of {chosen}", bars)
-        crosses = "Crosses: the study's published accuracy." if real else ""
-        note = _note(f"filled: {where}; hollow: validation", bars, crosses)
-        save("forest", figures.forest(metrics, order, dataset), "All runs", note)
-        note = "Each change is made to the same validation pictures."
-        title = "Specificity at 0.5: validation clean and changed, and the official test"
-        save("stress", figures.stress(metrics, order, list(first.stress)), title, note)
+    for kind, by in (("custom_cnn", "group"), ("transfer", "network")):
+        own = {name: one for name, one in main.items() if (plan[name].network == "custom_cnn") == (by == "group")}
+        if not own:
+            continue
+        subject = "custom_cnn" if by == "group" else "transfer networks"
+        save(
+            f"confusion-{kind}",
+            figures.confusions(own, plan, metrics),
+            f"Confusion at 0.5, {subject}",
+            _note(where),
+        )
+        rings = "Rings: the study's published counts." if real else ""
+        save(f"roc-{kind}", figures.roc_overlay(own, plan, metrics, by), f"ROC, {subject}", _note(where, rings))
+    if main:
+        note = "Training figures are means over the epoch, with augmentation and dropout on."
+        for what in ("accuracy", "loss"):
+            save(f"training-{what}", figures.training_curves(main, plan, what), f"{what.capitalize()} by epoch", note)
+    save("reliability", figures.reliability(runs[chosen], samples), f"Calibration of {chosen}", bars)
+    crosses = "Crosses: the study's published accuracy." if real else ""
+    note = _note(f"filled: {where}; hollow: validation", bars, crosses)
+    save("forest", figures.forest(metrics, order, dataset), "All runs", note)
+    note = "Each change is made to the same validation pictures."
+    title = "Specificity at 0.5: validation clean and changed, and the official test"
+    save("stress", figures.stress(metrics, order, list(first.stress)), title, note)
 
 
 def _note(first: str, *more: str) -> str:

@@ -18,15 +18,17 @@ plt.rcParams.update(
         "font.size": 9,
         "axes.spines.top": False,
         "axes.spines.right": False,
+        "axes.titlesize": 10,
+        "legend.frameon": False,
         "figure.dpi": 100,
         "savefig.dpi": 150,
     }
 )
 
 
-def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
-    """A figure of `rows` x `columns` axes; sizes in inches."""
-    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
+def new_figure(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Any, Any]:
+    """A figure of `rows` x `columns` axes; sizes in inches; options as those of `plt.subplots`."""
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
 
 def save(figure: Any, target: Path) -> None:

@@ -1,11 +1,11 @@
-"""The study's tables with our figures beside the published ones: rows for CSV, and the same as Markdown."""
+"""The study's tables with our figures beside the published ones, as rows for CSV."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.evaluation import published
 from pipeline.evaluation.contrasts import Contrast
-from pipeline.evaluation.measure import UNDEFINED, number
+from pipeline.evaluation.measure import number
 from pipeline.settings import Run
 
 FLOOR = "floor"
@@ -122,27 +122,3 @@ def contrast_rows(contrasts: Iterable[Contrast]) -> list[Row]:
         }
         for one in contrasts
     ]
-
-
-def figure(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> str:
-    """A figure for a reader: `.943 (.925-.960)`; "undefined" and "" as they are."""
-    if value in ("", None):
-        return "—"
-    if value == UNDEFINED:
-        return UNDEFINED
-    text = _short(float(value), digits)
-    if low in ("", None):
-        return text
-    ends = [end if end == UNDEFINED else _short(float(end), digits) for end in (low, high)]
-    return f"{text} ({ends[0]}–{ends[1]})"
-
-
-def _short(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
-
-
-def markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in body])

@@ -27,7 +27,7 @@ def main() -> None:
 
     samples = measure.draw(next(iter(runs.values())), options.evaluate)
     headlines = {name: measure.headline(one, samples, options.evaluate) for name, one in planned.items()}
-    facts = {name: one.facts for name, one in planned.items()}
+    facts = {name: one.facts | {"collapsed": metrics[name]["collapsed"]} for name, one in planned.items()}
 
     sound = [name for name in planned if not metrics[name]["collapsed"]] or list(planned)
     named = candidate.name(
@@ -39,7 +39,8 @@ def main() -> None:
     )
     write_json(paths.METRICS / "candidate.json", named)
 
-    found = contrasts.planned(headlines, options.runs, facts) + contrasts.winner(named["best"], headlines, facts)
+    found = contrasts.planned(headlines, options.runs, facts) + contrasts.release(named, headlines, facts)
+    found += contrasts.winner(named["best"], headlines, facts)
     write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
 
     floor = metrics.get(tables.FLOOR)
