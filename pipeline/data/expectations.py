@@ -1,4 +1,4 @@
-"""The promises about the data set, checked by Great Expectations: one name in `validate.promises`, one or more expectations."""
+"""The promises about the data set (`validate.promises`), each one or more expectations of Great Expectations."""
 
 import os
 

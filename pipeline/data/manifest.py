@@ -51,8 +51,8 @@ class Unusable(Exception):
 def patient_of(name: str) -> tuple[str, str]:
     """Patient key and subtype of a file name, without the split.
 
-    `IM-0115-0001.jpeg` is (`IM-0115`, `normal`), `person23_bacteria_87.jpeg` is (`person23_bacteria`, `bacterial`): bacterial
-    and viral numbers are two counters. Any other name is a patient of its own, of subtype `unknown`.
+    `IM-0115-0001.jpeg` is (`IM-0115`, `normal`), `person23_bacteria_87.jpeg` is (`person23_bacteria`, `bacterial`):
+    bacterial and viral numbers are two counters. Any other name is a patient of its own, of subtype `unknown`.
     """
     stem = name.rsplit(".", 1)[0]
     if match := _NORMAL.fullmatch(stem):

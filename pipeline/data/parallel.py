@@ -15,7 +15,7 @@ BATCH = 512  # items in flight
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], total: int, name: str) -> Iterator[Result]:
-    """`work` of each item, in their order. Threads: decoding, hashing and large numpy steps leave Python's lock alone."""
+    """`work` of each item, in their order; threads, since decoding, hashing and numpy leave Python's lock alone."""
     remaining = iter(items)
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=total, desc=name, unit="picture", disable=None) as bar:
         while batch := list(islice(remaining, BATCH)):

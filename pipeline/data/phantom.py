@@ -1,8 +1,8 @@
 """Generated chest radiographs: good enough that a person sees a chest and a network learns, and about nobody.
 
-Every picture follows from the seed and its own name; the pictures of a patient share one anatomy. What tells the classes
-apart is in the lungs (one or two focal opacities: bacterial; a net of fine lines on both sides: viral): brightness, contrast,
-size and colour mode are drawn alike for all.
+Every picture follows from the seed and its own name; the pictures of a patient share one anatomy. What tells the
+classes apart is in the lungs (one or two focal opacities: bacterial; a net of fine lines on both sides: viral):
+brightness, contrast, size and colour mode are drawn alike for all.
 """
 
 import zlib
@@ -109,7 +109,7 @@ def picture(seed: int, path: str) -> Image.Image:
 
 
 def _chest(body: np.random.Generator, film: np.random.Generator) -> tuple[Array, Array]:
-    """Density and lung fields, both float32 [HEIGHT, WIDTH], of a healthy chest; `body` draws the anatomy, `film` the pose."""
+    """Density and lung fields of a healthy chest, both float32 [HEIGHT, WIDTH]; `body` draws anatomy, `film` pose."""
     turn, shift_x, shift_y = (film.normal(0, 0.035), film.normal(0, 0.04), film.normal(0, 0.02))
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     x0 = (columns / WIDTH - 0.5) * 2.3 - shift_x
@@ -179,7 +179,7 @@ def _spine(side: Array, y: Array, body: np.random.Generator) -> Array:
 
 
 def _ribs(side: Array, y: Array, lateral: Array, body: np.random.Generator) -> Array:
-    """Posterior ribs, arching out and down from the spine; anterior ribs, running down towards the middle; the chest wall."""
+    """Posterior ribs, arching out and down from the spine; anterior ribs, running down to the middle; the wall."""
     step, phase = body.uniform(0.078, 0.09), body.uniform(0, 1)
     strength = body.uniform(0.10, 0.14)
     inside = _below(side, lateral + 0.02, 0.01) * _below(0.06, side, 0.01)

@@ -54,7 +54,7 @@ def find_classes(folder: Path) -> dict[str, Path]:
     for place in classes.values():
         if not place.is_dir():
             raise ProjectError(f"{place} is missing; {LAYOUT}")
-        if not any(is_picture(name) for name in os.listdir(place)):
+        if not any(map(is_picture, _names(place))):
             raise ProjectError(f"{place} holds no picture (*.jpeg)")
     return classes
 
@@ -68,7 +68,7 @@ def take(classes: dict[str, Path], target: Path, link: bool) -> None:
     """Bring every picture to `target`/<split>/<label>: as hard links where asked for and possible, else as copies."""
     for part, place in classes.items():
         (target / part).mkdir(parents=True)
-        names = sorted(os.listdir(place))
+        names = _names(place)
         left = [name for name in names if not is_picture(name)]
         if left:
             log.warning("%s: %d files left behind, not named *.jpeg: %s", part, len(left), ", ".join(left[:3]))
@@ -88,9 +88,13 @@ def _bring(source: Path, target: Path, link: bool) -> None:
 
 def pictures(raw: Path) -> Iterator[str]:
     """Paths of all pictures below data/raw, <split>/<label>/<name>, sorted; one folder at a time in memory."""
-    for split in sorted(os.listdir(raw)):
-        for label in sorted(os.listdir(raw / split)):
-            yield from (f"{split}/{label}/{name}" for name in sorted(os.listdir(raw / split / label)))
+    for split in _names(raw):
+        for label in _names(raw / split):
+            yield from (f"{split}/{label}/{name}" for name in _names(raw / split / label))
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
 
 
 def describe(raw: Path, dataset: str) -> dict[str, Any]:
@@ -117,6 +121,6 @@ def _facts(path: Path) -> tuple[str, int, tuple[int, int] | None]:
     try:
         with Image.open(path) as image:
             sides = image.size
-    except Exception:  # Pillow raises many kinds; the manifest quarantines the picture with its reason
+    except Exception:  # noqa: BLE001 - Pillow raises many kinds; the manifest says why the picture is unusable
         sides = None
     return sha256_of(path), path.stat().st_size, sides

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kaggle_fixture import FILLER, Kaggle, archive_of, serving
 
 from pipeline.data import kaggle, phantom, sources
 from pipeline.errors import ProjectError
 from pipeline.settings import Phantom
-from tests.kaggle_fixture import FILLER, Kaggle, archive_of, serving
 
 HOME = Path(__file__).resolve().parents[2]
 TINY = Phantom(seed=2, train=8, val=2, test=4)
