@@ -1,0 +1,120 @@
+import copy
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import paths, settings
+from pipeline.errors import ProjectError
+from pipeline.workspace import merge
+
+PARAMS = yaml.safe_load(paths.PARAMS.read_text())
+
+
+def load(tmp_path, change):
+    params = copy.deepcopy(PARAMS)
+    change(params)
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params))
+    return settings.load(path)
+
+
+def test_the_study_is_there_whole():
+    runs = settings.load().runs
+    study = {(run.network, run.group) for run in runs.values() if run.seed == 0}
+    networks = {"custom_cnn", "resnet50", "densenet121", "vgg16", "inception_v3", "xception"}
+    assert study == {(network, group) for network in networks for group in ("augmented", "balanced", "raw", "robust")}
+
+
+def test_later_layers_win(tmp_path):
+    def change(params):
+        params["train"]["networks"]["custom_cnn"] = {"epochs": 5, "batch_size": 8}
+        params["train"]["groups"]["raw"]["batch_size"] = 16
+        params["train"]["runs"]["custom_cnn-raw-0"]["epochs"] = 2
+
+    runs = load(tmp_path, change).runs
+    assert (runs["custom_cnn-raw-0"].training.epochs, runs["custom_cnn-raw-0"].training.batch_size) == (2, 16)
+    assert (runs["custom_cnn-augmented-0"].training.epochs, runs["custom_cnn-augmented-0"].training.batch_size) == (
+        5,
+        8,
+    )
+    assert runs["vgg16-raw-0"].training.epochs == PARAMS["train"]["common"]["epochs"]
+
+
+def test_fine_tuning_has_its_own_rate():
+    runs = settings.load().runs
+    assert runs["densenet121-robust-0"].starting_rate == 1e-4
+    assert runs["custom_cnn-robust-0"].starting_rate == 1e-3
+
+
+def delete(*path):
+    def change(params):
+        for key in path[:-1]:
+            params = params[key]
+        del params[path[-1]]
+
+    return change
+
+
+def put(value, *path):
+    def change(params):
+        for key in path[:-1]:
+            params = params[key]
+        params[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (delete("preprocess", "image_size"), "preprocess: key 'image_size' is missing"),
+        (delete("train"), "section 'train' is missing"),
+        (put(1, "train", "common", "epoch"), "train.common: unknown key 'epoch'; did you mean 'epochs'?"),
+        (put("many", "train", "common", "epochs"), "train.common.epochs: expected int, got 'many'"),
+        (put(True, "train", "common", "epochs"), "expected int, got True"),
+        (
+            put("xceptoin", "train", "runs", "xception-raw-0", "network"),
+            "'xceptoin' is not in train.networks; did you mean",
+        ),
+        (put("rwa", "train", "runs", "xception-raw-0", "group"), "'rwa' is not in train.groups; did you mean 'raw'?"),
+        (put("noisy", "train", "groups", "raw", "augmentation"), "'noisy' is none of none, geometric, robust"),
+        (put("kaggle", "ingest", "dataset"), "'kaggle' is none of chest-xray-pneumonia, phantom"),
+        (put([1.0, "x"], "validate", "class_ratio"), "validate.class_ratio[1]: expected float, got 'x'"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(tmp_path, change, says):
+    with pytest.raises(ProjectError) as error:
+        load(tmp_path, change)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_broken_yaml_is_one_line(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("train: [unclosed")
+    with pytest.raises(ProjectError, match=r"params.yaml is no valid YAML") as error:
+        settings.load(path)
+    assert "\n" not in str(error.value)
+
+
+mappings = st.recursive(
+    st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=6
+)
+trees = st.dictionaries(st.sampled_from("abc"), mappings, max_size=3)
+
+
+@given(trees, trees)
+def test_an_overlay_wins_and_nothing_else_changes(base, overlay):
+    merged = merge(base, overlay)
+    assert merge(merged, overlay) == merged
+    assert set(merged) == set(base) | set(overlay)
+    for key, value in base.items():
+        if key not in overlay:
+            assert merged[key] == value
+
+
+def test_an_overlay_replaces_the_table_of_runs():
+    runs = {"one": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}}
+    assert merge(PARAMS, {"train": {"runs": runs}})["train"]["runs"] == runs

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.data.groups import balance
+from pipeline.data.splits import is_validation
+from pipeline.errors import ProjectError
+
+patients = st.lists(st.tuples(st.text(max_size=12), st.sampled_from(["normal", "bacterial", "viral"])), unique=True)
+
+
+@given(patients, patients, st.integers(0, 100))
+def test_adding_pictures_moves_nobody(first, more, percent):
+    """Membership depends on the patient alone: a larger set gives the same answer for everyone who was there."""
+    before = {patient: is_validation(*patient, "salt", percent) for patient in first}
+    after = {patient: is_validation(*patient, "salt", percent) for patient in [*more, *first]}
+    assert all(after[patient] == before[patient] for patient in first)
+
+
+@given(st.text(max_size=12), st.integers(0, 99))
+def test_a_larger_share_keeps_who_was_in_a_smaller_one(patient, percent):
+    if is_validation(patient, "viral", "salt", percent):
+        assert is_validation(patient, "viral", "salt", percent + 1)
+
+
+@pytest.mark.parametrize("subtype", ["normal", "bacterial", "viral"])
+def test_a_tenth_of_each_subtype_is_held_out(subtype):
+    chosen = [is_validation(f"person{number}", subtype, "salt", 10) for number in range(20_000)]
+    assert abs(np.mean(chosen) - 0.1) < 0.007  # three standard errors
+
+
+def test_the_salt_chooses_other_patients():
+    chosen = {
+        salt: [is_validation(f"person{number}", "viral", salt, 10) for number in range(1000)] for salt in ("one", "two")
+    }
+    assert chosen["one"] != chosen["two"]
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 5))
+def test_balancing_repeats_only_the_rare_class(normal, pneumonia, seed):
+    rows = np.arange(100, 100 + normal + pneumonia)
+    labels = np.array([0] * normal + [1] * pneumonia)
+    balanced = balance(rows, labels, seed)
+    counts = {row: int((balanced == row).sum()) for row in rows}
+    repeated = balanced[np.isin(balanced, rows[labels == 0])]
+    assert len(balanced) == 2 * max(normal, pneumonia)
+    assert len(repeated) == max(normal, pneumonia)
+    assert min(counts.values()) >= 1, "nobody is lost"
+    common = labels == int(pneumonia >= normal) if normal != pneumonia else labels >= 0
+    assert all(counts[row] == 1 for row in rows[common])
+    assert np.array_equal(balanced, balance(rows, labels, seed))
+
+
+def test_balancing_one_class_is_an_error():
+    with pytest.raises(ProjectError, match="class PNEUMONIA has no training picture"):
+        balance(np.arange(3), np.zeros(3, int), 0)

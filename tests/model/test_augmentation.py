@@ -1,0 +1,110 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from pipeline.learning.augmentation import RECIPES, WholeGreyValues, augmented_copies, build_augmentation
+
+SIDE = 64
+COPIES = 300
+
+
+def draw(name, augmenter="keras", picture=None):
+    keras.utils.set_random_seed(1)
+    picture = shape() if picture is None else picture
+    batch = ops.cast(np.repeat(picture[None, ..., None], COPIES, axis=0), "float32")
+    for layer in build_augmentation(name, augmenter):
+        batch = layer(batch, training=True)
+    return ops.convert_to_numpy(batch)[..., 0]
+
+
+def shape():
+    """A lopsided shape well inside a black frame."""
+    picture = np.zeros((SIDE, SIDE), np.uint8)
+    picture[20:44, 24:40] = 150
+    picture[20:28, 24:30] = 220
+    return picture
+
+
+def moments(pictures):
+    """Centre and spread along each axis."""
+    grid = np.arange(SIDE)
+    mass = pictures.sum((1, 2))
+    across, down = pictures.sum(1), pictures.sum(2)
+    x, y = (across * grid).sum(1) / mass, (down * grid).sum(1) / mass
+    sx = np.sqrt((across * (grid - x[:, None]) ** 2).sum(1) / mass)
+    sy = np.sqrt((down * (grid - y[:, None]) ** 2).sum(1) / mass)
+    return x, y, sx, sy
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("augmenter", ["keras", "keras_cv"])
+def test_nothing_changes_outside_training(name, augmenter):
+    batch = np.repeat(shape()[None, ..., None], 4, axis=0).astype("float32")
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 1)), *build_augmentation(name, augmenter)])
+    assert np.array_equal(model.predict(batch, verbose=0), batch)
+
+
+def test_the_zoom_of_each_axis_is_drawn_by_itself():
+    _, _, sx, sy = moments(draw("geometric"))
+    (_, _, sx0, sy0) = moments(shape()[None])
+    assert np.std((sx / sx0) / (sy / sy0)) > 0.05
+    assert (sx / sx0).min() < 0.95
+    assert (sx / sx0).max() > 1.05
+
+
+def test_shifts_stay_within_a_tenth():
+    x, y, _, _ = moments(draw("geometric"))
+    x0, y0, _, _ = moments(shape()[None])
+    for moved in (x - x0, y - y0):
+        assert 0.05 * SIDE < np.abs(moved).max() < 0.15 * SIDE  # a tenth, and what rotation and zoom add off the centre
+
+
+def test_edges_are_filled_with_the_nearest_pixel():
+    assert draw("geometric", picture=np.full((SIDE, SIDE), 90, np.uint8)).min() > 89.9
+
+
+def test_a_picture_is_never_flipped():
+    """The brightest corner stays upper left: rotation within ten degrees cannot take it elsewhere."""
+    for picture in draw("robust"):
+        rows, columns = np.nonzero(picture > 0.97 * picture.max())
+        inside = np.argwhere(picture > picture.mean() + 0.3 * (picture.max() - picture.mean()))
+        assert columns.mean() < inside[:, 1].mean() + 1
+        assert rows.mean() < inside[:, 0].mean() + 1
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_keras_cv_draws_from_the_same_ranges(name):
+    for mine, theirs in zip(moments(draw(name)), moments(draw(name, "keras_cv")), strict=True):
+        spread = mine.std()
+        assert abs(mine.mean() - theirs.mean()) < 0.35 * spread
+        assert 0.75 < theirs.std() / spread < 1.33
+        assert abs(mine.min() - theirs.min()) < spread
+        assert abs(mine.max() - theirs.max()) < spread
+
+
+@pytest.mark.parametrize("augmenter", ["keras", "keras_cv"])
+def test_grey_values_change_within_their_ranges(augmenter):
+    """On a picture of two flat halves, shifts and zooms change nothing in the corners: only grey values do."""
+    halves = np.full((SIDE, SIDE), 100, np.uint8)
+    halves[:, SIDE // 2 :] = 150
+    drawn = draw("robust", augmenter, halves)
+    left, right = drawn[:, SIDE // 2, 2], drawn[:, SIDE // 2, -3]
+    contrast = (right - left) / 50
+    assert contrast.min() < 0.75
+    assert 1.25 < contrast.max() < 2.2  # contrast to 1.4, and what gamma adds
+    middle = (left + right) / 2 - 125
+    assert middle.min() < -50
+    assert middle.max() > 50
+
+
+def test_a_network_sees_whole_grey_values():
+    values = np.array([-3.0, 0.4, 0.6, 254.6, 300.0], "float32")
+    assert ops.convert_to_numpy(WholeGreyValues()(values)).tolist() == [0, 0, 1, 255, 255]
+
+
+def test_copies_to_look_at_are_repeatable():
+    copies = augmented_copies(shape(), 5)
+    assert copies.shape == (5, SIDE, SIDE)
+    assert copies.dtype == np.uint8
+    assert np.array_equal(copies, augmented_copies(shape(), 5))

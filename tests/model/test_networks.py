@@ -1,0 +1,111 @@
+import os
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ProjectError
+from pipeline.learning import networks
+
+# With one hidden layer of 128 and one output on the trunk's pooled features.
+PARAMETERS = {
+    "custom_cnn": 558_849,
+    "resnet50": 23_850_113,
+    "densenet121": 7_168_833,
+    "vgg16": 14_780_481,
+    "inception_v3": 22_065_185,
+    "xception": 21_123_881,
+}
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_six_networks_answer_pictures(name):
+    network = networks.build(name, 128)
+    answer = network(np.zeros((2, 128, 128, 1), np.uint8)).numpy()
+    assert network.count_params() == PARAMETERS[name]
+    assert answer.shape == (2, 1)
+    assert ((answer > 0) & (answer < 1)).all()
+    assert network.input.dtype == "uint8"
+    assert {"logit", "probability"} <= {layer.name for layer in network.layers}
+    assert all(layer.trainable for layer in network.layers)
+
+
+def test_the_custom_network_is_the_study_s():
+    network = networks.build("custom_cnn", 128)
+    trainable = sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
+    assert (trainable, network.count_params() - trainable) == (557_761, 1_088)
+    kinds = [type(layer).__name__ for layer in network.layers]
+    assert (kinds.count("Conv2D"), kinds.count("MaxPooling2D"), kinds.count("Dropout")) == (5, 5, 4)
+
+
+@pytest.mark.parametrize("name", ["vgg16", "xception"])
+def test_own_scaling_is_the_backbone_s(name):
+    """The first layer after scaling sees what Keras Applications' preprocess_input gives."""
+    import keras
+
+    network = networks.build(name, 96, scaling="own")
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 1), dtype=np.uint8)
+    first = next(layer for layer in network.layers if type(layer).__name__ == "Conv2D")
+    seen = keras.Model(network.input, first.input)(pixels).numpy()
+    expected = networks.BACKBONES[name].preprocess(np.repeat(pixels, 3, axis=-1).astype("float32"))
+    assert np.allclose(seen, expected, atol=1e-4)
+
+
+def test_an_unknown_network_is_named():
+    with pytest.raises(ProjectError, match="unknown network 'alexnet'; known: custom_cnn, resnet50"):
+        networks.build("alexnet", 128)
+
+
+def test_a_side_too_small_is_an_error():
+    with pytest.raises(ProjectError, match="custom_cnn at 40 pixels"):
+        networks.build("custom_cnn", 40)
+
+
+def test_weights_that_cannot_be_had_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXR_WEIGHTS", str(tmp_path))
+    with pytest.raises(ProjectError, match=r"CXR_WEIGHTS has no densenet121_notop.weights.h5"):
+        networks.build("densenet121", 64, weights="imagenet")
+    (tmp_path / "densenet121_notop.weights.h5").write_bytes(b"half a file")
+    with pytest.raises(ProjectError, match=r"ImageNet weights of densenet121 cannot be had") as error:
+        networks.build("densenet121", 64, weights="imagenet")
+    assert "\n" not in str(error.value)
+
+
+def test_weights_of_another_network_are_an_error(tmp_path, monkeypatch):
+    import keras
+
+    donor = keras.applications.VGG16(include_top=False, weights=None, input_shape=(64, 64, 3), pooling="max")
+    donor.save_weights(tmp_path / "densenet121_notop.weights.h5")
+    monkeypatch.setenv("CXR_WEIGHTS", str(tmp_path))
+    with pytest.raises(ProjectError, match="ImageNet weights of densenet121 cannot be had"):
+        networks.build("densenet121", 64, weights="imagenet")
+
+
+def test_weights_from_a_folder_are_the_ones_in_the_network(tmp_path, monkeypatch):
+    import keras
+
+    donor = keras.applications.VGG16(include_top=False, weights=None, input_shape=(64, 64, 3), pooling="max")
+    donor.save_weights(tmp_path / "vgg16_notop.weights.h5")
+    monkeypatch.setenv("CXR_WEIGHTS", str(tmp_path))
+    network = networks.build("vgg16", 64, weights="imagenet")
+    loaded = [layer for layer in network.layers if layer.name.startswith("block")]
+    assert all(
+        np.array_equal(mine, theirs)
+        for layer in loaded
+        for mine, theirs in zip(layer.get_weights(), donor.get_layer(layer.name).get_weights(), strict=True)
+    )
+
+
+def test_the_custom_network_has_no_imagenet_weights():
+    with pytest.raises(ProjectError, match="set weights: random"):
+        networks.build("custom_cnn", 128, weights="imagenet")
+
+
+@pytest.mark.skipif(not os.environ.get("CXR_WEIGHTS"), reason="CXR_WEIGHTS names no folder of ImageNet weights")
+@pytest.mark.parametrize("name", ["densenet121", "vgg16"])
+def test_real_imagenet_weights_tell_pictures_apart(name):
+    weighted, random = networks.build(name, 64, weights="imagenet"), networks.build(name, 64)
+    assert any(
+        not np.array_equal(mine, theirs)
+        for mine, theirs in zip(weighted.get_weights(), random.get_weights(), strict=True)
+        if mine.ndim == 4
+    )

@@ -1,0 +1,157 @@
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline import settings
+from pipeline.errors import ProjectError
+from pipeline.learning.training import Pictures, learning_rate, logit_predictor, train
+
+SIDE = 96
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pictures(count=72, seed=0):
+    """Pneumonia has a bright patch: a small network learns that in a few steps."""
+    draw = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    pixels = draw.integers(0, 120, (count, SIDE, SIDE), dtype=np.uint8)
+    pixels[labels == 1, 30:60, 30:60] += 90
+    return Pictures(pixels, labels, np.arange(24, count), np.arange(24))
+
+
+def a_run(name="custom_cnn-robust-0", **training):
+    run = settings.load().runs[name]
+    return dataclasses.replace(run, training=dataclasses.replace(run.training, **{"batch_size": 16, **training}))
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def killed_after(epochs, where):
+    """Callbacks that end the run at the `where` of the epoch after `epochs`."""
+
+    class Kill(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if where == "batch" and batch == 1:
+                raise Killed
+
+        def on_epoch_end(self, epoch, logs=None):
+            if where == "end":
+                raise Killed
+
+    return lambda epoch, _: [Kill()] if epoch == epochs + 1 else []
+
+
+@pytest.mark.parametrize(("keep", "where"), [("last", "batch"), ("best", "end")])
+def test_a_killed_run_ends_with_the_same_network(tmp_path, keep, where):
+    run = a_run(epochs=3, keep=keep)
+    undisturbed = train(run, pictures(), tmp_path / "one.npz")
+    with pytest.raises(Killed):
+        train(run, pictures(), tmp_path / "two.npz", killed_after(1, where))
+    resumed = train(run, pictures(), tmp_path / "two.npz")
+    assert resumed.history == undisturbed.history
+    assert resumed.kept_epoch == undisturbed.kept_epoch
+    for mine, theirs in zip(resumed.network.get_weights(), undisturbed.network.get_weights(), strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+def test_a_network_learns_and_the_history_says_so(tmp_path):
+    trained = train(a_run("custom_cnn-augmented-0", epochs=3), pictures(), tmp_path / "one.npz")
+    assert [row["epoch"] for row in trained.history] == [1, 2, 3]
+    assert [row["step"] for row in trained.history] == [3, 6, 9]
+    assert trained.history[-1]["loss"] < trained.history[0]["loss"]
+    logits = logit_predictor(trained.network)(pictures(40, seed=1).pixels)
+    assert logits.shape == (40,)
+    probability = trained.network.predict(pictures(40, seed=1).pixels[..., None], verbose=0)[:, 0]
+    assert np.allclose(1 / (1 + np.exp(-logits)), probability, atol=1e-6)
+
+
+def test_the_best_epoch_is_kept(tmp_path):
+    trained = train(a_run(epochs=4, keep="best"), pictures(), tmp_path / "one.npz")
+    losses = [row["val_loss"] for row in trained.history]
+    assert trained.kept_epoch == int(np.argmin(losses)) + 1
+    held_out = pictures()
+    logits = logit_predictor(trained.network)(held_out.pixels[held_out.validation_rows])
+    labels = held_out.labels[held_out.validation_rows]
+    loss = np.mean(np.logaddexp(0, -logits) * labels + np.logaddexp(0, logits) * (1 - labels))
+    assert loss == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    with pytest.raises(ProjectError, match=r"the loss is (nan|inf) at epoch 1, batch \d+; likely the learning rate"):
+        train(a_run(epochs=1, learning_rate=1e30), pictures(), tmp_path / "one.npz")
+    assert not (tmp_path / "one.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "accuracies", [[0.5, 0.6, 0.6, 0.6, 0.6, 0.61, 0.6], [0.9] * 12, [0.1, 0.2, 0.3], [0.7, 0.70005, 0.7001, 0.6, 0.5]]
+)
+def test_the_learning_rate_falls_as_keras_lets_it_fall(accuracies):
+    training = dataclasses.replace(a_run().training, plateau_floor=1e-5)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="mse")
+    peer = keras.callbacks.ReduceLROnPlateau(
+        monitor="val_accuracy",
+        factor=training.plateau_factor,
+        patience=training.plateau_patience,
+        min_lr=training.plateau_floor,
+        mode="max",
+    )
+    peer.set_model(model)
+    peer.on_train_begin()
+    for epoch, accuracy in enumerate(accuracies):
+        assert learning_rate(1e-3, accuracies[:epoch], training) == pytest.approx(float(model.optimizer.learning_rate))
+        peer.on_epoch_end(epoch, {"val_accuracy": accuracy})
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, "tests/model")
+from test_training import a_run, pictures
+from pipeline.learning.training import logit_predictor, train
+trained = train(a_run("custom_cnn-balanced-0", epochs=4, batch_size=4), pictures(), Path(sys.argv[1]) / "state.npz")
+unseen = pictures(60, seed=2)
+right = (logit_predictor(trained.network)(unseen.pixels) > 0) == unseen.labels
+print("figures", json.dumps({"unseen": float(right.mean()), "history": trained.history}))
+"""
+
+
+@pytest.mark.slow
+def test_jax_reaches_the_same_figures(tmp_path):
+    """The same code on the other backend: the same order and seeds, so the losses differ by rounding and dropout alone."""
+    figures = []
+    for backend in ("tensorflow", "jax"):
+        (tmp_path / backend).mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(tmp_path / backend)],
+            cwd=ROOT, env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": "."},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        line = next(line for line in done.stdout.splitlines() if line.startswith("figures"))
+        figures.append(json.loads(line.removeprefix("figures")))
+    losses, accuracies = (
+        np.array([[row[name] for row in one["history"]] for one in figures]) for name in ("loss", "val_accuracy")
+    )
+    assert losses[0, 0] > 0.1 > losses[0, 1:].min(), "the task is learned"
+    assert np.abs(losses[0] - losses[1]).mean() < 0.05, losses
+    assert np.abs(accuracies[0] - accuracies[1]).max() <= 0.1, accuracies
+    assert abs(figures[0]["unseen"] - figures[1]["unseen"]) <= 0.1, figures
+
+
+def test_learning_knows_tensorflow_only_where_keras_cv_is_chosen():
+    found = [
+        path.name
+        for path in (ROOT / "pipeline" / "learning").glob("*.py")
+        if "import tensorflow" in path.read_text() or "from tensorflow" in path.read_text()
+    ]
+    assert found == []
