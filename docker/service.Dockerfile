@@ -1,0 +1,24 @@
+# The service: the champion behind POST /predict on port 3000. No TensorFlow, no training code, no data.
+FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91 AS environment
+ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never
+WORKDIR /build
+RUN pip install --no-cache-dir uv==0.13.9
+COPY requirements/serve.txt requirements.txt
+RUN uv venv /opt/serve \
+    && uv pip install --no-cache --python /opt/serve/bin/python --require-hashes -r requirements.txt
+
+FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91
+RUN useradd --uid 1000 --create-home serve && install --directory --owner=serve --group=serve /service
+COPY --from=environment /opt/serve /opt/serve
+WORKDIR /service
+COPY pyproject.toml params.yaml ./
+COPY pipeline pipeline
+COPY models/CHAMPION models/promotions.jsonl models/
+COPY models/champions models/champions
+ENV PATH=/opt/serve/bin:$PATH PYTHONUNBUFFERED=1
+USER 1000
+EXPOSE 3000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:3000/readyz', timeout=4)"]
+# Inside the container the service listens on all addresses; compose.yaml publishes the port on loopback alone.
+CMD ["bentoml", "serve", "--host", "0.0.0.0", "--port", "3000"]

@@ -1,0 +1,173 @@
+"""What can be known of docker/ without a Docker engine: schema, lint, paths, ports, variables, installs."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKER = ROOT / "docker"
+DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
+COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+BIN = Path(sys.executable).parent
+
+
+def instructions(dockerfile: Path) -> list[tuple[str, str]]:
+    """(INSTRUCTION, rest) of each instruction, continued lines joined, comments left out."""
+    lines = [line for line in dockerfile.read_text().splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    return [(word.upper(), rest) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
+
+
+def stages(dockerfile: Path) -> list[list[tuple[str, str]]]:
+    found: list[list[tuple[str, str]]] = []
+    for instruction in instructions(dockerfile):
+        if instruction[0] == "FROM":
+            found.append([])
+        if found:
+            found[-1].append(instruction)
+    return found
+
+
+def test_compose_file_fits_its_schema() -> None:
+    from compose_pydantic.models import ComposeSpecification
+
+    plain = {key: value for key, value in COMPOSE.items() if not key.startswith("x-")}
+    ComposeSpecification.model_validate(plain)
+    for profile in ("serve", "track", "full"):
+        assert any(profile in service["profiles"] for service in SERVICES.values())
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_hadolint_finds_nothing(dockerfile: Path) -> None:
+    done = subprocess.run([BIN / "hadolint", dockerfile], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_images_are_pinned_and_do_not_run_as_root(dockerfile: Path) -> None:
+    names = set()
+    for stage in stages(dockerfile):
+        base, _, name = stage[0][1].partition(" AS ")
+        assert base in names or re.fullmatch(r"\S+:[\w.-]+@sha256:[0-9a-f]{64}", base), base
+        names.add(name)
+        ends = [word for word, _ in stage]
+        if "CMD" in ends:
+            assert ("USER", "1000") in stage or base == "pipeline"  # `worker` stands on `pipeline` and keeps its user
+            assert "HEALTHCHECK" in ends
+    for service in SERVICES.values():
+        if not service["image"].startswith("pneumonia-radiographs/"):
+            assert re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", service["image"]), service["image"]
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_every_copied_path_exists_and_is_in_the_context(dockerfile: Path) -> None:
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert ignored[0] == "*"  # nothing goes into the context unless it is named
+    allowed = [line[1:] for line in ignored if line.startswith("!")]
+    for word, rest in instructions(dockerfile):
+        if word != "COPY" or "--from=" in rest:
+            continue
+        *sources, _target = [part for part in shlex.split(rest) if not part.startswith("--")]
+        for source in sources:
+            for name in ("pipeline", "cuda") if "${REQUIREMENTS}" in source else ("",):
+                path = source.replace("${REQUIREMENTS}", name)
+                assert (ROOT / path).exists() or path.startswith("models/"), path
+                assert any(path == entry or path.startswith(f"{entry}/") for entry in allowed), path
+
+
+def test_no_secret_is_baked_in() -> None:
+    secret = re.compile(r"(password|secret|token|key|fernet)", re.IGNORECASE)
+    for dockerfile in DOCKERFILES:
+        for word, rest in instructions(dockerfile):
+            assert word not in ("ENV", "ARG") or not secret.search(rest), rest
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            if secret.search(variable) and not variable.endswith("_FILE"):
+                assert re.fullmatch(r"\$\{\w+-\}", str(value)), f"{name}: {variable}"
+        assert not re.search(r"://\w+:[^$@]+@", str(service)), name
+
+
+def test_variables_agree_between_files() -> None:
+    text = (DOCKER / "compose.yaml").read_text()
+    used = set(re.findall(r"\$\{(\w+)", text))
+    offered = set(re.findall(r"^(\w+)=", (DOCKER / "example.env").read_text(), re.MULTILINE))
+    assert used == offered
+    assert "docker/.env" in (ROOT / ".gitignore").read_text().split()
+    for mounted in re.findall(r"- (\./[\w.-]+|\.\./[\w.-]+|\.\.):", text):
+        assert (DOCKER / mounted).exists(), mounted
+    assert os.access(DOCKER / "worker.sh", os.X_OK)
+    assert os.access(DOCKER / "postgres-databases.sh", os.X_OK)
+
+
+def test_ports_agree_and_are_published_on_loopback_alone() -> None:
+    exposed = {"service": 3000, "mlflow": 5000}
+    for name, port in exposed.items():
+        dockerfile = instructions(DOCKER / f"{name}.Dockerfile")
+        assert ("EXPOSE", str(port)) in dockerfile
+        command = next(rest for word, rest in dockerfile if word == "CMD")
+        assert f'"--port", "{port}"' in command
+        assert f":{port}/" in next(rest for word, rest in dockerfile if word == "HEALTHCHECK")
+    for service in SERVICES.values():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:")
+    inside = {"airflow-api": 8080, "mlflow-shared": 5000, "store": 7070, "postgres": 5432, "redis": 6379}
+    for host, port in re.findall(r"[/@]([a-z-]+):(\d+)", (DOCKER / "compose.yaml").read_text()):
+        assert inside.get(host) == int(port), f"{host}:{port}"
+
+
+def test_services_wait_for_what_exists() -> None:
+    for name, service in SERVICES.items():
+        for needed, how in service.get("depends_on", {}).items():
+            assert needed in SERVICES
+            assert set(service["profiles"]) <= set(SERVICES[needed]["profiles"])
+            if how["condition"] == "service_healthy":
+                own = not SERVICES[needed]["image"].startswith("pneumonia-radiographs/")
+                assert not own or "healthcheck" in SERVICES[needed], f"{name} waits for {needed}"
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source.startswith((".", "/", "$")) or source in COMPOSE["volumes"], f"{name}: {volume}"
+
+
+def test_cuda_is_the_pipeline_but_for_tensorflow() -> None:
+    def names(file: str) -> set[str]:
+        lines = (ROOT / "requirements" / file).read_text().splitlines()
+        return {re.split(r"[\[>=; ]", line)[0] for line in lines if line and not line.startswith(("#", "-"))}
+
+    assert names("cuda.in") - {"tensorflow"} == names("pipeline.in") - {"tensorflow", "tensorflow-cpu"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("requirements", ["pipeline", "airflow", "mlflow", "serve"])
+def test_installs_of_the_images_work_in_a_clean_environment(requirements: str, tmp_path: Path) -> None:
+    """The RUN lines that install, as they stand; `cuda` alone is resolved and not downloaded (4 GB)."""
+    run = next(
+        rest
+        for dockerfile in DOCKERFILES
+        for stage in stages(dockerfile)
+        if any(word == "COPY" and f"requirements/{requirements}.txt" in rest for word, rest in _default(stage))
+        for word, rest in stage
+        if word == "RUN" and "uv venv" in rest
+    )
+    shutil.copy(ROOT / "requirements" / f"{requirements}.txt", tmp_path / "requirements.txt")
+    place = re.search(r"uv venv (\S+)", run)
+    assert place is not None
+    command = run.replace(place[1], str(tmp_path / "environment")).replace("--no-cache ", "")
+    environ = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-ec", command], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _default(stage: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The stage with its build argument at its default."""
+    values = dict(rest.split("=", 1) for word, rest in stage if word == "ARG" and "=" in rest)
+    return [(word, re.sub(r"\$\{(\w+)\}", lambda m: values.get(m[1], m[0]), rest)) for word, rest in stage]
