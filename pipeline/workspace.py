@@ -3,7 +3,7 @@
 `python -m pipeline.workspace create NAME [--copy] [--overlay FILE]` prints the folder; `remove NAME` removes it.
 
 By default a workspace is a git worktree at the current commit that shares the checkout's DVC cache: for real studies
-and retraining. With `--copy` it is a plain copy of the tracked files with a DVC of its own and no git: for the demo
+and retraining. With `--copy` it is a plain copy of the project's files with a DVC of its own and no git: for the demo
 and tests.
 """
 
@@ -31,7 +31,7 @@ def create(name: str, overlay: dict[str, Any] | None = None, copy: bool = False,
     Args:
         name: of the folder below .work/.
         overlay: settings laid over params.yaml; mappings are merged, `train.runs` is replaced whole.
-        copy: plain copy of the tracked files instead of a git worktree.
+        copy: plain copy of the project's files instead of a git worktree.
         commit: of the worktree.
 
     Raises:
@@ -72,8 +72,8 @@ def merge(base: dict[str, Any], overlay: dict[str, Any], where: str = "") -> dic
 
 
 def _copy_tracked_files(folder: Path) -> None:
-    """Copy what git tracks, as it stands in the checkout, outputs of the committed study left out."""
-    listed = _git("ls-files", "-z").split("\0")
+    """Copy what git does not ignore, as it stands in the checkout; outputs of the committed study are left out."""
+    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     outputs = ("predictions/", "metrics/", "plots/", "reports/", "models/", "dvc.lock")
     for file in filter(None, listed):
         source, target = paths.ROOT / file, folder / file
