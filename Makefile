@@ -33,7 +33,7 @@ $(VENV)/.ready: requirements/dev.txt
 	$(call install,.venv-serve,requirements/serve.txt)
 
 ##@ Start here
-.PHONY: help demo test setup
+.PHONY: help demo test test-all setup
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -42,7 +42,10 @@ setup: $(VENV)/.ready ## install the pipeline's environment into .venv
 demo: setup ## the whole pipeline on generated radiographs, in .work/demo; no download, no account
 	@$(RUN) pipeline.demo
 
-test: setup .venv-airflow/.ready ## every test
+test: setup .venv-airflow/.ready ## every test but the slow ones
+	@$(RUN) pytest -q -m "not slow"
+
+test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour)
 	@$(RUN) pytest -q
 
 ##@ The study
