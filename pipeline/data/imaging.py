@@ -31,7 +31,8 @@ def read_pixels(source: bytes | Path, side: int) -> np.ndarray:
     name = source.name if isinstance(source, Path) else "upload"
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            # A JPEG decoder halves, quarters or eighths far faster than a resize afterwards; twice the side keeps the antialiasing.
+            # A JPEG decoder halves, quarters or eighths far faster than a resize afterwards; down to twice the side,
+            # the resize still does the antialiasing.
             image.draft("L", (2 * side, 2 * side))
             return _square(_grey(ImageOps.exif_transpose(image)), side)
     except MemoryError:
@@ -46,7 +47,10 @@ def resize(grey: np.ndarray, side: int) -> np.ndarray:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """One 8-bit channel. Deeper pictures span their own range, since 10, 12 and 16 bit are all stored as 16; alpha lies on black."""
+    """One 8-bit channel.
+
+    Deeper pictures span their own range, since 10, 12 and 16 bit are all stored as 16; alpha lies on black.
+    """
     if image.mode in DEEP_MODES:
         values = np.asarray(image, dtype=np.float64)
         low, high = float(values.min()), float(values.max())
