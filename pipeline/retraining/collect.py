@@ -1,11 +1,11 @@
 """Every training of the run in one workspace and one dvc.lock, whoever trained it."""
 
-from pipeline import settings
+from pipeline import dvc, settings
 from pipeline.command import run
 from pipeline.retraining import request as requests
 from pipeline.retraining import sharing
 from pipeline.retraining.place import workspace_of
-from pipeline.retraining.processes import check, end_with_parent, tool
+from pipeline.retraining.processes import check, end_with_parent
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     folder = workspace_of(requests.from_environment())
     stages = [f"train@{name}" for name in settings.load(folder / "params.yaml").runs]
     pull = ["--pull"] if sharing.is_on() else []
-    check([tool("dvc"), "--wait-for-lock", "repro", "--single-item", *pull, *stages], folder, "collect")
+    check(dvc.command("--wait-for-lock", "repro", "--single-item", *pull, *stages), folder, "collect")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
 """Starting the pipeline's commands from a task: in its environment, with their output shown, and never left behind."""
 
 import ctypes
-import os
 import re
 import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline import dvc
 from pipeline.errors import ProjectError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -26,18 +25,18 @@ def tool(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def call(command: list[str], folder: Path, environ: Mapping[str, str] | None = None) -> int:
+def call(command: list[str], folder: Path) -> int:
     """Run a command in `folder`, its output passed on line by line; return its exit status."""
-    return _stream(command, folder, environ)[0]
+    return _stream(command, folder)[0]
 
 
-def check(command: list[str], folder: Path, what: str, environ: Mapping[str, str] | None = None) -> None:
+def check(command: list[str], folder: Path, what: str) -> None:
     """Run a command that must succeed.
 
     Raises:
         ProjectError: it failed; the message is `what` and the line in which the command said why.
     """
-    status, lines = _stream(command, folder, environ)
+    status, lines = _stream(command, folder)
     if status != 0:
         raise ProjectError(f"{what}: {cause(lines) or f'exit status {status}'}")
 
@@ -61,9 +60,8 @@ def cause(lines: list[str]) -> str:
     return (own or dvc or [line for line in lines if line.strip()] or [""])[-1].strip()
 
 
-def _stream(command: list[str], folder: Path, environ: Mapping[str, str] | None) -> tuple[int, list[str]]:
-    variables = {**os.environ, **(environ or {})}
-    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
+def _stream(command: list[str], folder: Path) -> tuple[int, list[str]]:
+    variables = dvc.environment()
     variables.pop("PIPELINE_ROOT", None)  # a command belongs to the folder that it is started in
     tail: deque[str] = deque(maxlen=60)
     with subprocess.Popen(

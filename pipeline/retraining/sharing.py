@@ -13,9 +13,10 @@ from typing import Any
 
 import yaml
 
+from pipeline import dvc
 from pipeline.errors import ProjectError
 from pipeline.files import write_text
-from pipeline.retraining.processes import check, tool
+from pipeline.retraining.processes import check
 
 REMOTE = "RETRAIN_REMOTE"  # a folder or s3://bucket/folder that all machines reach; unset: this machine alone
 LOCK = "RETRAIN_LOCK"  # JSON: the lines of dvc.lock that a training's inputs come from
@@ -30,9 +31,7 @@ def is_on() -> bool:
 def set_remote(folder: Path) -> None:
     """Make the shared remote the default of a workspace; credentials stay in the environment."""
     check(
-        [tool("dvc"), "remote", "add", "--local", "--default", "--force", "retrain", os.environ[REMOTE]],
-        folder,
-        "remote",
+        dvc.command("remote", "add", "--local", "--default", "--force", "retrain", os.environ[REMOTE]), folder, "remote"
     )
 
 
@@ -60,7 +59,7 @@ def take_inputs(folder: Path, described: str) -> None:
             return
         lock["stages"] |= wanted
         write_text(folder / "dvc.lock", yaml.safe_dump(lock, sort_keys=False))
-        check([tool("dvc"), "--wait-for-lock", "pull", *INPUTS.values()], folder, "inputs from the remote")
+        check(dvc.command("--wait-for-lock", "pull", *INPUTS.values()), folder, "inputs from the remote")
 
 
 def push(folder: Path, stages: list[str]) -> None:
@@ -69,7 +68,7 @@ def push(folder: Path, stages: list[str]) -> None:
     Raises:
         ProjectError: the remote does not answer or refuses.
     """
-    check([tool("dvc"), "--wait-for-lock", "push", "--run-cache", *stages], folder, "push to the remote")
+    check(dvc.command("--wait-for-lock", "push", "--run-cache", *stages), folder, "push to the remote")
 
 
 def _read_lock(folder: Path) -> dict[str, Any]:

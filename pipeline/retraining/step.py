@@ -4,12 +4,13 @@ import os
 import sys
 from pathlib import Path
 
+from pipeline import dvc
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.retraining import request as requests
 from pipeline.retraining import sharing
 from pipeline.retraining.place import workspace_of
-from pipeline.retraining.processes import check, end_with_parent, tool
+from pipeline.retraining.processes import check, end_with_parent
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def reproduce(stages: list[str]) -> Path:
         sharing.take_inputs(folder, os.environ.get(sharing.LOCK, ""))
     for stage in stages:
         force = ["--force"] if request.force and stage.startswith("train@") else []
-        check([tool("dvc"), "--wait-for-lock", "repro", "--single-item", *force, stage], folder, stage)
+        check(dvc.command("--wait-for-lock", "repro", "--single-item", *force, stage), folder, stage)
     if sharing.is_on():
         sharing.push(folder, stages)
     return folder
