@@ -1,10 +1,10 @@
-#!/bin/sh
+#!/bin/bash
 # Airflow on this machine, everything under .airflow/, reachable from this machine alone.
 #
 #   scripts/airflow.sh up              scheduler and page, the retraining DAG unpaused     (make airflow)
 #   scripts/airflow.sh retrain [JSON]  one run from the command line, on phantoms unless told otherwise  (make retrain)
 #   scripts/airflow.sh env COMMAND...  any command of Airflow with these settings
-set -eu
+set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 bin="$root/.venv-airflow/bin"
@@ -27,7 +27,7 @@ export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=false
 
 # As many trainings at once as there are GPUs, or one for every two cores; each with its share of the cores.
 cores=$(getconf _NPROCESSORS_ONLN)
-gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
+gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l || true)
 slots=${TRAINING_SLOTS:-$((gpus > 0 ? gpus : (cores > 1 ? cores / 2 : 1)))}
 export TF_NUM_INTRAOP_THREADS="${TF_NUM_INTRAOP_THREADS:-$((cores / slots > 0 ? cores / slots : 1))}"
 
@@ -60,7 +60,10 @@ PYTHON
     ;;
 retrain)
     migrate
-    exec python "$root/scripts/retrain_once.py" "${2:-$phantoms}"
+    echo "airflow: one run, task after task; Airflow's own log is in $AIRFLOW_HOME/retrain.log" >&2
+    # What the tasks themselves say, without the words of Airflow around it.
+    python "$root/scripts/retrain_once.py" "${2:-$phantoms}" 2>&1 | tee "$AIRFLOW_HOME/retrain.log" |
+        sed -u -n -E '/Tmp dir root|Running command|Output:|Command exited|oneDNN|absl::|To track the|git add|auto staging|autostage|dvc push/d; s/^[0-9TZ:.-]+ \[[a-z ]+\] (.*[^ ]) +\[[a-z.]*(SubprocessHook|unusual_prefix[^]]*)\].*/\1/p; t; /^[0-9]{4}-[0-9]{2}-/!p'
     ;;
 env)
     shift
