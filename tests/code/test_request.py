@@ -1,0 +1,77 @@
+"""What a retraining was asked to do."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import settings
+from pipeline.errors import ProjectError
+from pipeline.retraining.request import Request, from_environment, lay_over
+
+PARAMS = yaml.safe_load((Path(__file__).resolve().parents[2] / "params.yaml").read_text())
+
+
+def names(request: Request) -> list[str]:
+    return list(lay_over(PARAMS, request)["train"]["runs"])
+
+
+def test_nothing_asked_is_params_as_committed() -> None:
+    assert lay_over(PARAMS, Request("r")) == PARAMS
+    assert not Request("r").changes_settings
+
+
+def test_runs_networks_and_groups_choose_lines_of_the_table() -> None:
+    assert names(Request("r", runs=["xception-raw-0"])) == ["xception-raw-0"]
+    chosen = names(Request("r", networks=["custom_cnn", "vgg16"], groups=["raw"]))
+    assert chosen
+    assert all(name.split("-")[:2] in (["custom_cnn", "raw"], ["vgg16", "raw"]) for name in chosen)
+    assert {"custom_cnn-raw-0", "vgg16-raw-0"} <= set(chosen)
+
+
+def test_epochs_count_for_every_run(tmp_path: Path) -> None:
+    asked = lay_over(PARAMS, Request("r", networks=["custom_cnn"], epochs=2))
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(asked))
+    runs = settings.load(file).runs
+    assert any("epochs" in PARAMS["train"]["runs"][name] for name in runs), "no run has epochs of its own: test nothing"
+    assert {run.training.epochs for run in runs.values()} == {2}
+
+
+def test_the_committed_params_are_left_alone() -> None:
+    before = yaml.safe_dump(PARAMS)
+    lay_over(PARAMS, Request("r", epochs=1, settings={"ingest": {"dataset": "phantom"}}))
+    assert yaml.safe_dump(PARAMS) == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"networks": ["resnet5"]}, "unknown network 'resnet5' in the run's parameters; did you mean 'resnet50'?"),
+        ({"groups": ["blanced"]}, "unknown group 'blanced' in the run's parameters; did you mean 'balanced'?"),
+        ({"runs": ["xception-raw-9"]}, "unknown run 'xception-raw-9'"),
+        ({"runs": ["xception-raw-0"], "groups": ["balanced"]}, "no line of train.runs"),
+    ],
+)
+def test_what_is_unknown_is_named(asked: dict[str, list[str]], said: str) -> None:
+    with pytest.raises(ProjectError, match=re.escape(said)):
+        lay_over(PARAMS, Request("r", **asked))
+
+
+def test_the_environment_of_a_task_is_read_strictly() -> None:
+    told = {"AIRFLOW_CTX_DAG_RUN_ID": "manual", "RETRAIN_PARAMS": '{"epochs": 3}', "RETRAIN_COMMIT": "abc"}
+    assert from_environment(told) == Request("manual", commit="abc", epochs=3)
+    for broken in ({}, told | {"RETRAIN_PARAMS": "{"}, told | {"RETRAIN_PARAMS": '{"epoch": 3}'}):
+        with pytest.raises(ProjectError):
+            from_environment(broken)
+    with pytest.raises(ProjectError, match="deliver: 'moon' is none of workspace, branch, checkout"):
+        from_environment(told | {"RETRAIN_PARAMS": '{"deliver": "moon"}'})
+
+
+@given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80))
+def test_a_workspace_is_a_plain_name_and_belongs_to_one_run(one: str, other: str) -> None:
+    assert re.fullmatch(r"retrain-[A-Za-z0-9-]+", Request(one).workspace)
+    assert (Request(one).workspace == Request(other).workspace) == (one == other)
