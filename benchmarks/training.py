@@ -1,0 +1,115 @@
+"""Training, pictures a second: each network, and custom_cnn on the augmented group beside the notebook way.
+
+    python -m benchmarks.training [NETWORK ...]
+
+The notebook way is `ImageDataGenerator` feeding `fit` from float arrays. Each way runs in a process of its own, so that its
+peak memory is its own. Writes the rates to benchmarks/training.json, from which `make repro` says how long it will take.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import paths, settings
+from pipeline.files import write_json
+
+SIDE = 128
+BATCH = 32
+STEPS = {"custom_cnn": 60}  # the others are ten times slower
+FEW_STEPS = 8
+
+
+def pictures(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise: what is on the pictures does not matter for speed. Uint8 [n, side, side], labels [n]."""
+    draw = np.random.default_rng(0)
+    return draw.integers(0, 256, (steps * BATCH, SIDE, SIDE), dtype=np.uint8), np.arange(steps * BATCH) % 2
+
+
+def ours(network: str, steps: int) -> float:
+    """Pictures a second in the second epoch: the first one compiles."""
+    from pipeline.learning.training import Pictures, train
+
+    pixels, labels = pictures(steps)
+    rows = np.arange(len(pixels))
+    run = next(run for run in settings.load().runs.values() if run.network == network and run.group == "augmented")
+    run = replace(run, weights="random", training=replace(run.training, epochs=2, batch_size=BATCH))
+    marks: list[float] = []
+
+    def note(epoch: int, epochs: int) -> list:
+        marks.append(time.perf_counter())
+        return []
+
+    with tempfile.TemporaryDirectory() as scratch:
+        train(run, Pictures(pixels, labels, rows, rows[:BATCH]), Path(scratch) / "state.npz", note)
+        return len(pixels) / (time.perf_counter() - marks[1])
+
+
+def notebook(network: str, steps: int) -> float:
+    """The same network as the study trained it: float arrays of three channels, augmented in Python, picture by picture."""
+    import keras
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    from pipeline.learning.networks import build
+
+    pixels, labels = pictures(steps)
+    floats = np.repeat(pixels[..., None].astype("float32"), 3, axis=-1) / 255
+    trunk = build(network, SIDE)
+    first = trunk.get_layer("three_channels")
+    model = keras.Model(first.output, trunk.output)
+    model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
+    flow = ImageDataGenerator(rotation_range=10, zoom_range=0.1, width_shift_range=0.1, height_shift_range=0.1).flow(
+        floats, labels.astype("float32"), batch_size=BATCH
+    )
+    model.fit(flow, epochs=1, verbose=0)
+    started = time.perf_counter()
+    model.fit(flow, epochs=1, verbose=0)
+    return len(pixels) / (time.perf_counter() - started)
+
+
+def measure(way: str, network: str) -> dict[str, float]:
+    """Run one way in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.training", "--one", way, network],
+        cwd=paths.ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{way} {network}: {done.stderr[-1500:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main() -> None:
+    """Print one table, and keep the rates."""
+    if sys.argv[1:2] == ["--one"]:
+        way, network = sys.argv[2:]
+        rate = {"ours": ours, "notebook": notebook}[way](network, STEPS.get(network, FEW_STEPS))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        print(json.dumps({"rate": rate, "megabytes": peak}))
+        return
+    networks = sys.argv[1:] or ["custom_cnn", "inception_v3", "densenet121", "resnet50", "xception", "vgg16"]
+    print(f"{SIDE} pixels, batch {BATCH}, {os.cpu_count()} cores, group augmented")
+    print(f"{'way':10} {'network':14} {'pictures/s':>10} {'peak MiB':>9}")
+    rates = {}
+    for network in networks:
+        found = measure("ours", network)
+        rates[network] = round(found["rate"], 1)
+        print(f"{'ours':10} {network:14} {found['rate']:10.1f} {found['megabytes']:9.0f}")
+        if network == "custom_cnn":
+            peer = measure("notebook", network)
+            print(f"{'notebook':10} {network:14} {peer['rate']:10.1f} {peer['megabytes']:9.0f}")
+            print(
+                f"{'':10} {'ratio':14} {found['rate'] / peer['rate']:10.2f} {found['megabytes'] / peer['megabytes']:9.2f}"
+            )
+    if len(networks) == 6:
+        write_json(paths.ROOT / "benchmarks" / "training.json", {"cores": os.cpu_count(), "pictures_per_second": rates})
+
+
+if __name__ == "__main__":
+    main()
