@@ -1,0 +1,363 @@
+"""Retraining on several machines, shown on one: CeleryExecutor on Redis and PostgreSQL, two workers in two checkouts.
+
+    .venv-airflow/bin/python scripts/cluster.py FOLDER PARAMS [--kill] [--serial]
+
+Starts Debian's redis-server and postgresql, an S3 API (moto's server) and every part of Airflow on loopback, runs the
+DAG once with PARAMS (JSON), prints what each worker trained, and ends everything that it started. With --kill the second
+worker is killed in the middle of a training. With --serial the same work is then done once more, one after the other
+without Airflow, and both dvc.lock are compared. Everything lies in FOLDER.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PIPELINE = ROOT / ".venv" / "bin"
+AIRFLOW = ROOT / ".venv-airflow" / "bin"
+DAG = "pneumonia_retrain"
+RUN = "cluster"
+STEPS = (
+    "plan", "step ingest", "step validate", "prepare", "train", "collect", "step floor evaluate compare", "step package",
+)  # fmt: skip
+PATIENCE = 3600  # seconds for a whole run
+
+
+class Cluster:
+    """Everything that runs; `stop` ends it all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.ports = {name: _free_port() for name in ("postgres", "redis", "s3", "api")}
+        self.environ = self._environment()
+        folder.mkdir(parents=True)
+
+    def _environment(self) -> dict[str, str]:
+        database = f"airflow@127.0.0.1:{self.ports['postgres']}/airflow"
+        api = f"http://127.0.0.1:{self.ports['api']}"
+        settings = {
+            "CORE__EXECUTOR": "CeleryExecutor",
+            "CORE__LOAD_EXAMPLES": "false",
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "false",
+            "CORE__EXECUTION_API_SERVER_URL": f"{api}/execution/",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+            "API__HOST": "127.0.0.1",
+            "API__PORT": str(self.ports["api"]),
+            "API__BASE_URL": api,
+            "API__WORKERS": "1",
+            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
+            "CELERY__BROKER_URL": f"redis://127.0.0.1:{self.ports['redis']}/0",
+            "CELERY__RESULT_BACKEND": f"db+postgresql://{database}",
+            "CELERY__WORKER_CONCURRENCY": "1",  # one checkout, one task at a time
+            "OPERATORS__DEFAULT_QUEUE": "default",
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",  # a dead worker is noticed after a minute, not five
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+            "USAGE_DATA_COLLECTION__ENABLED": "false",
+        }
+        return {
+            **os.environ,
+            **{f"AIRFLOW__{name}": value for name, value in settings.items()},
+            "AIRFLOW_HOME": str(self.folder / "airflow"),
+            "PATH": f"{AIRFLOW}{os.pathsep}{os.environ['PATH']}",
+            "RETRAIN_REMOTE": "s3://dvc/retraining",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.ports['s3']}",
+            "AWS_ACCESS_KEY_ID": "loopback",
+            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16),
+            "AWS_DEFAULT_REGION": "us-east-1",
+            **single_thread(),
+        }
+
+    def start(self) -> None:
+        """Start engines, store, Airflow and both workers, in that order."""
+        self._postgres()
+        self.run("redis", ["redis-server", "--bind", "127.0.0.1", "--port", str(self.ports["redis"]), "--save", ""])
+        self.run("s3", [PIPELINE / "moto_server", "-H", "127.0.0.1", "-p", str(self.ports["s3"])])
+        for name in ("redis", "s3"):
+            _wait(lambda name=name: _answers(self.ports[name]), f"{name} to answer", 60)
+        bucket = "import boto3; boto3.client('s3').create_bucket(Bucket='dvc')"
+        subprocess.run([PIPELINE / "python", "-c", bucket], env=self.environ, check=True)
+        for name in ("worker-1", "worker-2"):
+            self.clone(name)
+        self.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(self.folder / "worker-1" / "dags")
+        self.airflow("db", "migrate")
+        self.airflow("pools", "set", "training", "2", "one for each worker")
+        self.run("api", ["airflow", "api-server"])
+        _wait(lambda: _answers(self.ports["api"]), "Airflow's API", 180)
+        self.run("dag-processor", ["airflow", "dag-processor"])
+        self.run("scheduler", ["airflow", "scheduler"])
+        self.worker("worker-1", "default,training")
+        self.worker("worker-2", "training")
+
+    def clone(self, name: str) -> Path:
+        """A checkout of its own, as a worker on another machine has one."""
+        subprocess.run(["git", "clone", "--quiet", ROOT, self.folder / name], check=True)
+        (self.folder / name / ".venv").symlink_to(ROOT / ".venv")
+        return self.folder / name
+
+    def worker(self, name: str, queues: str) -> None:
+        """Start a worker of these queues in its checkout."""
+        own = {"AIRFLOW__CORE__DAGS_FOLDER": str(self.folder / name / "dags")}
+        command = ["airflow", "celery", "worker", "--queues", queues, "--skip-serve-logs", "--celery-hostname", name]
+        self.workers[name] = self.run(name, command, **own)
+
+    def run(self, name: str, command: list[Any], user: str | None = None, **environ: str) -> subprocess.Popen[bytes]:
+        """Start a process of the cluster, its output in FOLDER/NAME.log."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env={**self.environ, **environ}, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True, user=user,
+            )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def airflow(self, *arguments: str) -> None:
+        """One command of Airflow; its output is shown if it fails."""
+        done = subprocess.run(["airflow", *arguments], env=self.environ, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"cluster: airflow {' '.join(arguments)}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+    def _postgres(self) -> None:
+        """A server of its own; PostgreSQL refuses to run as root."""
+        versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+        if not versions or not shutil.which("redis-server"):
+            sys.exit("cluster: redis-server and postgresql are missing: apt-get install redis-server postgresql")
+        user = "postgres" if os.geteuid() == 0 else None
+        data = self.folder / "postgres"
+        data.mkdir()
+        if user:
+            shutil.chown(data, user)
+        init = [versions[-1] / "initdb", "--pgdata", data, "--username", "airflow", "--auth", "trust", "--no-sync"]
+        subprocess.run(init, cwd="/", check=True, stdout=subprocess.DEVNULL, user=user)
+        options = ["-p", str(self.ports["postgres"]), "-h", "127.0.0.1", "-k", data, "-F"]
+        self.postgres_command = [versions[-1] / "postgres", "-D", data, *options]
+        self.postgres_user = user
+        self.start_postgres()
+        with self.database("postgres") as connection:
+            connection.autocommit = True
+            connection.cursor().execute("CREATE DATABASE airflow")
+
+    def start_postgres(self) -> subprocess.Popen[bytes]:
+        """Start the database server, also after it was taken away."""
+        self.postgres = self.run("postgres", self.postgres_command, user=self.postgres_user)
+        _wait(lambda: _answers(self.ports["postgres"]), "PostgreSQL", 60)
+        _wait(self._accepts, "PostgreSQL to accept", 60)
+        return self.postgres
+
+    def _accepts(self) -> bool:
+        try:
+            self.database("postgres").close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def database(self, name: str = "airflow") -> Any:
+        """A connection to the cluster's database."""
+        return psycopg2.connect(host="127.0.0.1", port=self.ports["postgres"], user="airflow", dbname=name)
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """Rows of a query on Airflow's database; none while it is away."""
+        try:
+            connection = self.database()
+        except psycopg2.OperationalError:
+            return []
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(query)
+                return cursor.fetchall()
+        finally:
+            connection.close()
+
+    def state(self) -> str | None:
+        """The state of the run."""
+        rows = self.ask(f"SELECT state FROM dag_run WHERE run_id = '{RUN}'")
+        return rows[0][0] if rows else None
+
+    def trainings(self) -> list[tuple[str, str, str, int, Any, Any]]:
+        """Name, state, worker, try, start and end of each training."""
+        return self.ask(
+            "SELECT coalesce(rendered_map_index, map_index::text), state, hostname, try_number, start_date, end_date "
+            f"FROM task_instance WHERE run_id = '{RUN}' AND task_id = 'train' AND map_index >= 0 ORDER BY 1"
+        )
+
+    def stop(self) -> None:
+        """End all that was started, workers first; nothing stays behind."""
+        for process in reversed(self.started):
+            if process.poll() is None:
+                _end(process)
+
+
+def single_thread() -> dict[str, str]:
+    """Trainings limited to one thread each."""
+    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
+
+
+def main() -> None:
+    """Run the cluster once, and say what happened."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("params", help="JSON, as for the DAG")
+    parser.add_argument("--kill", action="store_true", help="kill the second worker in the middle of a training")
+    parser.add_argument("--serial", action="store_true", help="do it again without Airflow, and compare dvc.lock")
+    chosen = parser.parse_args()
+    folder = chosen.folder.resolve()
+    cluster = Cluster(folder)
+    try:
+        say("starting Redis, PostgreSQL, S3, Airflow, two workers")
+        cluster.start()
+        _wait(lambda: cluster.ask(f"SELECT 1 FROM dag WHERE dag_id = '{DAG}'"), "the DAG", 300)
+        cluster.airflow("dags", "trigger", DAG, "--run-id", RUN, "--conf", chosen.params)
+        if chosen.kill:
+            kill_in_the_middle(cluster)
+        _wait(lambda: cluster.state() in ("success", "failed"), "the run to end", PATIENCE)
+        state, trainings = cluster.state(), cluster.trainings()
+    finally:
+        cluster.stop()
+    report(folder, state, trainings)
+    if state != "success":
+        sys.exit(f"cluster: the run ended as {state}; the tasks' logs are in {folder / 'airflow' / 'logs'}")
+    if chosen.serial:
+        compare(cluster, chosen.params)
+
+
+def kill_in_the_middle(cluster: Cluster) -> None:
+    """Kill the second worker, and all that it runs, while it trains."""
+    checkpoints = cluster.folder / "worker-2" / ".work"
+    _wait(lambda: any(checkpoints.glob("*/.cache/training/*/lock")), "a training on worker-2", PATIENCE)
+    killed = _tree(cluster.workers["worker-2"].pid)
+    for pid in killed:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    cluster.workers["worker-2"].wait()
+    say(f"killed worker-2 and its {len(killed) - 1} processes in the middle of a training")
+
+
+def report(folder: Path, state: str | None, trainings: list[Any]) -> None:
+    """One line a training; how often each was begun; how long all took."""
+    begun = starts(folder)
+    say(f"run: {state}")
+    for name, how, worker, tries, start, end in trainings:
+        seconds = (end - start).total_seconds() if start and end else 0.0
+        say(f"{name:28} {how:9} {worker:10} try {tries}  begun {begun[name]} times  {seconds:6.1f} s")
+    ends = [row[5] for row in trainings if row[5]]
+    if ends:
+        wall = (max(ends) - min(row[4] for row in trainings if row[4])).total_seconds()
+        say(f"{len(trainings)} trainings in {wall:.1f} s of wall time")
+
+
+def starts(folder: Path) -> Counter[str]:
+    """How often each training was begun, by the tasks' logs."""
+    found: Counter[str] = Counter()
+    for log in (folder / "airflow" / "logs").rglob("*.log"):
+        text = log.read_text(encoding="utf-8", errors="replace")
+        found.update(re.findall(r"> python -m pipeline\.stages\.train ([\w-]+)", text))
+    return found
+
+
+def compare(cluster: Cluster, params: str) -> None:
+    """Do the same one after the other in a third checkout, with no remote and a cache of its own; compare dvc.lock."""
+    say("the same without Airflow, one after the other")
+    checkout = cluster.clone("serial")
+    environ = {**cluster.environ, "RETRAIN_PARAMS": params, "AIRFLOW_CTX_DAG_RUN_ID": RUN}
+    del environ["RETRAIN_REMOTE"]
+    seconds = 0.0
+    for step in STEPS:
+        if step != "train":
+            _command(checkout, step, environ)
+            continue
+        params_file = next(checkout.glob(".work/*/params.yaml"))
+        for name in yaml.safe_load(params_file.read_text(encoding="utf-8"))["train"]["runs"]:
+            started = time.monotonic()
+            _command(checkout, f"step train@{name}", environ)
+            seconds += time.monotonic() - started
+    say(f"trainings one after the other: {seconds:.1f} s")
+    locks = []
+    for name in ("worker-1", "serial"):
+        lock = next((cluster.folder / name).glob(".work/*/dvc.lock"))
+        locks.append(yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"])
+    common = {name: [lock.get(name) for lock in locks] for name in locks[1]}
+    different = sorted(name for name, (ours, theirs) in common.items() if ours != theirs)
+    if different:
+        sys.exit(f"cluster: dvc.lock differs from the serial one in {', '.join(different)}")
+    say(f"dvc.lock equals the serial one in all {len(common)} stages")
+
+
+def _command(checkout: Path, step: str, environ: dict[str, str]) -> None:
+    verb, *stages = step.split()
+    command = [".venv/bin/python", "-m", f"pipeline.retraining.{verb}", *stages]
+    done = subprocess.run(command, cwd=checkout, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"cluster: {step}, serial: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+
+
+def say(text: str) -> None:
+    """A line with the time."""
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stdout.flush()
+
+
+def _wait(ready: Callable[[], Any], what: str, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > until:
+            sys.exit(f"cluster: waited {seconds:g} s for {what}")
+        time.sleep(0.5)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    family = _tree(process.pid)
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=30)
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+if __name__ == "__main__":
+    main()
