@@ -57,9 +57,8 @@ def main() -> None:
         found = sorted(Path(source).rglob("*.jpeg")) if source else phantoms(Path(scratch) / "raw")
         pictures = (found * (WANTED // len(found) + 1))[:WANTED]
         sizes = np.array([Image.open(path).size for path in found])
-        print(
-            f"{len(found)} {'pictures' if source else 'phantoms'}, median {np.median(sizes, axis=0)} pixels, {os.cpu_count()} cores"
-        )
+        kind = "pictures" if source else "phantoms"
+        print(f"{len(found)} {kind}, median {np.median(sizes, axis=0)} pixels, {os.cpu_count()} cores")
         ours = best(lambda: write_array(pictures, SIDE, Path(scratch) / "array.npy"))
         peer = best(lambda: notebook(pictures))
     print(f"{'way':12} {'pictures a second':>18}")

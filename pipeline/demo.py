@@ -20,7 +20,7 @@ OVERLAY: dict[str, Any] = {
     "train": {
         "runs": {
             f"{network}-{group}-0": {
-                "network": network, "group": group, "seed": 0, "weights": "random", "epochs": epochs,
+                "network": network, "group": group, "seed": 0, "weights": "random", "epochs": epochs, "batch_size": 8,
             }
             for network, epochs in NETWORKS.items()
             for group in GROUPS
