@@ -26,12 +26,32 @@ def write_champion(
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(_graph(slope, side), folder / "model.onnx")
     (folder / "contract.json").write_text(json.dumps(contract(version, side)))
-    if guard is not None:
-        np.savez(folder / "guard.npz", **guard)
+    np.savez(folder / "guard.npz", **(plain_guard() if guard is None else guard))
     pointer = root / "models" / "CHAMPION.tmp"
     pointer.write_text(f"{version}\n")
     os.replace(pointer, root / "models" / "CHAMPION")
     return folder
+
+
+def plain_guard(limit: float = 1e9) -> dict[str, np.ndarray]:
+    """A guard whose score of a picture is its contrast less 3 (log of the deviation of its cells); `limit` is its threshold."""
+    axes, features = 2, 12
+    weights = np.zeros(features + 1)
+    weights[2], weights[-1] = 1, -3
+    return {
+        "mean": np.zeros(256),
+        "axes": np.zeros((axes, 256)),
+        "spread": np.ones(axes),
+        "rest": np.array(1e6),
+        "centre": np.zeros(features),
+        "scale": np.ones(features),
+        "weights": weights,
+        "distance_limit": np.array(1e6),
+        "distance_unit": np.array(1.0),
+        "likeness_limit": np.array(0.0),
+        "likeness_unit": np.array(1.0),
+        "threshold": np.array(limit),
+    }
 
 
 def contract(version: str, side: int = SIDE) -> dict[str, Any]:
@@ -45,6 +65,7 @@ def contract(version: str, side: int = SIDE) -> dict[str, Any]:
         "dataset_digest": "0" * 64,
         "run": "tiny",
         "network": "mean",
+        "precision": "float32",
         "input": {"name": "pixels", "dtype": "uint8", "shape": [None, side, side, 1], "range": [0, 255]},
         "outputs": {"logit": "float32 [n]", "probability": "float32 [n]", "map": f"float32 [n, {CELLS}, {CELLS}]"},
         "operating_points": {

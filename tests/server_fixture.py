@@ -30,10 +30,10 @@ class Server:
         self, data: bytes, route: str = "/predict", name: str = "picture", kind: str = "image/jpeg", **more
     ) -> httpx.Response:
         """Send `data` as the file of the field `image`."""
-        return httpx.post(self.url + route, files={"image": (name, data, kind)}, timeout=30, **more)
+        return httpx.post(self.url + route, files={"image": (name, data, kind)}, timeout=120, **more)
 
     def get(self, route: str, **more) -> httpx.Response:
-        return httpx.get(self.url + route, timeout=30, **more)
+        return httpx.get(self.url + route, timeout=120, **more)
 
     def workers(self) -> list[int]:
         """Process ids of the workers."""
@@ -78,7 +78,7 @@ def serve(root: Path, **environment: str) -> Iterator[Server]:
             process.wait()
 
 
-def wait_until_ready(server: Server, seconds: float = 60) -> None:
+def wait_until_ready(server: Server, seconds: float = 300) -> None:
     """Return when /readyz answers 200; fail with the server's log."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

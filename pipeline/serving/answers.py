@@ -1,16 +1,22 @@
 """What the service answers, and how a verdict comes out of a probability."""
 
+import base64
+import time
 from typing import Annotated, Any, ClassVar, Literal
 
 from bentoml import IODescriptor
-from pydantic import Field
+from pydantic import BaseModel, Field
 from pydantic_core import core_schema
 from starlette.requests import Request
 
+from pipeline.serving import metrics, overlay
 from pipeline.serving.model import Model
 from pipeline.serving.network import Outputs
 
-NOTICE = "Research software, not a medical device. NORMAL means that no sign of pneumonia was found; nothing else was looked for."
+NOTICE = (
+    "Research software, not a medical device. "
+    "NORMAL means that no sign of pneumonia was found; nothing else was looked for."
+)
 
 
 class _File:
@@ -52,6 +58,22 @@ class Answer(IODescriptor):
     notice: str = NOTICE
 
 
+class Map(BaseModel):
+    """Evidence for pneumonia over the picture."""
+
+    grid: list[list[float]] = Field(description="Rows from top to bottom, in the units of the logit.")
+    scale: list[float] = Field(
+        description="The values drawn as nothing and as the strongest red, for every picture alike."
+    )
+    overlay: str = Field(description="PNG with transparency, base64; stretch it over the picture.")
+
+
+class Explanation(Answer):
+    """The answer to one picture, and where in it the evidence lies."""
+
+    map: Map
+
+
 def at_prevalence(probability: float, assumed: float, wanted: float) -> float:
     """Shift a probability from one prevalence to another, the likelihood ratio staying as it is.
 
@@ -62,20 +84,39 @@ def at_prevalence(probability: float, assumed: float, wanted: float) -> float:
     return pneumonia / (pneumonia + normal)
 
 
-def answer(
-    model: Model, outputs: Outputs, prevalence: float | None, warnings: list[str], milliseconds: float
-) -> Answer:
-    """Put the verdict together; thresholds are read against the probability as the network gives it."""
+def answer(model: Model, outputs: Outputs, warnings: list[str], prevalence: float | None, started: float) -> Answer:
+    """Put the verdict together; thresholds are read against the probability as the network gives it.
+
+    Args:
+        model: the champion that computed the outputs.
+        outputs: of one picture.
+        warnings: what was noticed on the way.
+        prevalence: the site's own, or None for the one that the network's probability assumes.
+        started: `time.perf_counter()` when the upload was there.
+    """
     assumed = float(model.contract["prevalence"])
     wanted = assumed if prevalence is None else prevalence
     sensitive = outputs.probability >= model.threshold("sensitive")
     specific = outputs.probability >= model.threshold("specific")
+    verdict: Literal["NORMAL", "PNEUMONIA"] = "PNEUMONIA" if sensitive else "NORMAL"
+    metrics.VERDICTS.labels(verdict, str(sensitive != specific).lower()).inc()
     return Answer(
         probability=at_prevalence(outputs.probability, assumed, wanted),
         prevalence=wanted,
-        verdict="PNEUMONIA" if sensitive else "NORMAL",
+        verdict=verdict,
         between=sensitive != specific,
         warnings=warnings,
         model_version=model.version,
-        milliseconds=round(milliseconds, 2),
+        milliseconds=round(1000 * (time.perf_counter() - started), 2),
     )
+
+
+def explanation(
+    model: Model, outputs: Outputs, warnings: list[str], prevalence: float | None, started: float
+) -> Explanation:
+    """The answer with its map; arguments as for `answer`."""
+    low, high = model.contract["map_scale"]
+    drawn = base64.b64encode(overlay.png(outputs.map, (low, high))).decode()
+    grid = [[round(float(value), 4) for value in row] for row in outputs.map]
+    plain = answer(model, outputs, warnings, prevalence, started)
+    return Explanation(**plain.model_dump(), map=Map(grid=grid, scale=[low, high], overlay=drawn))

@@ -3,20 +3,39 @@
 import asyncio
 import hmac
 import json
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.serving import metrics
 from pipeline.serving.forms import PictureForm
 from pipeline.serving.problems import Problem
 from pipeline.settings import Serve
 
-UPLOADS = ("/predict", "/explain")
-OPEN = ("/livez", "/readyz", "/healthz", "/")  # without a token
+UPLOADS = ("/predict", "/explain", "/picture")
+OPEN = ("/livez", "/readyz", "/healthz", "/", "/docs", "/docs.json")  # without a token
+ROUTES = {*UPLOADS, *OPEN, "/model", "/metrics", "/schema.json"}  # a label for each; clients may ask for anything
 DRAIN_SECONDS = 5.0
+PLAIN = {
+    404: ("not_found", "there is nothing at this address"),
+    405: ("method_not_allowed", "this address takes another method"),
+    503: ("not_ready", "no champion is loaded yet"),
+    504: ("overloaded", "the answer took too long"),
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
 
 
 class Gate:
@@ -33,7 +52,7 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = _json_errors(send)
+        send = _told(_measured(scope, send))
         try:
             self._check_token(scope)
             if scope["method"] == "POST" and scope["path"] in UPLOADS:
@@ -45,7 +64,7 @@ class Gate:
             await problem.response()(scope, receive, send)
 
     def _check_token(self, scope: Scope) -> None:
-        if not self.token or scope["path"] in OPEN or scope["path"].startswith("/static/"):
+        if not self.token or scope["path"] in OPEN or scope["path"].startswith(("/static/", "/static_content/")):
             return
         given = Headers(scope=scope).get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
@@ -89,7 +108,7 @@ class Gate:
         finally:
             self.held -= size
 
-    async def _body(self, scope: Scope, receive: Receive):
+    async def _body(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
         limit = int(self.limits.max_megabytes * 2**20)
         declared = Headers(scope=scope).get("content-length", "0")
         size = int(declared) if declared.isdigit() else 0
@@ -140,7 +159,24 @@ def _nothing_more(receive: Receive) -> Receive:
     return inner
 
 
-def _json_errors(send: Send) -> Send:
+def _measured(scope: Scope, send: Send) -> Send:
+    """A `send` that counts the answer and its time, and adds the headers that keep a browser from other hosts."""
+    started = time.perf_counter()
+    path = scope["path"]
+    route = path if path in ROUTES else "static" if path.startswith(("/static/", "/static_content/")) else "other"
+
+    async def inner(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            metrics.REQUESTS.labels(route, message["status"]).inc()
+            message = {**message, "headers": [*message["headers"], *HEADERS]}
+        await send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            metrics.SECONDS.labels(route).observe(time.perf_counter() - started)
+
+    return inner
+
+
+def _told(send: Send) -> Send:
     """A `send` that turns plain-text errors of the libraries (404, 405, 500) into `error` and `detail`."""
     replaced = False
 
@@ -150,11 +186,7 @@ def _json_errors(send: Send) -> Send:
             headers = Headers(raw=message["headers"])
             if not headers.get("content-type", "").startswith("application/json"):
                 replaced = True
-                words = {
-                    404: ("not_found", "there is nothing at this address"),
-                    405: ("method_not_allowed", "this address takes another method"),
-                }
-                error, detail = words.get(message["status"], ("failed", "the request failed"))
+                error, detail = PLAIN.get(message["status"], ("failed", "the request failed"))
                 body = json.dumps({"error": error, "detail": detail}).encode()
                 kept = [
                     pair for pair in message["headers"] if pair[0].lower() not in (b"content-type", b"content-length")

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import ProjectError
-from pipeline.serving import network
+from pipeline.serving import guard, network
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Model:
     version: str
     contract: dict[str, Any]
     network: network.Network
+    guard: guard.Guard
 
     @property
     def side(self) -> int:
@@ -54,7 +55,8 @@ def load(version: str, threads: int) -> Model:
     """
     folder = paths.CHAMPIONS / version
     contract = _read_contract(folder / "contract.json")
-    return Model(version, contract, network.load(folder / "model.onnx", threads, contract.get("precision", "float32")))
+    graph = network.load(folder / "model.onnx", threads, contract["precision"])
+    return Model(version, contract, graph, guard.load(folder / "guard.npz"))
 
 
 def _read_contract(path: Path) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def _read_contract(path: Path) -> dict[str, Any]:
         raise ProjectError(f"{path.relative_to(paths.ROOT)} is missing: the champion's files are not at hand") from None
     except json.JSONDecodeError as error:
         raise ProjectError(f"{path.relative_to(paths.ROOT)} is no JSON: {error}") from None
-    for key in ("version", "input", "operating_points", "prevalence", "map_scale"):
+    for key in ("version", "precision", "input", "operating_points", "prevalence", "map_scale"):
         if key not in contract:
             raise ProjectError(f"{path.relative_to(paths.ROOT)}: {key!r} is missing")
     return contract

@@ -1,32 +1,66 @@
-"""What the service shows to people: the page at /, the contract at /model."""
+"""What the service shows beside its API: the page at /, the contract, the API's document, metrics."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from pipeline.serving import metrics, openapi, uploads
 from pipeline.serving.model import Model
+from pipeline.serving.problems import Problem
 
 STATIC = Path(__file__).parent / "static"
 
 
-def build(current: Callable[[], Model]) -> Starlette:
-    """The app that is mounted beside the API; `current` gives the model that serves."""
+def build(
+    current: Callable[[], Model], limits: uploads.Limits, specification: Callable[[], dict[str, Any]]
+) -> Starlette:
+    """The app that is mounted beside the API.
 
-    def index(request: Request) -> Response:
+    Args:
+        current: gives the model that serves.
+        limits: of a picture that is only shown.
+        specification: gives BentoML's OpenAPI document.
+    """
+
+    async def index(request: Request) -> Response:
         return FileResponse(STATIC / "index.html")
 
-    def model(request: Request) -> Response:
+    async def docs(request: Request) -> Response:
+        return FileResponse(STATIC / "docs.html")
+
+    async def document(request: Request) -> Response:
+        return JSONResponse(openapi.complete(specification()))
+
+    async def model(request: Request) -> Response:
         return JSONResponse(current().card())
+
+    async def picture(request: Request) -> Response:
+        shown = await run_in_threadpool(uploads.show, request.state.picture, limits)
+        return Response(shown, media_type="image/png")
+
+    async def numbers(request: Request) -> Response:
+        return Response(await run_in_threadpool(metrics.text), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return error.response()
 
     return Starlette(
         routes=[
             Route("/", index),
             Route("/model", model),
+            Route("/picture", picture, methods=["POST"]),
+            Route("/docs", docs),
+            Route("/docs.json", document),
+            Route("/metrics", numbers),
             Mount("/static", StaticFiles(directory=STATIC)),
-        ]
+        ],
+        exception_handlers={Problem: refuse},
     )

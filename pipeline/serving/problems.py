@@ -2,6 +2,8 @@
 
 from starlette.responses import JSONResponse
 
+from pipeline.serving import metrics
+
 
 class Problem(Exception):
     """A request that is refused.
@@ -22,5 +24,6 @@ class Problem(Exception):
 
     def response(self) -> JSONResponse:
         """The refusal as JSON: `error`, `detail` and the facts."""
+        metrics.REFUSALS.labels(self.error).inc()
         headers = {"Retry-After": "1"} if self.status in (429, 503) else None
         return JSONResponse({"error": self.error, "detail": self.detail, **self.facts}, self.status, headers)

@@ -1,33 +1,92 @@
 """The service: one picture in, one answer out. `bentoml serve` finds it through pyproject.toml."""
 
 import asyncio
+import contextlib
+import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # before BentoML asks
 
+from pipeline.serving import metrics  # isort: skip - names its folder before BentoML can import prometheus_client
+
 import bentoml
 
-from pipeline import settings
-from pipeline.serving import model, page, uploads
-from pipeline.serving.answers import Answer, Upload, answer
+from pipeline import paths, settings
+from pipeline.errors import ProjectError
+from pipeline.serving import answers, guard, model, page, uploads
+from pipeline.serving.answers import Answer, Explanation, Upload
 from pipeline.serving.gate import Gate
+from pipeline.serving.journal import Journal
+from pipeline.serving.network import Outputs
 from pipeline.serving.problems import Problem
 
+log = logging.getLogger("bentoml.pneumonia")
+
 SETTINGS = settings.load_serve()
-current: model.Model | None = None
+LIMITS = uploads.Limits(SETTINGS.max_pixels, SETTINGS.max_frames)
+DECODERS = 2  # threads; more would hold more decoded pictures at once
+LOOK_SECONDS = 1.0  # between looks at models/CHAMPION
 
 
-def serving() -> model.Model:
-    """The champion that answers at this moment.
+class Champion:
+    """The model that answers, and the watch over models/CHAMPION."""
 
-    Raises:
-        Problem: 503 while none is loaded.
-    """
-    if current is None:
-        raise Problem(503, "not_ready", "no champion is loaded yet")
-    return current
+    def __init__(self) -> None:
+        self._model: model.Model | None = None
+        self._refused = ""  # the last version that could not be loaded
+
+    @property
+    def ready(self) -> bool:
+        return self._model is not None
+
+    def current(self) -> model.Model:
+        """The champion of this moment; who holds it may finish with it.
+
+        Raises:
+            Problem: 503 while none is loaded.
+        """
+        if self._model is None:
+            raise Problem(503, "not_ready", "no champion is loaded yet")
+        return self._model
+
+    async def look(self) -> None:
+        """Load and warm up the version that models/CHAMPION names, then let it answer; keep the old one if it cannot."""
+        version = ""
+        try:
+            version = model.champion_version()
+            if version == self._refused or (self._model and version == self._model.version):
+                return
+            loaded = await asyncio.to_thread(model.load, version, SETTINGS.threads)
+            await model.warm_up(loaded)
+        except ProjectError as error:
+            if version != self._refused or not self.ready:
+                log.error("%s", error)
+            self._refused = version
+            return
+        self._model, self._refused = loaded, ""
+        metrics.loaded(version)
+        log.info("champion %s answers, on %s in %s", version, loaded.network.runtime, loaded.network.precision)
+
+    async def watch(self) -> None:
+        """Look again and again."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.look()
+            except Exception:
+                log.exception("a look at models/CHAMPION failed; the old champion goes on")
+
+
+CHAMPION = Champion()
+
+
+class _Examined(NamedTuple):
+    champion: model.Model
+    outputs: Outputs
+    warnings: list[str]
 
 
 @bentoml.service(
@@ -42,40 +101,80 @@ class Pneumonia:
     """Pneumonia in frontal chest radiographs of children aged 1 to 5. Research software, not a medical device."""
 
     def __init__(self) -> None:
-        self.limits = uploads.Limits(SETTINGS.max_pixels, SETTINGS.max_frames)
-        self.decoders = ThreadPoolExecutor(2, "decoder")
+        self.decoders = ThreadPoolExecutor(DECODERS, "decoder")
+        self.journal = Journal(paths.ROOT / SETTINGS.log) if SETTINGS.log else None
 
     @bentoml.on_startup
     async def start(self) -> None:
-        global current
-        loaded = model.load(model.champion_version(), SETTINGS.threads)
-        await model.warm_up(loaded)
-        current = loaded
+        await CHAMPION.look()
+        self.watch = asyncio.create_task(CHAMPION.watch())
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        self.watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.watch
+        if self.journal:
+            self.journal.close()
 
     async def __is_ready__(self) -> bool:
-        return current is not None
+        return CHAMPION.ready
 
     @bentoml.api(input_spec=Upload)
     async def predict(self, image: bytes) -> Answer:
-        """Say whether one radiograph shows pneumonia: JPEG, PNG, TIFF or DICOM, as a multipart file in the field `image`."""
-        try:
-            return await self._answer(image)
-        except Problem as problem:
-            return problem.response()  # type: ignore[return-value]
+        """Say whether one radiograph shows pneumonia.
 
-    async def _answer(self, picture: bytes) -> Answer:
-        champion = serving()
+        The picture is JPEG, PNG, TIFF or DICOM, sent as a multipart file in the field `image`.
+        """
         started = time.perf_counter()
         try:
+            examined = await self._examine(image)
+        except Problem as problem:
+            return problem.response()  # type: ignore[return-value]
+        return answers.answer(*examined, SETTINGS.prevalence, started)
+
+    @bentoml.api(input_spec=Upload)
+    async def explain(self, image: bytes) -> Explanation:
+        """The answer of `predict`, and the map: where in the radiograph the evidence for pneumonia lies."""
+        started = time.perf_counter()
+        try:
+            examined = await self._examine(image)
+        except Problem as problem:
+            return problem.response()  # type: ignore[return-value]
+        return answers.explanation(*examined, SETTINGS.prevalence, started)
+
+    async def _examine(self, picture: bytes) -> _Examined:
+        champion = CHAMPION.current()
+        loop = asyncio.get_running_loop()
+        try:
             async with asyncio.timeout(SETTINGS.patience_seconds):
-                loop = asyncio.get_running_loop()
-                read = await loop.run_in_executor(self.decoders, uploads.read, picture, champion.side, self.limits)
-                outputs = await champion.network.infer(read.pixels)
+                pixels, warnings = await loop.run_in_executor(self.decoders, _look_at, picture, champion)
+                outputs = await champion.network.infer(pixels)
         except TimeoutError:
             raise Problem(503, "overloaded", f"no turn within {SETTINGS.patience_seconds:g} seconds") from None
-        milliseconds = 1000 * (time.perf_counter() - started)
-        return answer(champion, outputs, SETTINGS.prevalence, read.warnings, milliseconds)
+        metrics.PROBABILITY.observe(outputs.probability)
+        if self.journal:
+            self.journal.add(pixels.tobytes(), outputs.probability, champion.version)
+        return _Examined(champion, outputs, warnings)
+
+
+def _look_at(data: bytes, champion: model.Model) -> tuple:
+    """Decode an upload and ask the guard: pixels uint8 [side, side] and warnings.
+
+    Raises:
+        Problem: the upload is no picture, or none of a chest.
+    """
+    picture = uploads.read(data, champion.side, LIMITS)
+    score, threshold = guard.score(champion.guard, picture.pixels), float(champion.guard["threshold"])
+    if score <= threshold:
+        return picture.pixels, picture.warnings
+    strange = f"the picture does not look like a frontal chest X-ray: strangeness {score:.2f}, limit {threshold:.2f}"
+    if SETTINGS.strangers == "refuse":
+        raise Problem(422, "no_chest_radiograph", strange, score=round(score, 4), limit=round(threshold, 4))
+    return picture.pixels, [*picture.warnings, strange]
 
 
 Pneumonia.add_asgi_middleware(Gate, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
-Pneumonia.mount_asgi_app(page.build(serving), path="/", name="page")
+Pneumonia.mount_asgi_app(
+    page.build(CHAMPION.current, LIMITS, lambda: Pneumonia.openapi_spec.asdict()), path="/", name="page"
+)

@@ -12,6 +12,8 @@ from pipeline.serving import containers, dicom
 from pipeline.serving.problems import Problem
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, and answered with numbers
+SHOWN = 640
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 TILE_WIDTH, TILE_LENGTH = 322, 323
 
 
@@ -49,6 +51,30 @@ def read(data: bytes, side: int, limits: Limits) -> Picture:
         return Picture(imaging.read_pixels(data, side), [])
     except (imaging.UnreadablePicture, MemoryError):
         raise Problem(422, "undecodable", f"the {kind} file cannot be decoded to its end") from None
+
+
+def show(data: bytes, limits: Limits) -> bytes:
+    """The picture as people look at it: a grey PNG in its own proportions, turned as EXIF says, at most 640 pixels long.
+
+    Raises:
+        Problem: as for `read`.
+    """
+    kind = sniff(data)
+    if kind == "DICOM":
+        grey = Image.fromarray(dicom.read(data, limits.max_pixels).grey)
+        width, height = grey.size
+    else:
+        square = read(data, SHOWN, limits).pixels
+        grey = Image.fromarray(square)
+        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+            width, height = image.size
+            if image.getexif().get(ORIENTATION) in SIDEWAYS:
+                width, height = height, width
+    factor = SHOWN / max(width, height)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    stream = io.BytesIO()
+    grey.resize(size, Image.Resampling.BILINEAR).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
 
 
 def sniff(data: bytes) -> str:

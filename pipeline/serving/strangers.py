@@ -1,0 +1,149 @@
+"""Pictures that are no frontal chest X-ray, generated: what the guard is fitted against, kind by kind.
+
+Nothing is downloaded and no patient's picture is kept; `turned`, `negative` and `cropped` are made from the radiographs given.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+Maker = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+
+
+def make(kind: str, count: int, chest: np.ndarray, seed: int) -> np.ndarray:
+    """`count` pictures of a kind, uint8 [count, side, side], the size of the radiographs `chest` uint8 [n, side, side]."""
+    random = np.random.default_rng([seed, sorted(KINDS).index(kind)])
+    pictures = chest[random.integers(0, len(chest), count)]
+    return np.stack([KINDS[kind](random, picture) for picture in pictures])
+
+
+def _turned(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    return np.rot90(picture, random.integers(1, 4))
+
+
+def _negative(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    return 255 - picture
+
+
+def _cropped(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    side = len(picture)
+    size = int(side * random.uniform(0.2, 0.5))
+    left, top = random.integers(0, side - size, 2)
+    return _resized(Image.fromarray(picture[top : top + size, left : left + size]), side)
+
+
+def _blank(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """One tone, or a ramp, with a little noise."""
+    side = len(picture)
+    direction = random.uniform(0, 2 * np.pi)
+    rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    ramp = rows * np.sin(direction) + columns * np.cos(direction)
+    ramp = random.choice([-1, 1]) * np.hypot(rows, columns) if random.random() < 0.5 else ramp
+    tone = random.uniform(0, 255) + random.choice([0, random.uniform(0, 120)]) * ramp
+    return _bytes(tone + random.normal(0, random.uniform(0, 6), tone.shape))
+
+
+def _noise(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """Noise whose spectrum falls with a power of the frequency: from snow to clouds."""
+    side = len(picture)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side)[None])
+    frequency[0, 0] = 1 / side
+    spectrum = np.fft.fft2(random.normal(size=(side, side))) / frequency ** random.uniform(0, 2.5)
+    field = np.fft.ifft2(spectrum).real
+    return _bytes(127 + random.uniform(20, 80) * (field - field.mean()) / field.std())
+
+
+def _text(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """Lines of letters on paper, or light on dark."""
+    side = len(picture)
+    paper, ink = (random.uniform(180, 255), random.uniform(0, 90))
+    if random.random() < 0.3:
+        paper, ink = ink, paper
+    scale = 3
+    sheet = Image.new("L", (scale * side, scale * side), int(paper))
+    pen = ImageDraw.Draw(sheet)
+    size = int(random.uniform(10, 60))
+    font = ImageFont.load_default(size)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz    ABCDEFGHIJ0123456789.,"))
+    for top in range(int(random.uniform(0, size)), scale * side, int(size * random.uniform(1.1, 2))):
+        line = "".join(random.choice(letters, int(random.uniform(2, 6 * side / size))))
+        pen.text((int(random.uniform(0, size * 2)), top), line, fill=int(ink), font=font)
+    return _resized(sheet, side)
+
+
+def _shapes(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """Overlapping shapes of all sizes: the "dead leaves" model of photographs (Lee, Mumford, Huang, IJCV 2001)."""
+    side = len(picture)
+    sheet = Image.new("L", (2 * side, 2 * side), int(random.uniform(0, 255)))
+    pen = ImageDraw.Draw(sheet)
+    for _ in range(int(random.uniform(5, 150))):
+        radius = min(side * 0.03 / random.uniform(0.02, 1), side * 1.2)
+        x, y = random.uniform(0, 2 * side, 2)
+        box = (x - radius, y - radius * random.uniform(0.3, 1), x + radius, y + radius * random.uniform(0.3, 1))
+        draw = pen.ellipse if random.random() < 0.5 else pen.rectangle
+        draw(box, fill=int(random.uniform(0, 255)))
+    return _textured(random, sheet.filter(ImageFilter.GaussianBlur(random.uniform(0, 3))), side)
+
+
+def _slices(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """A cut through a body as CT or MR shows it: an outline on black, organs inside."""
+    side = len(picture)
+    sheet = Image.new("L", (2 * side, 2 * side), int(random.uniform(0, 30)))
+    pen = ImageDraw.Draw(sheet)
+    width, height = side * random.uniform(0.5, 0.97, 2)
+    rim = random.uniform(0, 0.12)
+    pen.ellipse((side - width, side - height, side + width, side + height), fill=int(random.uniform(60, 255)))
+    width, height = width * (1 - rim), height * (1 - rim)
+    pen.ellipse((side - width, side - height, side + width, side + height), fill=int(random.uniform(30, 200)))
+    for _ in range(int(random.uniform(2, 14))):
+        x, y = side + width * random.uniform(-0.6, 0.6), side + height * random.uniform(-0.6, 0.6)
+        a, b = side * random.uniform(0.04, 0.35, 2)
+        pen.ellipse((x - a, y - b, x + a, y + b), fill=int(random.uniform(0, 255)))
+    return _textured(random, sheet.filter(ImageFilter.GaussianBlur(random.uniform(0.5, 4))), side)
+
+
+def _limbs(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """Long bones in soft tissue on black: hands, arms, legs, side views of a spine."""
+    side = len(picture)
+    sheet = np.zeros((2 * side, 2 * side))
+    rows, columns = np.mgrid[0 : 2 * side, 0 : 2 * side]
+    count = int(random.integers(1, 6))
+    heading = random.uniform(-0.5, 0.5) + random.choice([0, np.pi / 2])
+    for place in range(count):
+        angle = heading + random.normal(0, 0.15)
+        offset = (place - (count - 1) / 2) * side * random.uniform(0.25, 0.5)
+        along = (rows - side) * np.cos(angle) + (columns - side) * np.sin(angle)
+        across = (columns - side) * np.cos(angle) - (rows - side) * np.sin(angle) - offset
+        reach, flesh = side * random.uniform(0.5, 1.5), side * random.uniform(0.1, 0.35)
+        bone = flesh * random.uniform(0.3, 0.6)
+        inside = np.clip((reach - np.abs(along)) / (0.2 * side), 0, 1)
+        sheet += inside * random.uniform(40, 110) * np.clip((flesh - np.abs(across)) / (0.3 * flesh), 0, 1)
+        knuckles = 1 + 0.3 * np.cos(along * 2 * np.pi / (side * random.uniform(0.3, 1)))
+        sheet += inside * random.uniform(60, 130) * np.clip((bone * knuckles - np.abs(across)) / (0.4 * bone), 0, 1)
+    return _textured(random, Image.fromarray(_bytes(sheet)), side)
+
+
+def _textured(random: np.random.Generator, sheet: Image.Image, side: int) -> np.ndarray:
+    return _bytes(_resized(sheet, side) + random.normal(0, random.uniform(0, 8), (side, side)))
+
+
+def _resized(sheet: Image.Image, side: int) -> np.ndarray:
+    return np.asarray(sheet.resize((side, side), Image.Resampling.BILINEAR))
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.rint(values.clip(0, 255)).astype(np.uint8)
+
+
+KINDS: dict[str, Maker] = {
+    "blank": _blank,
+    "cropped": _cropped,
+    "limbs": _limbs,
+    "negative": _negative,
+    "noise": _noise,
+    "shapes": _shapes,
+    "slices": _slices,
+    "text": _text,
+    "turned": _turned,
+}
