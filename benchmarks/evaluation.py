@@ -29,7 +29,7 @@ log = logging.getLogger("benchmarks.evaluation")
 
 def main() -> None:
     """Print one table."""
-    runs = list(settings.load().runs)
+    runs = list(settings.load().table)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         rows = _rows()

@@ -39,7 +39,7 @@ def ours(network: str, steps: int) -> float:
 
     pixels, labels = pictures(steps)
     rows = np.arange(len(pixels))
-    run = next(run for run in settings.load().runs.values() if run.network == network and run.group == "augmented")
+    run = next(run for run in settings.load().table.values() if run.network == network and run.group == "augmented")
     run = replace(run, weights="random", training=replace(run.training, epochs=2, batch_size=BATCH))
     marks: list[float] = []
 

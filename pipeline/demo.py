@@ -25,6 +25,7 @@ OVERLAY: dict[str, Any] = {
             for network, epochs in NETWORKS.items()
             for group in GROUPS
         },
+        "planned": {},
     },
     "evaluate": {"resamples": 500},
 }  # fmt: skip

@@ -172,6 +172,27 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Cascade:
+    """Weights made random from the top layer down: pictures asked, steps (at least 3), and draws of random weights."""
+
+    pictures: int
+    steps: int
+    draws: int
+
+
+@dataclass(frozen=True)
+class Explain:
+    """What is drawn of the networks, and the checks whether the maps mean anything."""
+
+    seed: int
+    layers: dict[str, list[str]]
+    hottest: float
+    shuffles: int
+    cascade: Cascade
+    borders: list[float]
+
+
+@dataclass(frozen=True)
 class Package:
     """What ships: how weights are stored, and what its contract says of the change, newest first."""
 
@@ -246,20 +267,34 @@ class Serve:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of params.yaml; `runs` is `train` resolved."""
+    """All of params.yaml; `runs` (trained by DVC) and `planned` (not trained yet) are the lines of `train`, resolved."""
 
     ingest: Ingest
     validate: Validate
     explore: Explore
     preprocess: Preprocess
     groups: Groups
+    networks: list[str]
     runs: dict[str, Run]
+    planned: dict[str, Run]
     evaluate: Evaluate
     compare: Compare
+    explain: Explain
     package: Package
     gate: Gate
     metrics_gate: MetricsGate
     serve: Serve
+
+    @property
+    def table(self) -> dict[str, Run]:
+        """Every line of the study, trained or planned, by network, group and seed."""
+        groups = list(self.groups.sets)
+        lines = {**self.planned, **self.runs}
+        place = {
+            name: (self.networks.index(run.network), groups.index(run.group), run.seed, name)
+            for name, run in lines.items()
+        }
+        return {name: lines[name] for name in sorted(lines, key=place.__getitem__)}
 
 
 def load(path: Path = paths.PARAMS) -> Settings:
@@ -281,9 +316,15 @@ def load(path: Path = paths.PARAMS) -> Settings:
     if train is None:
         raise ProjectError(f"{path.name}: section 'train' is missing")
     groups = _build(Groups, sections.get("groups"), "groups")
-    sections["runs"] = {}
+    _expect_keys(train, ["common", "networks", "groups", "runs", "planned"], "train")
+    sections |= {"networks": list(train["networks"]), "runs": {}, "planned": {}}
     settings = _build(Settings, sections, "")
-    return dataclasses.replace(settings, runs=_resolve_runs(train, list(groups.sets)))
+    row_lists = list(groups.sets)
+    return dataclasses.replace(
+        settings,
+        runs=_resolve_runs(train, "runs", row_lists),
+        planned=_resolve_runs(train, "planned", row_lists),
+    )
 
 
 def load_serve(environ: Mapping[str, str] = os.environ, path: Path = paths.PARAMS) -> Serve:
@@ -299,14 +340,13 @@ def load_serve(environ: Mapping[str, str] = os.environ, path: Path = paths.PARAM
     return _build(Serve, values, "serve")
 
 
-def _resolve_runs(train: Any, row_lists: list[str]) -> dict[str, Run]:
-    """Merge `common`, network, group and run, later ones winning, into one `Run` for each line of `train.runs`."""
-    _expect_keys(train, ["common", "networks", "groups", "runs"], "train")
+def _resolve_runs(train: Any, table: str, row_lists: list[str]) -> dict[str, Run]:
+    """Merge `common`, network, group and run, later ones winning, into one `Run` for each line of a table."""
     common = _build(Training, train["common"], "train.common")
     overridable = [field.name for field in dataclasses.fields(Training)]
     runs = {}
-    for name, line in (train["runs"] or {}).items():
-        where = f"train.runs.{name}"
+    for name, line in (train[table] or {}).items():
+        where = f"train.{table}.{name}"
         own = ["network", "group", "seed", "weights"]
         _expect_keys(line, own, where, optional=overridable)
         network = _choose(train["networks"], line["network"], f"{where}.network", "train.networks") or {}
@@ -315,10 +355,7 @@ def _resolve_runs(train: Any, row_lists: list[str]) -> dict[str, Run]:
         _expect_keys(network, [], f"train.networks.{line['network']}", optional=overridable)
         _expect_keys(group, ["augmentation"], f"train.groups.{line['group']}", optional=overridable)
         overrides = {
-            key: value
-            for layer in (network, group, line)
-            for key, value in layer.items()
-            if key in overridable
+            key: value for layer in (network, group, line) for key, value in layer.items() if key in overridable
         }
         merged = {**dataclasses.asdict(common), **overrides}
         fields = {key: line[key] for key in own} | {

@@ -24,13 +24,15 @@ from pipeline.files import write_text
 
 log = logging.getLogger(__name__)
 
+TABLES = ("train.runs", "train.planned")
+
 
 def create(name: str, overlay: dict[str, Any] | None = None, copy: bool = False, commit: str = "HEAD") -> Path:
     """Make the workspace `name`, or bring an existing one up to the current code; returns its folder.
 
     Args:
         name: of the folder below .work/.
-        overlay: settings laid over params.yaml; mappings are merged, `train.runs` is replaced whole.
+        overlay: settings laid over params.yaml; mappings are merged, tables of runs are replaced whole.
         copy: plain copy of the project's files instead of a git worktree.
         commit: of the worktree.
 
@@ -60,11 +62,11 @@ def remove(name: str) -> None:
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any], where: str = "") -> dict[str, Any]:
-    """Lay `overlay` over `base`, mapping by mapping. The table of runs is replaced: its lines are what is wanted."""
+    """Lay `overlay` over `base`, mapping by mapping. Tables of runs are replaced: their lines are what is wanted."""
     merged = dict(base)
     for key, value in overlay.items():
         place = f"{where}{key}"
-        if isinstance(value, dict) and isinstance(base.get(key), dict) and place != "train.runs":
+        if isinstance(value, dict) and isinstance(base.get(key), dict) and place not in TABLES:
             merged[key] = merge(base[key], value, f"{place}.")
         else:
             merged[key] = value

@@ -61,7 +61,7 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
     table2, table3 = read_table(folder / "table2.csv"), read_table(folder / "table3.csv")
     contrasts = read_table(folder / "contrasts.csv")
     candidate = json.loads((folder / "candidate.json").read_text(encoding="utf-8"))
-    names = [name for name in [*options.runs, FLOOR] if (folder / "runs" / f"{name}.json").exists()]
+    names = [name for name in [*options.table, FLOOR] if (folder / "runs" / f"{name}.json").exists()]
     runs = [json.loads((folder / "runs" / f"{name}.json").read_text(encoding="utf-8")) for name in names]
     caption = _caption(runs[0])
     made = {
@@ -75,7 +75,7 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
         "calibration": _calibration(runs),
         "subtypes": _subtypes(runs),
         "stress": _stress(runs),
-        "seeds": _seeds(runs, options.runs),
+        "seeds": _seeds(runs, options.table),
         "contrasts": _contrasts(row for row in contrasts if not row["p_holm"]),
         "winner": _contrasts((row for row in contrasts if row["p_holm"] and row["figure"] == "test_auc"), holm=True),
         "candidate": _candidate(candidate),

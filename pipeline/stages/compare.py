@@ -19,9 +19,9 @@ def main() -> None:
     options = settings.load()
     runs = predictions.read_all(paths.PREDICTIONS)
     metrics = _metrics(runs)
-    for stranger in sorted(set(runs) - set(options.runs) - {tables.FLOOR}):
+    for stranger in sorted(set(runs) - set(options.table) - {tables.FLOOR}):
         log.warning("%s is no run of params.yaml and is left out", stranger)
-    planned = {name: runs[name] for name in options.runs if name in runs}
+    planned = {name: runs[name] for name in options.table if name in runs}
     if not planned:
         raise ProjectError("predictions/ holds no run of params.yaml: train one first (make repro)")
 
@@ -39,23 +39,23 @@ def main() -> None:
     )
     write_json(paths.METRICS / "candidate.json", named)
 
-    found = contrasts.planned(headlines, options.runs, facts) + contrasts.release(named, headlines, facts)
+    found = contrasts.planned(headlines, options.table, facts) + contrasts.release(named, headlines, facts)
     found += contrasts.winner(named["best"], headlines, facts)
     write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
 
     floor = metrics.get(tables.FLOOR)
     for number, networks in (("2", ["custom_cnn"]), ("3", [n for n in _networks(options) if n != "custom_cnn"])):
-        table = tables.rows([one for one in options.runs.values() if one.network in networks], metrics, floor)
+        table = tables.rows([one for one in options.table.values() if one.network in networks], metrics, floor)
         write_table(paths.METRICS / f"table{number}.csv", tables.columns(), table)
-    ordered = {name: metrics[name] for name in [*options.runs, tables.FLOOR] if name in metrics}
+    ordered = {name: metrics[name] for name in [*options.table, tables.FLOOR] if name in metrics}
     write_json(paths.METRICS / "study.json", tables.study(ordered))
     with atomic_folder(paths.PLOTS / "study") as folder:
-        gallery.draw(folder, planned, options.runs, metrics, samples, named["run"])
+        gallery.draw(folder, planned, options.table, metrics, samples, named["run"])
     log.info("candidate: %s (stressed validation AUC %s)", named["run"], named["value"])
 
 
 def _networks(options: settings.Settings) -> list[str]:
-    return list(dict.fromkeys(one.network for one in options.runs.values()))
+    return list(dict.fromkeys(one.network for one in options.table.values()))
 
 
 def _metrics(runs: dict[str, predictions.Predictions]) -> dict[str, Any]:

@@ -16,15 +16,25 @@ def load(tmp_path, change):
     params = copy.deepcopy(PARAMS)
     change(params)
     path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(params))
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
     return settings.load(path)
 
 
 def test_the_study_is_there_whole():
-    runs = settings.load().runs
+    runs = settings.load().table
     study = {(run.network, run.group) for run in runs.values() if run.seed == 0}
     networks = {"custom_cnn", "resnet50", "densenet121", "vgg16", "inception_v3", "xception"}
     assert study == {(network, group) for network in networks for group in ("augmented", "balanced", "raw", "robust")}
+
+
+def test_a_line_moved_up_to_runs_is_trained_and_keeps_its_place_in_the_table(tmp_path):
+    def change(params):
+        params["train"]["runs"]["vgg16-raw-0"] = params["train"]["planned"].pop("vgg16-raw-0")
+
+    before, after = settings.load(), load(tmp_path, change)
+    assert "vgg16-raw-0" not in before.runs
+    assert "vgg16-raw-0" in after.runs
+    assert list(before.table) == list(after.table)
 
 
 def test_later_layers_win(tmp_path):
@@ -33,7 +43,7 @@ def test_later_layers_win(tmp_path):
         params["train"]["groups"]["raw"]["batch_size"] = 16
         params["train"]["runs"]["custom_cnn-raw-0"]["epochs"] = 2
 
-    runs = load(tmp_path, change).runs
+    runs = load(tmp_path, change).table
     assert (runs["custom_cnn-raw-0"].training.epochs, runs["custom_cnn-raw-0"].training.batch_size) == (2, 16)
     assert (runs["custom_cnn-augmented-0"].training.epochs, runs["custom_cnn-augmented-0"].training.batch_size) == (
         5,
@@ -43,7 +53,7 @@ def test_later_layers_win(tmp_path):
 
 
 def test_fine_tuning_has_its_own_rate():
-    runs = settings.load().runs
+    runs = settings.load().table
     assert runs["densenet121-robust-0"].starting_rate == 1e-4
     assert runs["custom_cnn-robust-0"].starting_rate == 1e-3
 
@@ -75,10 +85,13 @@ def put(value, *path):
         (put("many", "train", "common", "epochs"), "train.common.epochs: expected int, got 'many'"),
         (put(True, "train", "common", "epochs"), "expected int, got True"),
         (
-            put("xceptoin", "train", "runs", "xception-raw-0", "network"),
+            put("xceptoin", "train", "planned", "xception-raw-0", "network"),
             "'xceptoin' is not in train.networks; did you mean",
         ),
-        (put("rwa", "train", "runs", "xception-raw-0", "group"), "'rwa' is not in train.groups; did you mean 'raw'?"),
+        (
+            put("rwa", "train", "planned", "xception-raw-0", "group"),
+            "'rwa' is not in train.groups; did you mean 'raw'?",
+        ),
         (put("noisy", "train", "groups", "raw", "augmentation"), "'noisy' is none of none, geometric, robust"),
         (put("kaggle", "ingest", "dataset"), "'kaggle' is none of chest-xray-pneumonia, phantom"),
         (put([1.0, "x"], "validate", "class_ratio"), "validate.class_ratio[1]: expected float, got 'x'"),

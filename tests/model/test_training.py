@@ -27,7 +27,7 @@ def pictures(count=72, seed=0):
 
 
 def a_run(name="custom_cnn-robust-0", **training):
-    run = settings.load().runs[name]
+    run = settings.load().table[name]
     return dataclasses.replace(run, training=dataclasses.replace(run.training, **{"batch_size": 16, **training}))
 
 

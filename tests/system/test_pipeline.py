@@ -23,7 +23,7 @@ RUNS = {
 OVERLAY = {
     "ingest": {"dataset": "phantom", "phantom": {"train": 90, "val": 6, "test": 30}},
     "preprocess": {"image_size": 94},
-    "train": {"common": {"epochs": 1, "batch_size": 16}, "runs": RUNS},
+    "train": {"common": {"epochs": 1, "batch_size": 16}, "runs": RUNS, "planned": {}},
     "evaluate": {"resamples": 100},
 }
 
