@@ -49,7 +49,7 @@ test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour)
 	@$(RUN) pytest -q
 
 ##@ The study
-.PHONY: repro study restore track import-runs
+.PHONY: repro study restore track
 repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes a copy of the data set on disk
 	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$(SOURCE)")
 

@@ -1,0 +1,108 @@
+"""The walls between the rooms, and what may not lie in the repository."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import paths, settings
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("data", "learning", "evaluation", "registry", "serving", "retraining")
+# What a room may import of the others; what every room may use stands above the rooms.
+MAY_IMPORT = {
+    "data": set(),
+    "evaluation": {"data"},
+    "learning": {"data", "evaluation"},
+    "serving": {"data", "evaluation"},
+    "registry": {"data", "evaluation", "learning", "serving"},
+    "retraining": {"data", "evaluation", "registry", "serving"},
+}
+FORBIDDEN = {
+    "data": {"keras", "tensorflow", "keras_cv"},
+    "evaluation": {"keras", "tensorflow", "keras_cv"},
+    "serving": {"keras", "tensorflow", "keras_cv", "pandas"},
+}
+
+
+def imports(path):
+    """Every module that a file imports, at its top or within."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def tracked():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.split("\0") if name]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_no_stage_and_nothing_upward(room):
+    files = sorted((ROOT / "pipeline" / room).glob("*.py"))
+    assert files
+    for file in files:
+        rooms = {name.split(".")[1] for name in imports(file) if name.startswith("pipeline.")} & {*ROOMS, "stages"}
+        assert rooms <= MAY_IMPORT[room] | {room}, f"{file.name} imports {rooms - MAY_IMPORT[room] - {room}}"
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_a_room_knows_no_framework(room):
+    for file in sorted((ROOT / "pipeline" / room).glob("*.py")):
+        assert not {name.split(".")[0] for name in imports(file)} & FORBIDDEN[room], file.name
+
+
+def test_dags_import_airflow_and_the_standard_library_alone():
+    import sys
+
+    for file in (ROOT / "dags").glob("*.py"):
+        others = {name.split(".")[0] for name in imports(file)} - sys.stdlib_module_names - {"airflow"}
+        assert not others, f"{file.name} imports {others}"
+
+
+def test_every_stage_has_its_module_and_every_dependency_is_there():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name, stage in stages.items():
+        stage = stage.get("do", stage)
+        assert stage["cmd"].startswith(f"python -m pipeline.stages.{name}")
+        assert f"pipeline/stages/{name}.py" in stage["deps"]
+        for dependency in stage["deps"]:
+            if dependency.startswith("pipeline/"):
+                assert (ROOT / dependency).is_file(), dependency
+                assert dependency not in ("pipeline/settings.py", "pipeline/paths.py")
+
+
+def test_no_picture_of_a_patient_and_no_large_file_is_tracked():
+    for name in tracked():
+        assert not name.lower().endswith((".jpeg", ".jpg", ".dcm", ".npy")), name
+        assert not name.startswith(("data/raw", "data/arrays", "reports/")), name
+        path = ROOT / name
+        assert not path.is_file() or path.stat().st_size < 45 * 2**20, name
+
+
+def test_the_repository_names_no_machine_and_no_package_index():
+    words = re.compile(r"(?<![\w/.$}])/(work|root|farm)/|https?://[^\s\"']*/simple\b|--index-url|extra-index-url")
+    for name in tracked():
+        path = ROOT / name
+        if (
+            name == "tests/code/test_walls.py"
+            or path.suffix in (".h5", ".onnx", ".npz", ".png", "")
+            or not path.is_file()
+        ):
+            continue
+        found = words.search(path.read_text(encoding="utf-8", errors="replace"))
+        assert not found, f"{name}: {found.group(0) if found else ''}"
+
+
+def test_every_run_of_params_is_known_to_the_code():
+    """Every setting of the committed params.yaml is read: loading it raises on a missing or unknown key."""
+    chosen = settings.load(paths.PARAMS)
+    assert set(chosen.runs) <= set(chosen.table)
+    assert not set(chosen.runs) & set(chosen.planned)
