@@ -54,11 +54,11 @@ def main() -> None:
     first, last = read(paths.ROOT / serve.log, serve.drift_window)
     index = stability_index(first, last)
     changed = index > serve.drift_limit
-    sys.stdout.write(
+    print(
         f"{len(last)} last answers against the first {len(first)}: population stability index {index:.3f}, "
-        f"limit {serve.drift_limit:g}: {'CHANGED' if changed else 'no change'}\n"
-        f"mean probability {first.mean():.3f} then, {last.mean():.3f} now\n"
+        f"limit {serve.drift_limit:g}: {'CHANGED' if changed else 'no change'}"
     )
+    print(f"mean probability {first.mean():.3f} then, {last.mean():.3f} now")
     if changed:
         sys.exit(1)
 
