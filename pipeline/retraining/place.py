@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import paths, workspace
+from pipeline import paths, settings, workspace
 from pipeline.files import write_json, write_text
 from pipeline.retraining import sharing
 from pipeline.retraining.request import Request, lay_over
@@ -69,6 +69,7 @@ def _notes(folder: Path) -> dict[str, Any]:
 def _prepare(folder: Path, request: Request) -> None:
     params = lay_over(yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8")), request)
     write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False, width=120))
+    settings.load(folder / "params.yaml")
     # What other data taught other runs must not stand beside what this run will find.
     for run in (folder / "predictions").glob("*"):
         if run.is_dir() and run.name not in params["train"]["runs"]:

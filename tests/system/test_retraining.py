@@ -1,0 +1,223 @@
+"""The commands behind the DAG's tasks, run as Airflow runs them, in a clone of this project."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "ingest": {"dataset": "phantom", "phantom": {"train": 60, "val": 4, "test": 16}},
+    "train": {"runs": {"custom_cnn-raw-0": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}}},
+}
+NOTHING_TO_DO = 99
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This project as it stands, uncommitted work included, as the one commit of a repository of its own."""
+    folder = tmp_path_factory.mktemp("retraining") / "project"
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    for file in filter(None, listed):
+        if (ROOT / file).is_file() and not file.startswith(
+            ("predictions/", "metrics/", "models/", "plots/", "dvc.lock")
+        ):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, folder / file)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "project")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def environment(run: str, params: dict[str, Any], **more: str) -> dict[str, str]:
+    environ = {**os.environ, "AIRFLOW_CTX_DAG_RUN_ID": run, "RETRAIN_PARAMS": json.dumps(params)}
+    for name in ("CXR_DATA", "PIPELINE_ROOT", "RETRAIN_REMOTE"):
+        environ.pop(name, None)
+    return environ | more
+
+
+def task(
+    project: Path, call: str, run: str, params: dict[str, Any] | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
+    verb, *arguments = call.split()
+    done = subprocess.run(
+        [".venv/bin/python", "-m", f"pipeline.retraining.{verb}", *arguments],
+        cwd=project, env=environment(run, params or {}, **more), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line in which a failed task says why."""
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("retraining: ")]
+    assert len(said) == 1, done.stderr
+    return said[0]
+
+
+def workspace(project: Path, run: str) -> Path:
+    (found,) = project.glob(f".work/retrain-{run}-*/")
+    return found
+
+
+def write_source(folder: Path) -> Path:
+    for split in ("train", "val", "test"):
+        for place, label in enumerate(("NORMAL", "PNEUMONIA")):
+            (folder / split / label).mkdir(parents=True)
+            Image.new("L", (80, 80), 50 + place).save(folder / split / label / "a.jpeg")
+    return folder
+
+
+def test_a_run_without_new_pictures_is_a_skip(project: Path, tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source")
+    found = task(project, "look", "look", CXR_DATA=str(source))
+    assert found.returncode == 0, found.stderr
+    digest = found.stderr.split("new pictures: ")[1].split()[0]
+    facts = project / "predictions" / "custom_cnn-raw-0" / "run.json"
+    facts.parent.mkdir(parents=True)
+    facts.write_text(json.dumps({"dataset_digest": digest, "edition": "224px"}))
+    try:
+        assert task(project, "look", "look", CXR_DATA=str(source)).returncode == NOTHING_TO_DO
+        assert task(project, "look", "look", {"force": True}, CXR_DATA=str(source)).returncode == 0
+        assert task(project, "look", "look", {"epochs": 1}, CXR_DATA=str(source)).returncode == 0
+        Image.new("L", (80, 80), 99).save(source / "train" / "NORMAL" / "b.jpeg")
+        assert task(project, "look", "look", CXR_DATA=str(source)).returncode == 0
+    finally:
+        shutil.rmtree(project / "predictions")
+
+
+def test_a_source_that_is_not_there_is_named(project: Path, tmp_path: Path) -> None:
+    assert str(tmp_path / "nowhere") in one_line(task(project, "look", "look", CXR_DATA=str(tmp_path / "nowhere")))
+
+
+def test_unknown_names_fail_before_anything_is_made(project: Path) -> None:
+    said = one_line(task(project, "plan", "typo", {"networks": ["resnet5"]}))
+    assert "did you mean 'resnet50'" in said
+    assert not list(project.glob(".work/retrain-typo-*/.retraining"))
+    said = one_line(task(project, "plan", "typo", {"settings": {"preprocess": {"image_sise": 64}}}))
+    assert "image_sise" in said
+
+
+def test_plan_makes_a_workspace_and_leaves_the_checkout_clean(project: Path) -> None:
+    done = task(project, "plan", "clean", {"settings": SMALL, "epochs": 2})
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {"RETRAIN_COMMIT": git(project, "rev-parse", "HEAD").strip()}
+    place = workspace(project, "clean")
+    assert "epochs: 2" in (place / "params.yaml").read_text()
+    assert git(project, "status", "--porcelain") == ""
+    (place / "note").write_text("mine")
+    assert task(project, "plan", "clean", {"settings": SMALL, "epochs": 2}).returncode == 0
+    assert (place / "note").exists(), "planning twice made the workspace anew"
+    assert task(project, "plan", "other", {"settings": SMALL}).returncode == 0
+    assert workspace(project, "other") != place
+
+
+def test_a_commit_that_a_worker_lacks_is_named(project: Path) -> None:
+    done = task(project, "step ingest", "lacking", {"settings": SMALL}, RETRAIN_COMMIT="0" * 40)
+    assert "git" in one_line(done)
+
+
+def test_a_branch_takes_the_results_and_nothing_else(project: Path) -> None:
+    params = {"settings": SMALL, "deliver": "branch"}
+    assert task(project, "plan", "branch", params).returncode == 0
+    place = workspace(project, "branch")
+    (place / "metrics" / "runs").mkdir(parents=True, exist_ok=True)
+    (place / "metrics" / "study.json").write_text('{"a": 1}\n')
+    (place / "data" / "raw").mkdir(parents=True, exist_ok=True)
+    (place / "data" / "raw" / "child.jpeg").write_bytes(b"a patient")
+    (place / "models").mkdir(exist_ok=True)
+    (place / "models" / "CHAMPION").write_text("v1\n")
+    assert task(project, "deliver", "branch", params).returncode == 0
+    branch = git(project, "branch", "--list", "retrain/*").strip().lstrip("+* ")
+    tip = git(project, "rev-parse", branch)
+    files = git(project, "diff", "--name-only", "main", branch).split()
+    assert {"metrics/study.json", "models/CHAMPION", "params.yaml"} <= set(files)
+    assert not [file for file in files if file.startswith("data/")]
+    assert "Champion: v1" in git(project, "log", "-1", "--format=%B", branch)
+    assert task(project, "deliver", "branch", params).returncode == 0
+    assert git(project, "rev-parse", branch) == tip, "delivering twice made another commit"
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_results_stay_in_the_workspace_unless_asked(project: Path) -> None:
+    assert task(project, "deliver", "stay", {"settings": SMALL}).returncode == NOTHING_TO_DO
+
+
+def test_a_remote_that_refuses_is_named(project: Path) -> None:
+    """A folder that is a file: the push fails, and the task's line says that it was the push."""
+    params = {"settings": {**SMALL, "ingest": {"dataset": "phantom", "phantom": {"train": 12, "val": 2, "test": 4}}}}
+    refusing = project.parent / "refusing"
+    refusing.write_text("no folder")
+    done = task(project, "step ingest", "refused", params, RETRAIN_REMOTE=str(refusing))
+    assert "push to the remote" in one_line(done)
+    refusing.unlink()
+    done = task(project, "step ingest", "refused", params, RETRAIN_REMOTE=str(refusing))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(refusing.rglob("*")), "the repaired remote got nothing"
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_and_leaves_no_process_behind(project: Path) -> None:
+    """About 90 s on two free cores. Its worker is killed, as the kernel or a power cut would, and the task is tried again."""
+    params = {"settings": SMALL, "epochs": 4}
+    for call in ("plan", "step ingest", "step validate", "prepare"):
+        done = task(project, call, "kill", params)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (told,) = json.loads(done.stdout.splitlines()[-1])
+    place = workspace(project, "kill")
+    training = ".venv/bin/python -m pipeline.retraining.step train@custom_cnn-raw-0"
+    # `sleep` keeps the shell as the parent: the worker that is killed.
+    worker = subprocess.Popen(
+        ["sh", "-c", f"{training}; sleep 1"], cwd=project, env=environment("kill", params) | told,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        until = time.monotonic() + 300
+        while not list(place.glob(".cache/training/*/checkpoint.npz")):
+            assert worker.poll() is None
+            assert time.monotonic() < until, "no epoch ended"
+            time.sleep(0.1)
+    finally:
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+    until = time.monotonic() + 60
+    while running(place):
+        assert time.monotonic() < until, f"left behind: {running(place)}"
+        time.sleep(0.1)
+
+    done = task(project, "step train@custom_cnn-raw-0", "kill", params)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "going on after epoch" in done.stdout
+    history = (place / "predictions" / "custom_cnn-raw-0" / "history.csv").read_text().splitlines()
+    assert len(history) == 1 + 4
+    before = (place / "dvc.lock").read_text()
+    for call in ("step train@custom_cnn-raw-0", "collect", "step ingest"):
+        assert task(project, call, "kill", params).returncode == 0
+    assert (place / "dvc.lock").read_text() == before, "a task run twice changed the lock"
+    assert git(project, "status", "--porcelain") == ""
+
+
+def running(place: Path) -> list[str]:
+    """Processes that work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve() == place:
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
