@@ -24,19 +24,6 @@ class Rule:
     on: str
 
 
-@dataclass(frozen=True)
-class Answered:
-    """What a network would have answered to each validation picture, had it been held out: cross-fitted.
-
-    `called` is True `[pictures]` where the sensitive threshold says pneumonia, `stressed` the same under each change,
-    `recalibrated` float `[pictures]` the recalibrated logit.
-    """
-
-    called: Bools
-    stressed: dict[str, Bools]
-    recalibrated: Floats
-
-
 def decide(
     candidate: Validation, rivals: dict[str, Validation], gate: Gate, evaluate: Evaluate
 ) -> tuple[str | None, list[Rule]]:
@@ -53,45 +40,57 @@ def decide(
         The rival it was held against (the one with the best AUC; None without rivals), and the rules.
     """
     sample = _draw(candidate, evaluate)
-    answered = cross_fit(candidate, gate.folds, evaluate)
     labels = candidate.clean.labels
     on = f"{len(set(candidate.clean.patients))} validation patients"
-    rules = floors("", labels, answered.called, sample, gate.floors.validation, on)
-    times = len(answered.stressed)
+    called, stressed = cross_fitted_calls(candidate, sample, gate.folds, evaluate)
+    rules = floors("", labels, called, sample, gate.floors.validation, on)
+    times = len(stressed)
     many = sample.take(np.tile(np.arange(len(labels)), times))
-    called = np.concatenate(list(answered.stressed.values()))
-    rules += floors("stressed ", np.tile(labels, times), called, many, gate.floors.stress, f"{on}, {times} changes")
+    pooled = np.concatenate(list(stressed.values()))
+    rules += floors("stressed ", np.tile(labels, times), pooled, many, gate.floors.stress, f"{on}, {times} changes")
     if not rivals:
         return None, rules
     against, compared = _compare(candidate, rivals, gate, evaluate)
     return against, compared + rules
 
 
-def cross_fit(validation: Validation, folds: int, evaluate: Evaluate) -> Answered:
-    """Answer each fold of patients with the threshold and the recalibration that the other folds gave.
+def cross_fitted_calls(
+    validation: Validation, sample: Sample, folds: int, evaluate: Evaluate
+) -> tuple[Bools, dict[str, Bools]]:
+    """Which pictures are called pneumonia, `[pictures]`, as they are and under each change.
 
-    Where the other folds allow no recalibration (the classes are apart), the logits stay as they are.
+    Each fold of patients is called at the sensitive threshold that the other folds gave.
     """
     clean = validation.clean
     fold = _folds(clean, folds, evaluate.seed)
     called = np.zeros(len(clean.labels), dtype=bool)
     stressed = {change: np.zeros(len(clean.labels), dtype=bool) for change in validation.stress}
-    recalibrated = clean.logits.copy()
     for number in range(folds):
-        inside = fold == number
-        others = validation.take(~inside)
+        inside, others = fold == number, fold != number
         threshold = operating.sensitive(
-            others.clean.labels, others.clean.logits, _draw(others, evaluate), evaluate.sensitive
+            clean.labels[others], clean.logits[others], sample.take(others), evaluate.sensitive
         )
         if threshold is None:
             raise ProjectError(f"validation without fold {number + 1} of {folds} has one class; use fewer gate.folds")
         called[inside] = clean.logits[inside] >= threshold
         for change, logits in validation.stress.items():
             stressed[change][inside] = logits[inside] >= threshold
-        fitted = calibration.fit(others.clean.labels, others.clean.logits)
+    return called, stressed
+
+
+def cross_fitted_logits(clean: Split, folds: int, seed: int) -> Floats:
+    """Logits recalibrated, each fold of patients by what the other folds gave.
+
+    Where they allow no recalibration (the classes are apart), the logits stay as they are.
+    """
+    fold = _folds(clean, folds, seed)
+    recalibrated = clean.logits.copy()
+    for number in range(folds):
+        inside, others = fold == number, fold != number
+        fitted = calibration.fit(clean.labels[others], clean.logits[others])
         if fitted:
             recalibrated[inside] = fitted(clean.logits[inside])
-    return Answered(called, stressed, recalibrated)
+    return recalibrated
 
 
 def _compare(
@@ -106,18 +105,19 @@ def _compare(
             f"{_patients(shared[most][0])} patients of the rarer class held out by both; at least {gate.min_patients}"
         )
         return most, [Rule("comparison possible", False, None, None, None, found)]
-    areas = {}
-    for version, (_, rival) in enough.items():
-        sample = _draw(rival, evaluate)
-        areas[version] = statistics.auc(rival.clean.labels, rival.clean.logits, sample)
+    samples = {version: _draw(rival, evaluate) for version, (_, rival) in enough.items()}
+    areas = {
+        version: statistics.auc(rival.clean.labels, rival.clean.logits, samples[version])
+        for version, (_, rival) in enough.items()
+    }
     best = max(enough, key=lambda version: areas[version][0])
-    ours, theirs = enough[best]
-    labels, sample = ours.clean.labels, _draw(ours, evaluate)
-    on = f"{len(set(ours.clean.patients))} patients, against {best}"
-    gain = statistics.auc(labels, ours.clean.logits, sample) - areas[best]
+    ours, theirs = (one.clean for one in enough[best])
+    labels, sample = ours.labels, samples[best]
+    on = f"{len(set(ours.patients))} patients, against {best}"
+    gain = statistics.auc(labels, ours.logits, sample) - areas[best]
     bound = statistics.lower_bound(gain)
     rules = [_rule("AUC", bound >= -gate.auc_margin, gain, bound, -gate.auc_margin, on)]
-    losses = [_log_loss(labels, cross_fit(one, gate.folds, evaluate).recalibrated, sample) for one in (ours, theirs)]
+    losses = [_log_loss(labels, cross_fitted_logits(one, gate.folds, evaluate.seed), sample) for one in (ours, theirs)]
     worse = losses[0] - losses[1]
     bound = statistics.upper_bound(worse)
     rules.append(_rule("log loss", bound <= gate.log_loss_margin, worse, bound, gate.log_loss_margin, on))

@@ -14,6 +14,15 @@ from pipeline.settings import Evaluate
 from tests.fake_predictions import SMALL, pictures, write_logits, write_run
 
 OPTIONS = Evaluate(threshold=0.5, resamples=200, seed=0, sensitive=0.95, specific=0.95, prevalence=0.1)
+SOME_FIGURES = """
+    test_accuracy test_log_loss test_recall_normal test_precision_pneumonia test_f1_macro test_balanced_accuracy test_auc
+    test_sensitivity test_specificity test_ppv test_npv test_ppv_10_percent test_npv_10_percent
+    test_sensitivity_at_95_specificity test_specificity_at_95_sensitivity test_brier test_calibration_intercept
+    test_calibration_slope test_calibration_slope_recalibrated test_log_loss_recalibrated test_sensitivity_at_sensitive
+    test_specificity_at_specific test_bacterial_sensitivity test_viral_auc test_viral_sensitivity_at_specific
+    validation_auc validation_brier gap_auc gap_specificity stress_auc stress_sensitivity
+    stress_specificity_at_sensitive stress_bars_auc stress_gamma_0.6_specificity
+"""
 
 
 def from_counts(tn: int, fp: int, fn: int, tp: int):
@@ -135,15 +144,7 @@ def run(tmp_path):
 def test_a_run_has_every_figure_with_an_interval_around_it(run):
     samples = measure.draw(run, OPTIONS)
     flat = measure.summary(run, *measure.measure(run, samples, OPTIONS))
-    for name in (
-        "test_accuracy test_log_loss test_recall_normal test_precision_pneumonia test_f1_macro test_balanced_accuracy "
-        "test_auc test_sensitivity test_specificity test_ppv test_npv test_ppv_10_percent test_npv_10_percent "
-        "test_sensitivity_at_95_specificity test_specificity_at_95_sensitivity test_brier test_calibration_intercept "
-        "test_calibration_slope test_calibration_slope_recalibrated test_log_loss_recalibrated "
-        "test_sensitivity_at_sensitive test_specificity_at_specific test_bacterial_sensitivity test_viral_auc "
-        "test_viral_sensitivity_at_specific validation_auc validation_brier gap_auc gap_specificity stress_auc "
-        "stress_sensitivity stress_specificity_at_sensitive stress_bars_auc stress_gamma_0.6_specificity"
-    ).split():
+    for name in SOME_FIGURES.split():
         assert flat[f"{name}_low"] <= flat[name] <= flat[f"{name}_high"], name
     assert flat["test_tn"] + flat["test_fp"] == 25
     assert flat["validation_calibration_slope_recalibrated"] == pytest.approx(1, abs=1e-4)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -20,13 +20,14 @@ SMALL = Phantom(seed=3, train=300, val=8, test=150)
 totals = st.integers(min_value=2, max_value=400)
 
 
+@settings(deadline=None)
 @given(train=totals, val=totals, test=totals)
 def test_every_set_has_both_classes_and_no_patient_in_two_splits(train: int, val: int, test: int) -> None:
-    settings = Phantom(seed=0, train=train, val=val, test=test)
-    paths = list(phantom.names(settings))
+    wanted = Phantom(seed=0, train=train, val=val, test=test)
+    paths = list(phantom.names(wanted))
     assert len(set(paths)) == len(paths) == train + val + test
-    assert Counter(path.rsplit("/", 1)[0] for path in paths) == phantom.counts(settings)
-    assert min(phantom.counts(settings).values()) >= 1
+    assert Counter(path.rsplit("/", 1)[0] for path in paths) == phantom.counts(wanted)
+    assert min(phantom.counts(wanted).values()) >= 1
     splits: dict[str, set[str]] = {}
     for path in paths:
         split, label, name = path.split("/")
@@ -55,11 +56,11 @@ def test_a_picture_follows_from_the_seed_and_its_name_alone() -> None:
 
 
 def test_generate_writes_the_same_bytes_twice(tmp_path: Path) -> None:
-    settings = Phantom(seed=1, train=6, val=2, test=4)
+    wanted = Phantom(seed=1, train=6, val=2, test=4)
     for folder in ("a", "b"):
-        phantom.generate(settings, tmp_path / folder)
+        phantom.generate(wanted, tmp_path / folder)
     written = list(sources.pictures(tmp_path / "a"))
-    assert written == sorted(phantom.names(settings))
+    assert written == sorted(phantom.names(wanted))
     assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in written)
 
 

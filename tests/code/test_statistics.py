@@ -25,7 +25,7 @@ def sets_of_pictures(least_patients: int = 2):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(sets_of_pictures())
 def test_auc_of_the_sample_and_of_every_resample_is_scikit_learns(pictures):
     labels, scores, patients = pictures
@@ -35,7 +35,7 @@ def test_auc_of_the_sample_and_of_every_resample_is_scikit_learns(pictures):
         assert value == pytest.approx(roc_auc_score(labels, scores, sample_weight=weights), abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(sets_of_pictures())
 def test_the_roc_curve_is_scikit_learns_and_its_area_is_the_auc(pictures):
     labels, scores, patients = pictures
@@ -48,7 +48,7 @@ def test_the_roc_curve_is_scikit_learns_and_its_area_is_the_auc(pictures):
     np.testing.assert_allclose(np.trapezoid(tpr, fpr, axis=1), statistics.auc(labels, scores, sample), atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(sets_of_pictures(), st.randoms(use_true_random=False))
 def test_auc_keeps_its_laws(pictures, random):
     labels, scores, patients = pictures
@@ -63,7 +63,7 @@ def test_auc_keeps_its_laws(pictures, random):
     np.testing.assert_allclose(statistics.auc(labels[order], scores[order], shuffled), value)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(sets_of_pictures(), st.integers(0, 5))
 def test_a_resample_draws_whole_patients_within_their_class(pictures, seed):
     labels, _, patients = pictures
@@ -94,12 +94,12 @@ def test_many_pictures_of_a_patient_widen_the_interval():
 def test_the_bootstrap_interval_of_a_share_agrees_with_wilsons_when_each_patient_has_one_picture():
     labels = np.ones(400, dtype=bool)
     right = np.arange(400) < 340
-    sample = statistics.draw(labels, [str(row) for row in range(400)], 4000, 0)
+    sample = statistics.draw(labels, [str(row) for row in range(400)], 2000, 0)
     value, low, high = statistics.interval(sample.totals(right) / sample.totals(labels))
     expected = statistics.wilson(340, 400)
     assert value == pytest.approx(0.85)
-    assert low == pytest.approx(expected[0], abs=0.006)
-    assert high == pytest.approx(expected[1], abs=0.006)
+    assert low == pytest.approx(expected[0], abs=0.008)
+    assert high == pytest.approx(expected[1], abs=0.008)
 
 
 def test_wilson_gives_published_numbers():
@@ -167,7 +167,7 @@ def test_one_class_has_no_auc():
     assert np.isnan(statistics.sensitivity_at_specificity(fpr, tpr, 0.95)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(sets_of_pictures(), st.sampled_from([0.5, 0.8, 0.95]))
 def test_points_of_the_curve_are_the_best_that_any_threshold_reaches(pictures, wanted):
     labels, scores, patients = pictures

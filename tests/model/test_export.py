@@ -11,7 +11,9 @@ from pipeline.registry.graph import Graph
 
 SLOW = pytest.mark.slow
 NAMES = [
-    name if name == "custom_cnn" else pytest.param(name, marks=SLOW)  # tf2onnx takes 10 s and more for each of the others
+    name
+    if name == "custom_cnn"
+    else pytest.param(name, marks=SLOW)  # tf2onnx takes 10 s and more for each of the others
     for name in networks.NETWORKS
 ]
 SIDE = 96
@@ -74,7 +76,9 @@ def test_bytes_do_not_depend_on_what_was_built_before():
 
 
 def test_any_batch_size_is_taken(tmp_path):
-    graph = Graph(save(export.calibrate(export.to_onnx(lively("custom_cnn"), "float16"), 0.0, 1.0), tmp_path / "m.onnx"))
+    graph = Graph(
+        save(export.calibrate(export.to_onnx(lively("custom_cnn"), "float16"), 0.0, 1.0), tmp_path / "m.onnx")
+    )
     many = graph.answer(pictures(40))
     alone = [graph.answer(picture[None]) for picture in pictures(40)]
     np.testing.assert_allclose(np.concatenate([one.logits for one in alone]), many.logits, atol=1e-5)
