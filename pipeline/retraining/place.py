@@ -3,6 +3,7 @@
 import fcntl
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import yaml
 
-from pipeline import paths, settings, workspace
+from pipeline import paths, workspace
 from pipeline.files import write_json, write_text
 from pipeline.retraining import sharing
+from pipeline.retraining.processes import check
 from pipeline.retraining.request import Request, lay_over
 
 KEPT = 3  # workspaces of finished retrainings that stay
@@ -33,6 +35,11 @@ def workspace_of(request: Request) -> Path:
             whole = not request.changes_settings
             write_json(folder / _READY, {"run": request.run_id, "whole": whole, "finished": False})
     return folder
+
+
+def runs_of(folder: Path) -> list[str]:
+    """The names in a workspace's table of runs."""
+    return list(yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["train"]["runs"])
 
 
 def finished(folder: Path) -> bool:
@@ -69,7 +76,9 @@ def _notes(folder: Path) -> dict[str, Any]:
 def _prepare(folder: Path, request: Request) -> None:
     params = lay_over(yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8")), request)
     write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False, width=120))
-    settings.load(folder / "params.yaml")
+    # By the workspace's own code: the checkout's may have moved on, or be half edited.
+    read = "from pipeline import settings; from pipeline.command import run; run('params', settings.load)"
+    check([sys.executable, "-c", read], folder, "the run's parameters")
     # What other data taught other runs must not stand beside what this run will find.
     for run in (folder / "predictions").glob("*"):
         if run.is_dir() and run.name not in params["train"]["runs"]:

@@ -4,9 +4,9 @@ import json
 import os
 import sys
 
-from pipeline import settings
 from pipeline.command import run
 from pipeline.retraining import sharing
+from pipeline.retraining.place import runs_of
 from pipeline.retraining.step import reproduce
 
 
@@ -16,8 +16,7 @@ def main() -> None:
     common = {name: os.environ.get(name, "") for name in ("RETRAIN_PARAMS", "RETRAIN_COMMIT")}
     if sharing.is_on():
         common[sharing.LOCK] = sharing.describe_inputs(folder)
-    runs = settings.load(folder / "params.yaml").runs
-    sys.stdout.write(json.dumps([{"RETRAIN_RUN": name, **common} for name in runs]) + "\n")
+    sys.stdout.write(json.dumps([{"RETRAIN_RUN": name, **common} for name in runs_of(folder)]) + "\n")
 
 
 if __name__ == "__main__":
