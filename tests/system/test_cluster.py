@@ -1,0 +1,48 @@
+"""Retraining over two workers on real engines: Redis, PostgreSQL, an S3 API. `.ci/run` installs them."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
+RUNS = {
+    f"custom_cnn-{group}-{seed}": {"network": "custom_cnn", "group": group, "seed": seed, "weights": "random"}
+    for group in ("raw", "augmented")
+    for seed in (0, 1)
+}
+PARAMS = {
+    "epochs": 2,
+    "settings": {
+        "ingest": {"dataset": "phantom", "phantom": {"train": 80, "val": 4, "test": 30}},
+        "train": {"runs": RUNS},
+        "evaluate": {"resamples": 50},
+    },
+}
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+def test_two_workers_one_killed_leave_the_lock_of_a_serial_run(tmp_path: Path) -> None:
+    """About 6 minutes on two free cores: four trainings through Airflow, one begun twice, then the same four in a row."""
+    missing = [name for name in ("redis-server",) if shutil.which(name) is None]
+    missing += [] if list(Path("/usr/lib/postgresql").glob("*/bin/postgres")) else ["postgresql"]
+    if missing:
+        pytest.skip(f"NOT TESTED: retraining over several workers; apt-get install {' '.join(missing)} and run again")
+    if not PYTHON.exists():
+        pytest.fail("Airflow's environment is missing: run `make .venv-airflow/.ready` (make test does)")
+    tmp_path.chmod(0o755)  # PostgreSQL runs as a user of its own where the tests run as root
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    command = [PYTHON, ROOT / "scripts" / "cluster.py", tmp_path / "cluster", json.dumps(PARAMS), "--kill", "--serial"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    begun = dict(re.findall(r"(custom_cnn-\S+) +success .* begun (\d) times", done.stdout))
+    assert set(begun) == set(RUNS), done.stdout
+    assert sorted(begun.values()) == ["1", "1", "1", "2"], "all but the killed one are begun once"
+    assert "dvc.lock equals the serial one" in done.stdout
+    assert "killed worker-2" in done.stdout
