@@ -50,8 +50,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serve(root: Path, **environment: str) -> Iterator[Server]:
-    """Run `bentoml serve` over the champion in `root`, with one worker unless told otherwise; stop it at the end."""
+def serve(root: Path, until: str = "/readyz", **environment: str) -> Iterator[Server]:
+    """Run `bentoml serve` over the champion in `root`, with one worker unless told otherwise; stop it at the end.
+
+    Yields when the address `until` answers 200.
+    """
     if not (root / "params.yaml").exists():
         shutil.copy(CHECKOUT / "params.yaml", root)
     port = free_port()
@@ -67,7 +70,7 @@ def serve(root: Path, **environment: str) -> Iterator[Server]:
         )
     server = Server(f"http://127.0.0.1:{port}", root, process, log)
     try:
-        wait_until_ready(server)
+        wait_until(server, until)
         yield server
     finally:
         process.send_signal(signal.SIGINT)
@@ -78,14 +81,14 @@ def serve(root: Path, **environment: str) -> Iterator[Server]:
             process.wait()
 
 
-def wait_until_ready(server: Server, seconds: float = 300) -> None:
-    """Return when /readyz answers 200; fail with the server's log."""
+def wait_until(server: Server, route: str, seconds: float = 300) -> None:
+    """Return when the address answers 200; fail with the server's log."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
             break
         with contextlib.suppress(httpx.TransportError):
-            if server.get("/readyz").status_code == 200:
+            if server.get(route).status_code == 200:
                 return
         time.sleep(0.05)
     raise AssertionError(f"the server is not ready:\n{server.log.read_text()[-4000:]}")

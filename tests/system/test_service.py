@@ -1,7 +1,13 @@
 """The real server, real files, real answers."""
 
+import base64
 import io
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import bentoml
 import httpx
@@ -10,7 +16,9 @@ import pytest
 from PIL import Image
 
 from pipeline.data import imaging
+from pipeline.serving import journal
 from tests.champion_fixture import SIDE, logit_of, write_champion
+from tests.film_fixture import encoded, film, hostile, scene
 from tests.server_fixture import Server, serve
 
 
@@ -18,21 +26,13 @@ from tests.server_fixture import Server, serve
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("service")
     write_champion(root)
-    with serve(root) as running:
+    with serve(root, SERVE_LOG="answers.sqlite") as running:
         yield running
-
-
-def encoded(picture: Image.Image, kind: str, **options) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, kind, **options)
-    return stream.getvalue()
 
 
 @pytest.fixture(scope="module")
 def radiograph() -> Image.Image:
-    rows, columns = np.mgrid[0:240, 0:300]
-    light = 120 + 90 * np.sin(columns / 40) * np.cos(rows / 60)
-    return Image.fromarray(np.random.default_rng(0).normal(light, 6).clip(0, 255).astype(np.uint8))
+    return Image.fromarray(scene(240, 300))
 
 
 def test_answers_what_the_network_says_of_the_pixels_that_imaging_reads(
@@ -56,21 +56,91 @@ def test_verdict_and_between_follow_the_operating_points(server: Server) -> None
     ]
 
 
-@pytest.mark.parametrize(
-    ("data", "status", "error"),
-    [
-        (b"", 415, "unsupported_type"),
-        (b"just text, named .jpeg", 415, "unsupported_type"),
-        (b"<html><body>a page</body></html>", 415, "unsupported_type"),
-        (b"PK\x03\x04" + bytes(100), 415, "unsupported_type"),
-        (b"\xff\xd8\xff" + bytes(100), 422, "undecodable"),
-    ],
-    ids=["empty", "text", "html", "zip", "broken"],
-)
-def test_a_bad_file_is_named_as_such(server: Server, data: bytes, status: int, error: str) -> None:
-    got = server.post(data)
-    assert (got.status_code, got.json()["error"]) == (status, error)
-    assert got.json()["detail"]
+def peak_megabytes(server: Server, reset: bool = False) -> float:
+    """The worker's largest resident memory since the last reset."""
+    (worker,) = server.workers()
+    if reset:
+        Path(f"/proc/{worker}/clear_refs").write_text("5")
+    lines = Path(f"/proc/{worker}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def test_hostile_files_are_refused_and_cost_little(server: Server) -> None:
+    server.post(encoded(scene()))  # what the first answer loads is no file's cost
+    server.post(film())
+    for name, (data, status) in hostile().items():
+        before = peak_megabytes(server, reset=True)
+        got = server.post(data)
+        assert (name, got.status_code) == (name, status)
+        assert {"error", "detail"} <= set(got.json())
+        # The body itself and its parse are in the figure: a file may weigh up to 32 megabytes.
+        assert peak_megabytes(server) - before < 100, name
+
+
+def test_dicom_is_answered_with_a_warning(server: Server) -> None:
+    told = server.post(film()).json()
+    assert told["verdict"] in ("NORMAL", "PNEUMONIA")
+    assert "accuracy on DICOM files is unmeasured" in told["warnings"][0]
+
+
+def test_explain_adds_the_map(server: Server, radiograph: Image.Image) -> None:
+    data = encoded(radiograph, "PNG")
+    plain, explained = server.post(data).json(), server.post(data, "/explain").json()
+    assert explained["probability"] == plain["probability"]
+    grid = np.array(explained["map"]["grid"])
+    # The tiny network's map is the mean of each cell, less one half.
+    cells = imaging.read_pixels(data, SIDE).reshape(8, 8, 8, 8).mean((1, 3)) / 255 - 0.5
+    assert grid == pytest.approx(cells, abs=1e-3)
+    drawn = Image.open(io.BytesIO(base64.b64decode(explained["map"]["overlay"])))
+    assert (drawn.mode, drawn.size) == ("RGBA", (128, 128))
+
+
+def test_nothing_of_an_upload_is_kept(server: Server) -> None:
+    before = set(Path(tempfile.gettempdir()).glob("bentoml-request-*"))
+    server.post(film(PatientID="Secret-42"), name="Secret-42.dcm", kind="application/Secret-42")
+    server.post(b"Secret-42" * 100, name="../../Secret-42")
+    assert "Secret" not in server.log.read_text()
+    assert set(Path(tempfile.gettempdir()).glob("bentoml-request-*")) == before
+    with journal.connect(server.root / "answers.sqlite") as log:
+        lines = log.execute("SELECT picture, probability, version FROM answers").fetchall()
+    assert lines
+    assert all(
+        len(picture) == 64 and 0 <= probability <= 1 and version == "1" for picture, probability, version in lines
+    )
+
+
+def test_metrics_count_answers_and_refusals(server: Server) -> None:
+    server.post(encoded(scene()))
+    server.post(b"no picture")
+    server.get("/an/address/that/a/client/made/up")
+    text = server.get("/metrics").text
+    assert 'pneumonia_requests_total{route="/predict",status="200"}' in text
+    assert 'pneumonia_refusals_total{error="unsupported_type"}' in text
+    assert 'pneumonia_verdicts_total{between="' in text
+    assert "pneumonia_probability_bucket" in text
+    assert 'pneumonia_request_seconds_bucket{le="0.015",route="/predict"}' in text
+    assert 'pneumonia_model_loaded_seconds{version="1"}' in text
+    assert "made/up" not in text
+
+
+def test_openapi_document_tells_of_refusals(server: Server) -> None:
+    document = server.get("/docs.json").json()
+    assert {"/predict", "/explain", "/model", "/livez", "/readyz"} <= set(document["paths"])
+    assert {"200", "413", "415", "422", "429", "503"} <= set(document["paths"]["/predict"]["post"]["responses"])
+    upload = document["paths"]["/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert upload["properties"]["image"]["format"] == "binary"
+    assert "notice" in document["components"]["schemas"]["Answer"]["properties"]
+
+
+def test_no_telemetry_is_loaded(server: Server) -> None:
+    (worker,) = server.workers()
+    assert "openvino_telemetry" not in Path(f"/proc/{worker}/maps").read_text()
+    told = subprocess.run(
+        [sys.executable, "-c", "import sys, pipeline.serving.service; print([n for n in sys.modules if n.split('.')[0] in "
+        "('openvino_telemetry', 'tensorflow', 'keras', 'pandas', 'torch', 'jax')])"],
+        capture_output=True, text=True, check=True, env={**os.environ, "PIPELINE_ROOT": str(server.root)},
+    )  # fmt: skip
+    assert told.stdout.strip() == "[]"
 
 
 def test_bentoml_client_works(server: Server, radiograph: Image.Image, tmp_path) -> None:
