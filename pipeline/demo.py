@@ -13,16 +13,16 @@ from pipeline.errors import ProjectError
 
 log = logging.getLogger(__name__)
 
-NETWORKS = {"custom_cnn": 2, "densenet121": 1}  # epochs
+NETWORKS = ("custom_cnn", "densenet121")
 GROUPS = ("augmented", "balanced", "raw")
 OVERLAY: dict[str, Any] = {
     "ingest": {"dataset": "phantom", "phantom": {"train": 320, "val": 16, "test": 100}},
     "train": {
         "runs": {
             f"{network}-{group}-0": {
-                "network": network, "group": group, "seed": 0, "weights": "random", "epochs": epochs, "batch_size": 8,
+                "network": network, "group": group, "seed": 0, "weights": "random", "epochs": 2, "batch_size": 4,
             }
-            for network, epochs in NETWORKS.items()
+            for network in NETWORKS
             for group in GROUPS
         },
         "planned": {},
