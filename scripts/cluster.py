@@ -150,9 +150,10 @@ class Cluster:
         self.postgres_command = [versions[-1] / "postgres", "-D", data, *options]
         self.postgres_user = user
         self.start_postgres()
-        with self.database("postgres") as connection:
-            connection.autocommit = True
-            connection.cursor().execute("CREATE DATABASE airflow")
+        connection = self.database("postgres")
+        connection.autocommit = True  # a database cannot be made inside a transaction
+        connection.cursor().execute("CREATE DATABASE airflow")
+        connection.close()
 
     def start_postgres(self) -> subprocess.Popen[bytes]:
         """Start the database server, also after it was taken away."""
