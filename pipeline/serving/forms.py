@@ -1,9 +1,13 @@
 """A multipart body, read while it streams: the one file in the field `image`, and nothing else kept."""
 
+import logging
+
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from pipeline.serving.problems import Problem
+
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)  # it quotes what it cannot parse
 
 FIELD = b"image"
 MAX_PARTS = 16

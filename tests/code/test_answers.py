@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -19,6 +19,7 @@ def test_prevalence_shift_is_bayes() -> None:
     assert at_prevalence(0.75, 0.5, 0.1) == pytest.approx(0.25)
 
 
+@settings(deadline=None)
 @given(inside, inside, inside)
 def test_shift_and_back_is_nothing(probability: float, assumed: float, wanted: float) -> None:
     there = at_prevalence(probability, assumed, wanted)
@@ -27,6 +28,7 @@ def test_shift_and_back_is_nothing(probability: float, assumed: float, wanted: f
     assert at_prevalence(probability, assumed, assumed) == pytest.approx(probability)
 
 
+@settings(deadline=None)
 @given(inside, inside, inside, inside)
 def test_shift_keeps_the_order(one: float, other: float, assumed: float, wanted: float) -> None:
     low, high = sorted((one, other))

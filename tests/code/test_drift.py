@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ProjectError
@@ -34,6 +34,7 @@ def test_index_of_two_known_samples() -> None:
     assert drift.stability_index(first, last) == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=20, max_size=200))
 def test_index_is_zero_for_the_same_sample_and_never_negative(values: list[float]) -> None:
     sample = np.array(values)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -84,6 +84,7 @@ SEEDS = {
 
 
 @pytest.mark.parametrize("kind", SEEDS)
+@settings(deadline=None)
 @given(edits=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6)), max_size=6), cut=st.floats(0, 1))
 def test_mutated_file_is_read_or_refused(kind: str, edits: list[tuple[float, bytes]], cut: float) -> None:
     data = bytearray(SEEDS[kind])

@@ -1,0 +1,137 @@
+"""Servers to be measured: a scratch root with a champion, the same network for Keras, and what a process holds."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from pipeline import paths, settings
+from pipeline.settings import Phantom
+
+PORT, PEER_PORT = 3777, 3778
+ROOT = paths.ROOT
+
+
+@dataclass
+class Case:
+    """What is served: a root folder with a champion, the same network for Keras, pictures, and words for all three."""
+
+    root: Path
+    keras: Path | None
+    pictures: list[bytes]
+    side: int
+    words: str
+
+
+@contextlib.contextmanager
+def prepared(peer: bool) -> Iterator[Case]:
+    """A scratch root with the champion, or with an untrained network."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        shutil.copy(ROOT / "params.yaml", root)
+        pictures, source = _pictures(root)
+        if paths.CHAMPION.exists():
+            version = paths.CHAMPION.read_text().strip()
+            shutil.copytree(paths.CHAMPIONS / version, root / "models" / "champions" / version)
+            (root / "models" / "CHAMPION").write_text(version)
+            contract = json.loads((paths.CHAMPIONS / version / "contract.json").read_text())
+            network, side, words = contract["network"], contract["input"]["shape"][1], f"champion {version}"
+        else:
+            network, side = os.environ.get("NETWORK", "xception"), settings.load().preprocess.image_size
+            words = f"{network} at {side} pixels, untrained"
+        twin = root / "twin.keras" if peer else None
+        if peer or not paths.CHAMPION.exists():
+            _build(root, network, side, twin)
+        yield Case(root, twin, pictures, side, f"{words}; {len(pictures)} {source}; {os.cpu_count()} cores")
+
+
+def _pictures(root: Path) -> tuple[list[bytes], str]:
+    if source := os.environ.get("CXR_DATA"):
+        found = sorted(Path(source).rglob("*.jpeg"))
+        return [path.read_bytes() for path in found[:: max(1, len(found) // 200)]], "pictures of CXR_DATA"
+    from pipeline.data.phantom import generate
+
+    generate(Phantom(seed=0, train=200, val=2, test=2), root / "phantoms")
+    return [path.read_bytes() for path in sorted((root / "phantoms").rglob("*.jpeg"))], "phantoms"
+
+
+def _build(root: Path, network: str, side: int, twin: Path | None) -> None:
+    """An untrained network as a Keras file, and as a champion where there is none; in a process of its own."""
+    script = f"""
+import sys, json, numpy as np, onnx, keras
+from pathlib import Path
+from pipeline.learning import networks
+from pipeline.learning.export import calibrate, to_onnx
+keras.utils.set_random_seed(0)
+model = networks.build({network!r}, {side})
+root, twin = Path({str(root)!r}), {str(twin) if twin else None!r}
+if twin:
+    model.save(twin)
+if not (root / "models" / "CHAMPION").exists():
+    from benchmarks.champion import write
+    write(root, calibrate(to_onnx(model, "float16"), 0.0, 1.0), {network!r}, {side})
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def server(case: Case, port: int, target: str = "pipeline.serving.service:Pneumonia", **more: str) -> Iterator[int]:
+    """A server of `case` on `port`; yields its process id once it is ready."""
+    environment = {
+        **os.environ,
+        "PIPELINE_ROOT": str(case.root),
+        "SERVE_STRANGERS": "warn",
+        "PEER_NETWORK": str(case.keras),
+        "PYTHONPATH": str(ROOT),
+        **more,
+    }
+    with (case.root / f"{port}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        for _ in range(6000):
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=60).status_code == 200:
+                    break
+            if process.poll() is not None:
+                sys.exit((case.root / f"{port}.log").read_text())
+            time.sleep(0.05)
+        yield process.pid
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def workers(parent: int) -> list[int]:
+    """Process ids of a server's workers."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True, check=False
+    )
+    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "worker.service" in line]
+
+
+def resident(parent: int) -> float:
+    """Megabytes that the workers hold together."""
+    total = 0
+    for worker in workers(parent):
+        lines = Path(f"/proc/{worker}/status").read_text().splitlines()
+        total += next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    return total / 1024
