@@ -1,0 +1,28 @@
+"""Which radiographs are shown: by what was said of them, then by chance, never by how well they look."""
+
+import numpy as np
+
+from pipeline.evaluation.statistics import Bools, Floats
+
+
+def notable(labels: Bools, logits: Floats, cut: float, each: int) -> dict[str, np.ndarray]:
+    """Rows of the pictures that were confidently right, confidently wrong, and nearest to the logit `cut`.
+
+    Right ones come half from each class. Fewer than `each` where there are no more.
+    """
+    distance = np.abs(logits - cut)
+    right = (logits >= cut) == labels
+    most = np.argsort(-distance, kind="stable")
+    first = [most[(right & (labels == label))[most]] for label in (False, True)]
+    halves = [first[0][: each // 2], first[1][: each - each // 2]]
+    return {
+        "confident and right": np.concatenate(halves),
+        "confident and wrong": most[~right[most]][:each],
+        "unsure": most[::-1][:each],
+    }
+
+
+def one_of_each(labels: Bools, seed: int) -> tuple[int, int]:
+    """A pneumonia and a normal picture, drawn at random."""
+    random = np.random.default_rng(seed)
+    return int(random.choice(np.flatnonzero(labels))), int(random.choice(np.flatnonzero(~labels)))

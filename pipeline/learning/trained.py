@@ -1,0 +1,56 @@
+"""Networks that were trained: from a run's name to the network with its weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from pipeline import paths
+from pipeline.errors import ProjectError
+from pipeline.learning import networks
+
+
+def facts(run: str) -> dict[str, Any]:
+    """What run.json says of a run.
+
+    Raises:
+        ProjectError: the run was never trained.
+    """
+    path = paths.predictions(run) / "run.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProjectError(f"{run} was never trained: {_short(path)} is missing (dvc repro train@{run})") from None
+    except ValueError as error:
+        raise ProjectError(f"{_short(path)} is no valid JSON: {error}") from None
+
+
+def load(run: str) -> keras.Model:
+    """The network of a run with its trained weights; layers have the same names whatever was built before.
+
+    Raises:
+        ProjectError: the run was never trained, its weights are elsewhere, or they are those of another network.
+    """
+    known = facts(run)
+    path = paths.network(run)
+    if not path.is_file():
+        raise ProjectError(f"{_short(path)} is not at hand: `dvc pull train@{run}`, or train it again")
+    network = build(known)
+    try:
+        network.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise ProjectError(
+            f"{_short(path)} holds no weights of {known['network']}: {str(error).splitlines()[0]}"
+        ) from None
+    return network
+
+
+def build(known: dict[str, Any]) -> keras.Model:
+    """The same network with random weights."""
+    keras.utils.clear_session()  # layers without a name of their own are numbered from here
+    return networks.build(known["network"], known["image_size"], known["scaling"])
+
+
+def _short(path: Path) -> str:
+    return path.relative_to(paths.ROOT).as_posix()

@@ -1,0 +1,282 @@
+"""Draw what the networks look at, and check whether the maps of the candidate mean anything.
+
+    python -m pipeline.stages.explain [RUN]
+
+RUN is a key of train.runs; without it the run that may be released, else the candidate, else the first that was trained.
+"""
+
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import paths, settings
+from pipeline.command import run as run_command
+from pipeline.data import probes
+from pipeline.data.imaging import read_pixels
+from pipeline.data.stress import CHANGES
+from pipeline.data.tables import read_table, write_table
+from pipeline.errors import ProjectError
+from pipeline.evaluation import architecture as drawing
+from pipeline.evaluation import (
+    calibration,
+    canvas,
+    checks,
+    looks,
+    measure,
+    portraits,
+    predictions,
+    sanity,
+    selection,
+    style,
+)
+from pipeline.evaluation.checks import Part, Subject
+from pipeline.files import atomic_folder, write_json
+from pipeline.registry.graph import Graph
+from pipeline.serving import guard as guards
+from pipeline.settings import Settings
+
+log = logging.getLogger("explain")
+
+METRICS = paths.METRICS / "explain"
+PLOTS = paths.PLOTS / "explain"
+SHEETS = paths.REPORTS / "explain"
+AGREEMENT = 0.02  # logits: the graph on this machine against what training wrote
+BORDERS = {"without its frame": probes.without_frame, "frame alone": probes.frame_alone}
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Write metrics/explain/ and plots/explain/ (no single patient), and reports/explain/ (single pictures, outside git)."""
+    options = settings.load()
+    name = _chosen(options)
+    from pipeline.learning import inspection, trained  # Keras: 12 s, after the settings are known to be good
+
+    network = trained.load(name)
+    subject = _subject(name, network, options)
+    with atomic_folder(METRICS) as metrics, atomic_folder(PLOTS) as plots, atomic_folder(SHEETS) as sheets:
+        cascade = _cascade(subject, network, options)
+        drawn = _draw_networks(plots, sheets, subject, options)
+        pair = list(selection.one_of_each(subject.parts["test"].split.labels, options.explain.seed))
+        portraits.pair(sheets, subject, pair, *inspection.study_map(network, subject.parts["test"].pixels[pair]))
+        portraits.sheet(sheets, subject)
+        portraits.gallery(sheets / "gallery", subject)
+        found = _check(subject, options)
+        tables = {"randomisation": cascade, **found}
+        for table, rows in tables.items():
+            write_table(metrics / f"{table}.csv", list(dict.fromkeys(key for row in rows for key in row)), rows)
+        verdicts = checks.verdicts(cascade, found["masking"], found["border"])
+        write_json(metrics / "summary.json", _summary(subject, verdicts, drawn))
+        portraits.draw_checks(plots, subject, tables, verdicts)
+    for check, verdict in verdicts.items():
+        log.info("%s: %s. %s", check, "passes" if verdict["passes"] else "FAILS", verdict["asks"])
+
+
+def _chosen(options: Settings) -> str:
+    """The run to explain."""
+    if len(sys.argv) > 2:
+        raise ProjectError("usage: python -m pipeline.stages.explain [RUN]")
+    if len(sys.argv) == 2:
+        if sys.argv[1] not in options.runs:
+            raise ProjectError(f"{sys.argv[1]!r} is not in train.runs of params.yaml; known: {', '.join(options.runs)}")
+        return sys.argv[1]
+    path = paths.METRICS / "candidate.json"
+    if path.is_file():
+        named = json.loads(path.read_text(encoding="utf-8"))
+        return str((named["released"] or named)["run"])
+    for name in options.runs:
+        if paths.network(name).is_file():
+            log.warning("metrics/candidate.json is missing: explaining %s, the first run that was trained", name)
+            return name
+    raise ProjectError("models/runs/ holds no network: train one first (make repro)")
+
+
+def _subject(name: str, network: Any, options: Settings) -> Subject:
+    """Export the network, and ask it about both splits."""
+    from pipeline.learning import export
+
+    run = predictions.read(paths.predictions(name))
+    samples = measure.draw(run, options.evaluate)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(export.calibrate(export.to_onnx(network, "float32"), 0.0, 1.0).SerializeToString())
+        graph = Graph(path)
+    parts = {}
+    for split, array in (("validation", "development"), ("test", "test")):
+        own = getattr(run, split)
+        place = {row["path"]: number for number, row in enumerate(read_table(paths.index(array)))}
+        missing = [path for path in own.paths if path not in place]
+        if missing:
+            raise ProjectError(f"predictions/{name} names {missing[0]}, which data/arrays/{array}.csv does not have")
+        pixels = np.load(paths.array(array), mmap_mode="r")[[place[path] for path in own.paths]]
+        answers = graph.answer(pixels, split)
+        apart = float(np.abs(answers.logits - own.logits).max())
+        if apart > AGREEMENT * max(1.0, float(np.abs(own.logits).max())):
+            raise ProjectError(
+                f"models/runs/{name} answers otherwise than predictions/{name} says (logits up to {apart:.2g} apart); "
+                f"train it again (dvc repro train@{name})"
+            )
+        parts[split] = Part(split, pixels, own, getattr(samples, split), answers.logits, answers.maps)
+    largest = sanity.map_scale(parts["validation"].maps)
+    if largest <= 0:
+        raise ProjectError(f"{name}: its maps are empty on validation: its hidden units are dead; train it again")
+    cuts = measure.thresholds(run, samples, options.evaluate)
+    fitted = calibration.fit(run.validation.labels, parts["validation"].logits) or calibration.Recalibration(0.0, 1.0)
+    thresholds = {"plain": cuts[""], "sensitive": cuts["sensitive"]}
+    return Subject(name, run.facts, lambda pictures: graph.answer(pictures).logits, parts, thresholds, largest, fitted)
+
+
+def _cascade(subject: Subject, network: Any, options: Settings) -> list[Row]:
+    """Rank correlation of the maps with those of ever more random weights, on validation pictures called pneumonia."""
+    import keras
+    from tqdm import tqdm
+
+    from pipeline.learning import inspection, trained
+    from pipeline.learning.saliency import explainer
+
+    own, setting = subject.parts["validation"], options.explain.cascade
+    rows = np.flatnonzero(own.logits >= subject.plain)
+    if not len(rows):
+        raise ProjectError(f"{subject.name} calls no validation picture pneumonia: there is no map to check")
+    rows = np.sort(np.random.default_rng(options.explain.seed).permutation(rows)[: setting.pictures])
+    full = explainer(network)
+    pictures, sample = own.pixels[rows][..., None], own.sample.take(rows)
+    drawn: dict[tuple[str, float], list[np.ndarray]] = {}
+    with tqdm(total=setting.draws * setting.steps, desc="random weights", unit="step", disable=None) as bar:
+        for draw in range(setting.draws):
+            keras.utils.set_random_seed(options.explain.seed + draw)
+            stranger = trained.build(subject.facts)
+            for step in inspection.cascade(network, stranger, setting.steps):
+                drawn.setdefault(step, []).append(full.predict(pictures, batch_size=32, verbose=0)["map"])
+                bar.update()
+    return [
+        {"layer": layer, "random_share": round(share, 5), "pictures": len(rows), "draws": setting.draws}
+        | checks.correlation(own.maps[rows], maps, sample)
+        for (layer, share), maps in drawn.items()
+    ]
+
+
+def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Settings) -> Row:
+    """Architectures of all networks in the table of runs, and the feature maps of those that were trained."""
+    from pipeline.learning import architecture, inspection, trained
+
+    part = subject.parts["test"]
+    place, _ = selection.one_of_each(part.split.labels, options.explain.seed)
+    picture = part.pixels[place]
+    maps: dict[str, dict[str, np.ndarray] | None] = {}
+    shown: Row = {}
+    for kind in dict.fromkeys(run.network for run in options.runs.values()):
+        name = _run_of(kind, options, subject.name)
+        known = {"network": kind, "image_size": len(picture), "scaling": "unit"}
+        network = trained.load(name) if name else trained.build(known)
+        figure = drawing.draw(architecture.describe(network, in_full=kind == "custom_cnn"))
+        figure.suptitle(f"{kind}: {network.count_params():,} weights, {len(network.layers)} layers")
+        style.save(figure, plots / f"architecture-{kind}.svg")
+        layers = options.explain.layers.get(kind) or inspection.first_and_last(network)
+        maps[kind] = inspection.feature_maps(network, picture, layers) if name else None
+        shown[kind] = name
+    note = f"First map of each layer, each on its own scale; one picture of the official test set: {part.split.paths[place]}."
+    title = "Feature maps of the first nine and last three layers"
+    canvas.save(looks.feature_maps(picture, maps), sheets / "feature_maps.png", title, subject.facts["dataset"], note)
+    return shown
+
+
+def _run_of(kind: str, options: Settings, subject: str) -> str | None:
+    """A trained run of a network: the one explained, else the balanced one, else any in the order of params.yaml."""
+    own = [name for name, run in options.runs.items() if run.network == kind and paths.network(name).is_file()]
+    own.sort(key=lambda name: (name != subject, options.runs[name].group != "balanced"))
+    return own[0] if own else None
+
+
+def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
+    """The checks that ask the graph, on validation and test, by table."""
+    setting = options.explain
+    changes = {**CHANGES, **probes.SMALL_CHANGES}
+    guard = _guard()
+    refuse = (lambda pictures: guards.scores(guard, pictures) > guard["threshold"]) if guard else None
+    found: dict[str, list[Row]] = {"masking": [], "border": [], "stress": [], "unusual": []}
+    for part in subject.parts.values():
+        log.info("checking on %s", part.name)
+        mask = checks.masking(part, subject.ask, subject.plain, setting.hottest, setting.shuffles, setting.seed)
+        found["masking"].append(mask)
+        found["border"] += checks.borders(part, subject.ask, setting.borders, BORDERS)
+        found["stress"] += checks.stress(part, subject.ask, changes, subject.cuts)
+        found["unusual"] += checks.unusual(part, subject.ask, probes.UNUSUAL, subject.cuts, refuse)
+    return found | {"strangers": list(_strangers(subject, guard)), "originals": list(_originals(subject))}
+
+
+def _strangers(subject: Subject, guard: guards.Guard | None) -> Iterator[Row]:
+    """What is said of single pictures that are no chest."""
+    side = subject.parts["test"].pixels.shape[1]
+    for name, picture in probes.strangers(side).items():
+        logit = subject.ask(picture[None])
+        row: Row = {"picture": name, "probability": round(float(subject.probability(logit)[0]), 5)}
+        for point, cut in subject.cuts.items():
+            if cut is not None:
+                row[point] = "PNEUMONIA" if logit[0] >= cut else "NORMAL"
+        if guard:
+            score = guards.score(guard, picture)
+            row |= {"guard_score": round(score, 3), "guard_threshold": round(float(guard["threshold"]), 3)}
+            row["refused"] = bool(score > guard["threshold"])
+        yield row
+
+
+def _guard() -> guards.Guard | None:
+    path = paths.CANDIDATE / "guard.npz"
+    if path.is_file():
+        return guards.load(path)
+    log.warning("models/candidate/guard.npz is missing: what the input guard refuses is not measured")
+    return None
+
+
+def _originals(subject: Subject) -> Iterator[Row]:
+    """Pictures at their original size against their twins in data/raw, where CXR_ORIGINALS names a folder of them."""
+    folder = os.environ.get("CXR_ORIGINALS")
+    if not folder:
+        log.info("CXR_ORIGINALS names no folder: originals are not compared")
+        return
+    twins = {Path(row["path"]).name: row for row in read_table(paths.MANIFEST)}
+    found = sorted((path for path in Path(folder).rglob("*.jpeg") if path.name in twins), key=lambda path: path.name)
+    if not found:
+        raise ProjectError(f"CXR_ORIGINALS={folder} holds no picture of the data set")
+    side = subject.parts["test"].pixels.shape[1]
+    pairs = [
+        np.stack([read_pixels(path, side) for path in paths_of])
+        for paths_of in (found, [paths.RAW / twins[path.name]["path"] for path in found])
+    ]
+    logits = [subject.ask(pictures) for pictures in pairs]
+    apart = np.abs(subject.probability(logits[0]) - subject.probability(logits[1]))
+    row: Row = {"pictures": len(found), "edition": subject.facts["edition"]}
+    row |= {
+        "probability_apart_mean": round(float(apart.mean()), 5),
+        "probability_apart_largest": round(float(apart.max()), 5),
+    }
+    for point, cut in subject.cuts.items():
+        if cut is not None:
+            row[f"{point}_flips"] = int(((logits[0] >= cut) != (logits[1] >= cut)).sum())
+    yield row
+
+
+def _summary(subject: Subject, verdicts: Mapping[str, Row], drawn: Row) -> Row:
+    part = subject.parts["validation"]
+    facts = {key: subject.facts[key] for key in ("network", "group", "dataset", "edition", "dataset_digest")}
+    return {
+        "run": subject.name,
+        **facts,
+        "grid": list(part.maps.shape[1:]),
+        "map_scale": [0.0, round(subject.largest, 5)],
+        "thresholds_logit": subject.cuts,
+        "pictures": {name: len(own.pixels) for name, own in subject.parts.items()},
+        "checks": dict(verdicts),
+        "feature_maps": drawn,
+    }
+
+
+if __name__ == "__main__":
+    run_command("explain", main)
