@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+SERVICE = "pipeline.serving.service:Pneumonia"
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
@@ -50,7 +51,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serve(root: Path, until: str = "/readyz", **environment: str) -> Iterator[Server]:
+def serve(root: Path, until: str = "/readyz", target: str = SERVICE, **environment: str) -> Iterator[Server]:
     """Run `bentoml serve` over the champion in `root`, with one worker unless told otherwise; stop it at the end.
 
     Yields when the address `until` answers 200.
@@ -62,8 +63,8 @@ def serve(root: Path, until: str = "/readyz", **environment: str) -> Iterator[Se
     settings = {"SERVE_WORKERS": "1", "SERVE_STRANGERS": "warn", **environment}
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", "pipeline.serving.service:Pneumonia", "--port", str(port)],
-            cwd=CHECKOUT,
+            [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)],
+            cwd=CHECKOUT if target == SERVICE else root,
             env={**os.environ, "PIPELINE_ROOT": str(root), **settings},
             stdout=stream,
             stderr=subprocess.STDOUT,
