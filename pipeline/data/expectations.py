@@ -5,7 +5,7 @@ import os
 os.environ["GX_ANALYTICS_ENABLED"] = "False"  # read when Great Expectations is imported
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 from pipeline.data.manifest import COLUMNS
 from pipeline.data.sources import LABELS, SPLITS
 from pipeline.errors import ProjectError
-from pipeline.files import atomic_folder
 from pipeline.settings import Level, Validate
 
 SUBTYPES = {"NORMAL": ["normal"], "PNEUMONIA": ["bacterial", "viral"]}
@@ -32,7 +31,6 @@ MODES = ["L", "RGB"]
 MAX_ELONGATION = 3.0  # longer to shorter side
 MAX_AREA_AUC = 0.7  # how well the area alone may tell the classes apart
 EXAMPLES = 3  # pictures named in a message
-SITE = "promises"
 
 logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it reports its own internals
 
@@ -48,8 +46,28 @@ class Broken:
     found: str
 
 
-def check(manifest: Path, quarantine: Path, counts: Mapping[str, int], validate: Validate, docs: Path) -> list[Broken]:
-    """Hold the manifest to every promise; write Data Docs to `docs`/index.html.
+def new_context(docs: Path) -> EphemeralDataContext:
+    """All in memory, but for the pages that `build_data_docs` writes: `docs`/index.html.
+
+    A context on disk would rewrite its own YAML at every run.
+    """
+    site = {
+        "class_name": "SiteBuilder",
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        data_docs_sites={"promises": site},
+        progress_bars=ProgressBarsConfig(globally=False),
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
+
+
+def check(
+    context: EphemeralDataContext, manifest: Path, quarantine: Path, counts: Mapping[str, int], validate: Validate
+) -> list[Broken]:
+    """Hold the manifest to every promise, and give what does not hold.
 
     Args:
         counts: pictures expected of each class, {"train/NORMAL": 1341, ...}.
@@ -60,15 +78,13 @@ def check(manifest: Path, quarantine: Path, counts: Mapping[str, int], validate:
     pictures = pd.read_csv(manifest, keep_default_na=False, na_values=[""])
     if pictures.empty:
         raise ProjectError(f"no usable picture: see {quarantine}")
-    tables = {"manifest": pictures}
-    promises = {"manifest": list(_of_the_manifest())}
+    checks = [("manifest", pictures, _of_the_manifest())]
     if list(pictures.columns) == COLUMNS:  # else there is nothing further to look at
         refused = len(pd.read_csv(quarantine))
-        tables |= {"pictures": with_relations(pictures), "set": summary(pictures, refused)}
-        promises |= {"pictures": list(_of_pictures()), "set": list(_of_the_set(counts, validate))}
+        checks.append(("pictures", with_relations(pictures), _of_pictures()))
+        checks.append(("set", summary(pictures, refused), _of_the_set(counts, validate)))
     levels = asdict(validate.promises)
-    with atomic_folder(docs) as folder:
-        return list(_broken(tables, promises, levels, folder))
+    return [broken for name, table, promises in checks for broken in _broken(context, name, table, promises, levels)]
 
 
 def with_relations(pictures: pd.DataFrame) -> pd.DataFrame:
@@ -167,42 +183,24 @@ def _of_the_set(counts: Mapping[str, int], validate: Validate) -> Iterator[Promi
 
 
 def _broken(
-    tables: Mapping[str, pd.DataFrame], promises: Mapping[str, list[Promise]], levels: Mapping[str, Level], docs: Path
+    context: EphemeralDataContext, name: str, table: pd.DataFrame, promises: Iterable[Promise], levels: dict[str, Level]
 ) -> Iterator[Broken]:
-    """Check each table by its suite, write Data Docs into `docs`, and give what does not hold."""
-    context = _context(docs)
-    source = context.data_sources.add_pandas("manifest")
-    for name, table in tables.items():
-        suite = context.suites.add(gx.ExpectationSuite(name))
-        for promise, words, expectation in promises[name]:
-            level = FailureSeverity.CRITICAL if levels[promise] == "error" else FailureSeverity.WARNING
-            expectation.severity, expectation.meta = level, {"promise": promise, "words": words}
-            suite.add_expectation(expectation)
-        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
-        definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
-        result_format: dict[str, Any] = {"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
-        if "path" in table:
-            result_format["unexpected_index_column_names"] = ["path"]
-        outcome = definition.run(batch_parameters={"dataframe": table}, result_format=result_format)
-        for result in outcome.results:
-            if not result.success and result.expectation_config:
-                meta = result.expectation_config.meta
-                yield Broken(meta["promise"], levels[meta["promise"]], f"{meta['words']}: {_found(result.result)}")
-    context.build_data_docs(site_names=[SITE])
-
-
-def _context(docs: Path) -> EphemeralDataContext:
-    """All in memory, but for the pages in `docs`; a file context would rewrite its own YAML at every run."""
-    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
-    site = {
-        "class_name": "SiteBuilder",
-        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-    }
-    config = DataContextConfig(
-        store_backend_defaults=stores, data_docs_sites={SITE: site}, progress_bars=ProgressBarsConfig(globally=False)
-    )
-    return gx.get_context(mode="ephemeral", project_config=config)
+    """Check one table by a suite of its own name."""
+    suite = context.suites.add(gx.ExpectationSuite(name))
+    for promise, words, expectation in promises:
+        level = FailureSeverity.CRITICAL if levels[promise] == "error" else FailureSeverity.WARNING
+        expectation.severity, expectation.meta = level, {"promise": promise, "words": words}
+        suite.add_expectation(expectation)
+    batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
+    definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+    result_format: dict[str, Any] = {"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
+    if "path" in table:
+        result_format["unexpected_index_column_names"] = ["path"]
+    outcome = definition.run(batch_parameters={"dataframe": table}, result_format=result_format)
+    for result in outcome.results:
+        if not result.success and result.expectation_config:
+            meta = result.expectation_config.meta
+            yield Broken(meta["promise"], levels[meta["promise"]], f"{meta['words']}: {_found(result.result)}")
 
 
 def _found(result: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from pipeline import paths, settings
 from pipeline.command import run
 from pipeline.data import expectations, manifest, phantom, sources
 from pipeline.errors import ProjectError
+from pipeline.files import atomic_folder
 from pipeline.settings import Ingest
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,11 @@ def main() -> None:
     parameters = settings.load()
     validate = parameters.validate
     manifest.build(paths.RAW, paths.MANIFEST, paths.QUARANTINE, validate.min_side, validate.max_pixels)
-    broken = expectations.check(paths.MANIFEST, paths.QUARANTINE, _expected(parameters.ingest), validate, DOCS)
+    with atomic_folder(DOCS) as docs:
+        context = expectations.new_context(docs)
+        expected = _expected(parameters.ingest)
+        broken = expectations.check(context, paths.MANIFEST, paths.QUARANTINE, expected, validate)
+        context.build_data_docs()
     for promise in broken:
         log.warning("%s: %s: %s", promise.level, promise.promise, promise.found)
     errors = [f"{promise.promise} ({promise.found})" for promise in broken if promise.level == "error"]
