@@ -67,9 +67,14 @@ def _differs(changes: list[Any]) -> bool:
     for change in changes:
         if not isinstance(change, dict):  # "changed command"
             return True
-        if any(state == "modified" for state in change.get("changed deps", {}).values()):
+        if any(state == "modified" for state in _states(change.get("changed deps", {}))):
             return True
     return False
+
+
+def _states(changed: dict[str, Any]) -> list[str]:
+    """The states in `changed deps`: of a file one word, of params.yaml one for each key."""
+    return [state for value in changed.values() for state in (value.values() if isinstance(value, dict) else [value])]
 
 
 def _is_lost(stage: dict[str, Any], folder: Path) -> bool:
