@@ -91,7 +91,7 @@ class Cluster:
         self.run("redis", ["redis-server", "--bind", "127.0.0.1", "--port", str(self.ports["redis"]), "--save", ""])
         self.run("s3", [PIPELINE / "moto_server", "-H", "127.0.0.1", "-p", str(self.ports["s3"])])
         for name in ("redis", "s3"):
-            _wait(lambda name=name: _answers(self.ports[name]), f"{name} to answer", 60)
+            _wait(lambda name=name: _answers(self.ports[name]), f"{name} to answer", 300)
         bucket = "import boto3; boto3.client('s3').create_bucket(Bucket='dvc')"
         subprocess.run([PIPELINE / "python", "-c", bucket], env=self.environ, check=True)
         for name in ("worker-1", "worker-2"):
@@ -100,7 +100,7 @@ class Cluster:
         self.airflow("db", "migrate")
         self.airflow("pools", "set", "training", "2", "one for each worker")
         self.run("api", ["airflow", "api-server"])
-        _wait(lambda: _answers(self.ports["api"]), "Airflow's API", 180)
+        _wait(lambda: _answers(self.ports["api"]), "Airflow's API", 900)
         self.run("dag-processor", ["airflow", "dag-processor"])
         self.run("scheduler", ["airflow", "scheduler"])
         self.worker("worker-1", "default,training")
@@ -158,8 +158,8 @@ class Cluster:
     def start_postgres(self) -> subprocess.Popen[bytes]:
         """Start the database server, also after it was taken away."""
         self.postgres = self.run("postgres", self.postgres_command, user=self.postgres_user)
-        _wait(lambda: _answers(self.ports["postgres"]), "PostgreSQL", 60)
-        _wait(self._accepts, "PostgreSQL to accept", 60)
+        _wait(lambda: _answers(self.ports["postgres"]), "PostgreSQL", 300)
+        _wait(self._accepts, "PostgreSQL to accept", 300)
         return self.postgres
 
     def _accepts(self) -> bool:
@@ -223,7 +223,7 @@ def main() -> None:
     try:
         say("starting Redis, PostgreSQL, S3, Airflow, two workers")
         cluster.start()
-        _wait(lambda: cluster.ask(f"SELECT 1 FROM dag WHERE dag_id = '{DAG}'"), "the DAG", 300)
+        _wait(lambda: cluster.ask(f"SELECT 1 FROM dag WHERE dag_id = '{DAG}'"), "the DAG", 900)
         cluster.airflow("dags", "trigger", DAG, "--run-id", RUN, "--conf", chosen.params)
         if chosen.kill:
             kill_in_the_middle(cluster)

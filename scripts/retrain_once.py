@@ -22,10 +22,12 @@ def main() -> None:
     run = bag.dags["pneumonia_retrain"].test(run_conf=conf)
     tasks = run.get_task_instances()
     tasks.sort(key=lambda task: (task.start_date is None, task.start_date, task.map_index))
-    lines = ["", f"{'task':32} {'state':12} seconds"]
+    begun = min(task.start_date for task in tasks if task.start_date)
+    lines = ["", f"{'task':32} {'state':16} {'after':>8} {'seconds':>8}"]
     for task in tasks:
         name = task.task_id if task.map_index < 0 else f"{task.task_id} {task.rendered_map_index}"
-        lines.append(f"{name:32} {task.state or '':12} {task.duration or 0:7.1f}")
+        after = (task.start_date - begun).total_seconds() if task.start_date else 0.0
+        lines.append(f"{name:32} {task.state or '':16} {after:8.1f} {task.duration or 0:8.1f}")
     lines += ["", f"run {run.run_id}: {run.state}"]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.exit(0 if run.state == "success" else 1)
