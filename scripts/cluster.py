@@ -1,11 +1,12 @@
 """Retraining on several machines, shown on one: CeleryExecutor on Redis and PostgreSQL, two workers in two checkouts.
 
-    .venv-airflow/bin/python scripts/cluster.py FOLDER PARAMS [--kill] [--serial]
+    .venv-airflow/bin/python scripts/cluster.py FOLDER PARAMS [--kill] [--outage] [--serial]
 
 Starts Debian's redis-server and postgresql, an S3 API (moto's server) and every part of Airflow on loopback, runs the
 DAG once with PARAMS (JSON), prints what each worker trained, and ends everything that it started. With --kill the second
-worker is killed in the middle of a training. With --serial the same work is then done once more, one after the other
-without Airflow, and both dvc.lock are compared. Everything lies in FOLDER.
+worker is killed in the middle of a training, with --outage the database goes away for a while. With --serial the same
+work is then done once more, one after the other without Airflow, and both dvc.lock are compared. Everything lies in
+FOLDER.
 """
 
 import argparse
@@ -35,7 +36,8 @@ RUN = "cluster"
 STEPS = (
     "plan", "step ingest", "step validate", "prepare", "train", "collect", "step floor evaluate compare", "step package",
 )  # fmt: skip
-PATIENCE = 3600  # seconds for a whole run
+PATIENCE = 7200  # seconds for a whole run
+OUTAGE = 30  # seconds
 
 
 class Cluster:
@@ -44,7 +46,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.started: list[subprocess.Popen[bytes]] = []
-        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.parts: dict[str, tuple[list[Any], dict[str, str], subprocess.Popen[bytes]]] = {}  # Airflow's own
         self.ports = {name: _free_port() for name in ("postgres", "redis", "s3", "api")}
         self.environ = self._environment()
         folder.mkdir(parents=True)
@@ -65,7 +67,7 @@ class Cluster:
             "API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
             "CELERY__BROKER_URL": f"redis://127.0.0.1:{self.ports['redis']}/0",
-            "CELERY__RESULT_BACKEND": f"db+postgresql://{database}",
+            "CELERY__RESULT_BACKEND": f"db+postgresql+psycopg2://{database}",
             "CELERY__WORKER_CONCURRENCY": "1",  # one checkout, one task at a time
             "OPERATORS__DEFAULT_QUEUE": "default",
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",  # a dead worker is noticed after a minute, not five
@@ -99,10 +101,10 @@ class Cluster:
         self.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(self.folder / "worker-1" / "dags")
         self.airflow("db", "migrate")
         self.airflow("pools", "set", "training", "2", "one for each worker")
-        self.run("api", ["airflow", "api-server"])
+        self.part("api", ["airflow", "api-server"])
         _wait(lambda: _answers(self.ports["api"]), "Airflow's API", 900)
-        self.run("dag-processor", ["airflow", "dag-processor"])
-        self.run("scheduler", ["airflow", "scheduler"])
+        self.part("dag-processor", ["airflow", "dag-processor"])
+        self.part("scheduler", ["airflow", "scheduler"])
         self.worker("worker-1", "default,training")
         self.worker("worker-2", "training")
 
@@ -116,7 +118,18 @@ class Cluster:
         """Start a worker of these queues in its checkout."""
         own = {"AIRFLOW__CORE__DAGS_FOLDER": str(self.folder / name / "dags")}
         command = ["airflow", "celery", "worker", "--queues", queues, "--skip-serve-logs", "--celery-hostname", name]
-        self.workers[name] = self.run(name, command, **own)
+        self.part(name, command, **own)
+
+    def part(self, name: str, command: list[Any], **environ: str) -> None:
+        """Start a part of Airflow that `revive` starts again if it ends."""
+        self.parts[name] = command, environ, self.run(name, command, **environ)
+
+    def revive(self) -> None:
+        """Start again what ended by itself, as systemd or Docker would (`restart: unless-stopped`)."""
+        for name, (command, environ, process) in list(self.parts.items()):
+            if process.poll() is not None:
+                say(f"{name} ended with status {process.returncode}: started again")
+                self.part(name, command, **environ)
 
     def run(self, name: str, command: list[Any], user: str | None = None, **environ: str) -> subprocess.Popen[bytes]:
         """Start a process of the cluster, its output in FOLDER/NAME.log."""
@@ -216,6 +229,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("params", help="JSON, as for the DAG")
     parser.add_argument("--kill", action="store_true", help="kill the second worker in the middle of a training")
+    parser.add_argument("--outage", action="store_true", help="take the database away for 30 seconds")
     parser.add_argument("--serial", action="store_true", help="do it again without Airflow, and compare dvc.lock")
     chosen = parser.parse_args()
     folder = chosen.folder.resolve()
@@ -225,9 +239,11 @@ def main() -> None:
         cluster.start()
         _wait(lambda: cluster.ask(f"SELECT 1 FROM dag WHERE dag_id = '{DAG}'"), "the DAG", 900)
         cluster.airflow("dags", "trigger", DAG, "--run-id", RUN, "--conf", chosen.params)
+        if chosen.outage:
+            take_the_database_away(cluster)
         if chosen.kill:
             kill_in_the_middle(cluster)
-        _wait(lambda: cluster.state() in ("success", "failed"), "the run to end", PATIENCE)
+        _wait(lambda: cluster.revive() or cluster.state() in ("success", "failed"), "the run to end", PATIENCE)
         state, trainings = cluster.state(), cluster.trainings()
     finally:
         cluster.stop()
@@ -238,15 +254,26 @@ def main() -> None:
         compare(cluster, chosen.params)
 
 
+def take_the_database_away(cluster: Cluster) -> None:
+    """Stop PostgreSQL for 30 seconds while the first tasks run."""
+    _wait(lambda: cluster.ask("SELECT 1 FROM task_instance WHERE state = 'running'"), "a running task", PATIENCE)
+    _end(cluster.postgres)
+    say("the database is away")
+    time.sleep(OUTAGE)
+    cluster.start_postgres()
+    say(f"the database is back after {OUTAGE} s")
+
+
 def kill_in_the_middle(cluster: Cluster) -> None:
     """Kill the second worker, and all that it runs, while it trains."""
     checkpoints = cluster.folder / "worker-2" / ".work"
     _wait(lambda: any(checkpoints.glob("*/.cache/training/*/lock")), "a training on worker-2", PATIENCE)
-    killed = _tree(cluster.workers["worker-2"].pid)
+    _, _, worker = cluster.parts.pop("worker-2")
+    killed = _tree(worker.pid)
     for pid in killed:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    cluster.workers["worker-2"].wait()
+    worker.wait()
     say(f"killed worker-2 and its {len(killed) - 1} processes in the middle of a training")
 
 
