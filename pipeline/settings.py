@@ -337,7 +337,10 @@ def load_serve(environ: Mapping[str, str] = os.environ, path: Path = paths.PARAM
     for key in values:
         if (name := f"SERVE_{key.upper()}") in environ:
             values[key] = yaml.safe_load(environ[name])
-    return _build(Serve, values, "serve")
+    serve = _build(Serve, values, "serve")
+    if serve.prevalence is not None and not 0 < serve.prevalence < 1:
+        raise ProjectError(f"params.yaml: serve.prevalence: {serve.prevalence} does not lie between 0 and 1")
+    return serve
 
 
 def _resolve_runs(train: Any, table: str, row_lists: list[str]) -> dict[str, Run]:

@@ -83,8 +83,8 @@ class Page:
     def drop(self, path: Path, selector: str) -> None:
         """Drop a file onto an element, as from a file manager."""
         box = self.run(
-            f"(() => {{ const b = document.querySelector('{selector}').getBoundingClientRect();"
-            "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+            f"(() => {{ const e = document.querySelector('{selector}'); e.scrollIntoView({{block: 'center'}});"
+            "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         )
         data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):

@@ -33,13 +33,18 @@ def check(kind: str, data: bytes, max_frames: int) -> None:
     """
     if b"%PDF-" in data[:1024] or b"PK\x05\x06" in data[-65557:]:
         raise Problem(415, "polyglot", f"the {kind} file is a document or an archive as well")
-    {"JPEG": check_jpeg, "PNG": _check_png, "TIFF": _check_tiff}[kind](data, max_frames)
+    if kind == "JPEG":
+        check_jpeg(data)
+    elif kind == "PNG":
+        _check_png(data, max_frames)
+    else:
+        _check_tiff(data, max_frames)
 
 
-def check_jpeg(data: bytes, max_frames: int = 1) -> tuple[int, int]:
-    """Walk a JPEG (ISO 10918-1, and JPEG-LS, ISO 14495-1) to its end; returns the width and height of its frame header."""
+def check_jpeg(data: bytes) -> tuple[int, int, int]:
+    """Walk a JPEG (ISO 10918-1, and JPEG-LS, ISO 14495-1) to its end; returns width, height and channels of its header."""
     position, metadata, scans = 2, 0, 0
-    size = (0, 0)
+    size = (0, 0, 0)
     for _ in range(MAX_PIECES):
         while data[position : position + 2] == b"\xff\xff":  # fill bytes
             position += 1
@@ -54,10 +59,10 @@ def check_jpeg(data: bytes, max_frames: int = 1) -> tuple[int, int]:
             raise _broken("JPEG", "has a segment without a length")
         code = marker[0]
         if code in FRAME_HEADERS or code == 0xF7:
-            if size != (0, 0):
+            if size != (0, 0, 0):
                 raise _broken("JPEG", "has two frame headers")
-            height, width = struct.unpack(">HH", data[position + 5 : position + 9].ljust(4, b"\0"))
-            size = (width, height)
+            height, width, channels = struct.unpack(">HHB", data[position + 5 : position + 10].ljust(5, b"\0"))
+            size = (width, height, channels)
         elif code >= 0xE0:
             metadata += length
             _check_metadata("JPEG", metadata)

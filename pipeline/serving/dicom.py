@@ -118,6 +118,8 @@ def _check_kind(header: Dataset) -> None:
     colour = str(header.get("PhotometricInterpretation", ""))
     if int(header.get("SamplesPerPixel", 1)) != 1 or colour not in ("MONOCHROME1", "MONOCHROME2"):
         raise Problem(415, "colour", "the DICOM file holds a colour picture; only MONOCHROME1 and MONOCHROME2 are read")
+    if int(header.get("BitsAllocated", 0)) not in (8, 16):
+        raise Problem(415, "unsupported_type", "the DICOM picture has neither 8 nor 16 bits allocated to a pixel")
 
 
 def _check_size(header: Dataset, max_pixels: int) -> None:
@@ -146,16 +148,16 @@ def _check_codestream(full: Dataset) -> None:
         raise Problem(413, "too_much_metadata", f"the DICOM picture is in more than {MAX_FRAGMENTS} fragments")
     stream = next(generate_frames(full.PixelData, number_of_frames=1))
     size = containers.check_jpeg(stream) if syntax in JPEG else _jpeg2000_size(stream)
-    if size != (full.Columns, full.Rows):
+    if size != (full.Columns, full.Rows, 1):
         raise Problem(422, "undecodable", "the DICOM picture's size is not the one that its header gives")
 
 
-def _jpeg2000_size(stream: bytes) -> tuple[int, int]:
-    """Width and height of a JPEG 2000 codestream (ISO 15444-1, A.5.1: the SIZ segment follows the first marker)."""
+def _jpeg2000_size(stream: bytes) -> tuple[int, int, int]:
+    """Width, height and channels of a JPEG 2000 codestream (ISO 15444-1, A.5.1: the SIZ segment follows the first marker)."""
     if not stream.startswith(b"\xff\x4f\xff\x51"):
         raise Problem(422, "undecodable", "the DICOM picture is no JPEG 2000 codestream")
     right, bottom, left, top = struct.unpack_from(">4I", stream, 8)
-    return right - left, bottom - top
+    return right - left, bottom - top, struct.unpack_from(">H", stream, 40)[0]
 
 
 def _to_grey(full: Dataset) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The log of answers in SQLite: hash, probability, version. Never pixels, never a name."""
 
 import hashlib
+import logging
 import queue
 import sqlite3
 import threading
@@ -16,7 +17,10 @@ CREATE TABLE IF NOT EXISTS answers (
     version TEXT NOT NULL
 )
 """
+INSERT = "INSERT INTO answers (time, picture, probability, version) VALUES (?, ?, ?, ?)"
 FULL = 10_000
+
+log = logging.getLogger("bentoml.pneumonia")
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -38,8 +42,11 @@ class Journal:
         self._thread.start()
 
     def add(self, pixels: bytes, probability: float, version: str) -> None:
-        """Note an answer; waits only when ten thousand are unwritten."""
-        self._lines.put((time.time(), hashlib.sha256(pixels).hexdigest(), probability, version))
+        """Note an answer; no client waits, and none fails, for a disk that is slow or full."""
+        try:
+            self._lines.put_nowait((time.time(), hashlib.sha256(pixels).hexdigest(), probability, version))
+        except queue.Full:
+            log.error("an answer is not in the log: %d are waiting for the disk", FULL)
 
     def close(self) -> None:
         """Write what is left."""
@@ -49,7 +56,8 @@ class Journal:
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
-            with self._connection:
-                self._connection.execute(
-                    "INSERT INTO answers (time, picture, probability, version) VALUES (?, ?, ?, ?)", line
-                )
+            try:
+                with self._connection:
+                    self._connection.execute(INSERT, line)
+            except sqlite3.Error as error:
+                log.error("an answer is not in the log: %s", error)

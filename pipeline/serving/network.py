@@ -1,10 +1,10 @@
 """The champion's ONNX graph, run by OpenVINO where it has a build, else by ONNX Runtime."""
 
 import asyncio
-import logging
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,6 @@ try:
     import openvino
 except ImportError:  # no build for this platform
     openvino = None
-
-log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]
 OUTPUTS = ("logit", "probability", "map")
@@ -29,17 +27,15 @@ class Outputs(NamedTuple):
     map: np.ndarray
 
 
-class Network(Protocol):
+class Network(ABC):
     """A graph that is ready to run."""
 
     runtime: str
     precision: Precision
 
+    @abstractmethod
     async def infer(self, pixels: np.ndarray) -> Outputs:
         """Answer one picture, uint8 [side, side]; any number may be asked at once."""
-
-    def close(self) -> None:
-        """Let go of threads; running pictures are still answered."""
 
 
 def load(path: Path, threads: int, precision: Precision = "float32") -> Network:
@@ -53,14 +49,14 @@ def load(path: Path, threads: int, precision: Precision = "float32") -> Network:
     Raises:
         ProjectError: the file is no such graph, or this runtime cannot compute at this precision.
     """
-    runtime = OpenVinoNetwork if openvino else OnnxRuntimeNetwork
+    runtime: type[OpenVinoNetwork] | type[OnnxRuntimeNetwork] = OpenVinoNetwork if openvino else OnnxRuntimeNetwork
     try:
         return runtime(path, threads, precision)
-    except (RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # either runtime raises kinds of its own
         raise ProjectError(f"{path}: cannot be loaded as a network: {str(error).splitlines()[0]}") from error
 
 
-class OpenVinoNetwork:
+class OpenVinoNetwork(Network):
     """One compiled graph and its asynchronous queue; a compiled graph must not be called from several threads."""
 
     runtime = "OpenVINO"
@@ -79,6 +75,7 @@ class OpenVinoNetwork:
                 "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_NUM_THREADS": threads,
+                "ENABLE_CPU_PINNING": False,  # every worker would pin itself to the same first cores
             },
         )
         jobs = 2  # one computes while the other's answer is collected
@@ -103,11 +100,8 @@ class OpenVinoNetwork:
             future.set_result, Outputs(float(logit[0]), float(probability[0]), evidence[0].copy())
         )
 
-    def close(self) -> None:
-        self._queue.wait_all()
 
-
-class OnnxRuntimeNetwork:
+class OnnxRuntimeNetwork(Network):
     """The same graph on ONNX Runtime, one picture at a time in a thread of its own."""
 
     runtime = "ONNX Runtime"
@@ -129,6 +123,3 @@ class OnnxRuntimeNetwork:
     def _run(self, pixels: np.ndarray) -> Outputs:
         logit, probability, evidence = self._session.run(OUTPUTS, {"pixels": pixels[None, :, :, None]})
         return Outputs(float(logit[0]), float(probability[0]), evidence[0])
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=False)

@@ -6,13 +6,14 @@ import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # before BentoML asks
 
 from pipeline.serving import metrics  # isort: skip - names its folder before BentoML can import prometheus_client
 
 import bentoml
+import numpy as np
 
 from pipeline import paths, settings
 from pipeline.errors import ProjectError
@@ -158,7 +159,7 @@ class Pneumonia:
         return _Examined(champion, outputs, warnings)
 
 
-def _look_at(data: bytes, champion: model.Model) -> tuple:
+def _look_at(data: bytes, champion: model.Model) -> tuple[np.ndarray, list[str]]:
     """Decode an upload and ask the guard: pixels uint8 [side, side] and warnings.
 
     Raises:
@@ -174,7 +175,8 @@ def _look_at(data: bytes, champion: model.Model) -> tuple:
     return picture.pixels, [*picture.warnings, strange]
 
 
-Pneumonia.add_asgi_middleware(Gate, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
-Pneumonia.mount_asgi_app(
-    page.build(CHAMPION.current, LIMITS, lambda: Pneumonia.openapi_spec.asdict()), path="/", name="page"
+_service = cast("bentoml.Service[Pneumonia]", Pneumonia)  # what the decorator has made of the class
+_service.add_asgi_middleware(Gate, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
+_service.mount_asgi_app(
+    page.build(CHAMPION.current, LIMITS, lambda: _service.openapi_spec.asdict()), path="/", name="page"
 )

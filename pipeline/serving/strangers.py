@@ -19,7 +19,7 @@ def make(kind: str, count: int, chest: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _turned(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    return np.rot90(picture, random.integers(1, 4))
+    return np.rot90(picture, int(random.integers(1, 4)))
 
 
 def _negative(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
