@@ -88,8 +88,14 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def project(finished):
-    """The finished workspace, its settings and code put back after the test."""
-    kept = {file: file.read_bytes() for file in [finished / "params.yaml", *finished.glob("pipeline/**/*.py")]}
+    """The finished workspace, its settings, code and lock put back after the test."""
+    files = [
+        finished / "params.yaml",
+        finished / "dvc.lock",
+        *finished.glob("pipeline/**/*.py"),
+        *finished.glob("plots/**/*.svg"),
+    ]
+    kept = {file: file.read_bytes() for file in files}
     yield finished
     for file, content in kept.items():
         file.write_bytes(content)
@@ -279,6 +285,7 @@ def test_two_trainings_of_one_run_do_not_meet(project):
     shutil.rmtree(project / ".cache" / "training")
     first = stage(project, "train", name)
     wait_for(lambda: list((project / ".cache" / "training").glob("*/lock")))
+    first.send_signal(signal.SIGSTOP)  # in the middle of its training, for as long as the second one takes to start
     second = stage(project, "train", name)
     _, errors = second.communicate()
     first.kill()
