@@ -22,14 +22,17 @@ def write_array(pictures: Sequence[Path], side: int, target: Path) -> None:
     Raises:
         UnreadablePicture: one of them cannot be decoded.
     """
-    with atomic_file(target) as temporary, ThreadPoolExecutor(os.cpu_count()) as pool:
-        shape = (len(pictures), side, side)
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        with tqdm(total=len(pictures), desc=target.stem, unit="picture") as progress:
-            for start in range(0, len(pictures), CHUNK):
-                chunk = pictures[start : start + CHUNK]
-                for place, pixels in enumerate(pool.map(lambda path: read_pixels(path, side), chunk), start):
-                    array[place] = pixels
-                progress.update(len(chunk))
-        array.flush()
-        del array
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), side, side)}
+    with (
+        atomic_file(target) as temporary,
+        temporary.open("wb") as stream,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(pictures), desc=target.stem, unit="picture") as progress,
+    ):
+        # Written as a stream: the pages of a memory map would all count as this process's memory.
+        np.lib.format.write_array_header_1_0(stream, header)
+        for start in range(0, len(pictures), CHUNK):
+            chunk = pictures[start : start + CHUNK]
+            for pixels in pool.map(lambda path: read_pixels(path, side), chunk):
+                stream.write(pixels.tobytes())
+            progress.update(len(chunk))
