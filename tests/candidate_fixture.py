@@ -1,4 +1,4 @@
-"""A small project root in which `package` and `promote` can run: generated pictures, and a network that tells them apart."""
+"""Small project roots in which `package` and `promote` can run: generated pictures, or a candidate made by hand."""
 
 import json
 import os
@@ -7,9 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import answers_fixture
+import champion_fixture
 import numpy as np
+import onnx
+from onnx import helper
 
 from pipeline.data.tables import write_table
+from pipeline.files import sha256_of, write_json, write_text
+from pipeline.registry import answers, contract
 
 HOME = Path(__file__).resolve().parents[1]
 RUN = "custom_cnn-raw-0"
@@ -86,6 +92,50 @@ def write_network(root: Path, seed: int = 0) -> None:
     target = root / "models" / "runs" / RUN
     target.mkdir(parents=True, exist_ok=True)
     network.save_weights(target / "network.weights.h5")
+
+
+def write_candidate(root: Path, auc: float = 0.99, seed: int = 0, dataset: str = "phantom", **changes: object) -> str:
+    """A whole candidate without training: a tiny graph, and drawn answers of this AUC. Returns its version."""
+    folder = root / "models" / "candidate"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if not (root / "params.yaml").exists():
+        text = (HOME / "params.yaml").read_text(encoding="utf-8")
+        write_text(root / "params.yaml", text.replace("resamples: 2000", "resamples: 200"))
+    onnx.save(_not_negative(champion_fixture._graph(8.0, champion_fixture.SIDE)), folder / "model.onnx")
+    np.savez(folder / "guard.npz", **champion_fixture.plain_guard())
+    answers.write(folder, answers_fixture.networks(seed, auc)[0])
+    figure = {"value": auc, "low": auc - 0.01, "high": auc}
+    figures = {"auc": figure, "sensitivity_at_sensitive": figure, "specificity_at_sensitive": figure}
+    cells = champion_fixture.CELLS
+    promise = champion_fixture.contract("", champion_fixture.SIDE) | {
+        "run": f"tiny-{seed}",
+        "dataset": dataset,
+        "edition": dataset,
+        "weights": "float32",
+        "outputs": {
+            "logit": {"dtype": "float32", "shape": [None]},
+            "probability": {"dtype": "float32", "shape": [None]},
+            "map": {"dtype": "float32", "shape": [None, cells, cells]},
+        },
+        "recalibration": {"intercept": 0.0, "slope": 1.0},
+        "figures": {"validation": figures, "test": figures, "stress": {"auc": figure}},
+        **changes,
+    }
+    promise["files"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    promise["version"] = contract.version_of(promise)
+    write_json(folder / "contract.json", promise)
+    write_text(folder / "card.md", contract.card(promise))
+    return promise["version"]
+
+
+def _not_negative(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The tiny graph with a map that shows evidence for pneumonia alone."""
+    for node in model.graph.node:
+        if node.output[0] == "map":
+            node.output[0] = "signed"
+    model.graph.node.append(helper.make_node("Relu", ["signed"], ["map"]))
+    return model
 
 
 def command(root: Path, module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

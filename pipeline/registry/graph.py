@@ -39,7 +39,7 @@ class Graph:
         self.runtime = runtime
         try:
             self._run = self._openvino(path) if runtime == "openvino" else self._onnxruntime(path)
-        except Exception as error:  # each runtime raises kinds of its own
+        except Exception as error:  # noqa: BLE001 - each runtime raises kinds of its own
             reason = " ".join(str(error).split())[:200]
             raise ProjectError(f"{path} is no graph that {runtime} can load: {reason}") from None
 

@@ -16,11 +16,12 @@ from pipeline.command import run
 from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import calibration, measure
+from pipeline.evaluation import calibration, measure, statistics
 from pipeline.evaluation.predictions import Predictions, Split
 from pipeline.files import atomic_folder, sha256_of, write_json, write_text
 from pipeline.registry import answers, contract
 from pipeline.registry.graph import PRECISION, Graph
+from pipeline.serving import guard
 from pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,9 @@ def main() -> None:
         model = _export(name, facts, settings.package.weights)
         graph = _load(folder / "model.onnx", model, 0.0, 1.0)
         rows = _validation_rows()
-        pixels = np.load(paths.array("development"), mmap_mode="r")[[row for row, _ in rows]]
+        development = np.load(paths.array("development"), mmap_mode="r")
+        held_out = [row for row, _ in rows]
+        pixels = development[held_out]
         plain = graph.answer(pixels, "validation").logits
         labels = np.array([row["label"] == "PNEUMONIA" for _, row in rows])
         fitted = calibration.fit(labels, plain)
@@ -49,8 +52,8 @@ def main() -> None:
 
         validation = graph.answer(pixels, "validation")
         stress = {change: graph.answer(function(pixels), change).logits for change, function in CHANGES.items()}
-        test_rows = read_table(paths.index("test"))
-        test = graph.answer(np.load(paths.array("test"), mmap_mode="r"), "test")
+        test_rows, test_pixels = read_table(paths.index("test")), np.load(paths.array("test"), mmap_mode="r")
+        test = graph.answer(test_pixels, "test")
         answered = Predictions(
             name=name,
             facts=facts,
@@ -60,6 +63,7 @@ def main() -> None:
             history={key: np.array([]) for key in ("epoch", "accuracy", "val_accuracy")},
         )
         answers.write(folder, answers.Validation(answered.validation, stress))
+        training = np.delete(development, held_out, axis=0)
         promise = {
             "name": NAME,
             "dataset": facts["dataset"],
@@ -83,6 +87,7 @@ def main() -> None:
             "prevalence": float(labels.mean()),
             "map_scale": _map_scale(validation.maps),
             **_measured(answered, validation.probabilities, settings),
+            "guard": _guard(folder / "guard.npz", training, pixels, test_pixels, answered.test, settings),
             "digests": {
                 "data": facts["dataset_digest"],
                 "code": _code_digest(),
@@ -168,6 +173,24 @@ def _measured(run: Predictions, probabilities: np.ndarray, settings: Settings) -
         if part in nested:
             nested[part][figure] = {"value": flat[key], "low": flat[f"{key}_low"], "high": flat[f"{key}_high"]}
     return {"operating_points": points, "figures": nested}
+
+
+def _guard(
+    path: Path, training: np.ndarray, validation: np.ndarray, test: np.ndarray, asked: Split, settings: Settings
+) -> dict[str, Any]:
+    """Fit the input guard, write it, and say whom it turns away."""
+    seed = settings.evaluate.seed
+    fitted = guard.calibrate(guard.fit(training, seed), validation)
+    np.savez(path, allow_pickle=False, **fitted)
+    refused = guard.scores(fitted, test) > fitted["threshold"]
+    sample = statistics.draw(asked.labels, asked.patients, settings.evaluate.resamples, seed)
+    shares = statistics.divide(sample.totals(refused), sample.totals(np.ones(len(refused))))
+    value, low, high = (round(number, 6) for number in statistics.interval(shares))
+    return {
+        "threshold_refuses_of_validation": guard.REFUSED,
+        "test_refused": {"value": value, "low": low, "high": high},
+        "accepted_of_kinds_left_out_of_fitting": guard.left_out(training, validation, seed),
+    }
 
 
 def _map_scale(maps: np.ndarray) -> list[float]:

@@ -1,0 +1,217 @@
+"""Promotion, rollback and what may interrupt them, by the commands that people run, on real files."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from candidate_fixture import HOME, command, write_candidate
+
+CHAMPION = "pipeline.registry.champion"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A workspace: its parent's name says so."""
+    folder = tmp_path / ".work" / "try"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def champion(root: Path) -> str | None:
+    pointer = root / "models" / "CHAMPION"
+    return pointer.read_text().strip() if pointer.exists() else None
+
+
+def record(root: Path) -> list[dict]:
+    path = root / "models" / "promotions.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def promote(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return command(root, CHAMPION, "promote", *arguments)
+
+
+def promoted(root: Path, **candidate) -> str:
+    version = write_candidate(root, **candidate)
+    result = promote(root)
+    assert result.returncode == 0, result.stderr
+    assert champion(root) == version
+    return version
+
+
+def driven(root: Path, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(HOME / "tests" / "promotion_driver.py"), *map(str, arguments)],
+        env={**os.environ, "PIPELINE_ROOT": str(root), "PYTHONPATH": str(HOME)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_promote_show_replace_and_roll_back(root):
+    assert "no champion yet" in command(root, CHAMPION, "show").stdout
+    first = promoted(root, auc=0.99)
+    assert (root / "models" / "CHAMPION").read_text() == f"{first}\n"
+    kept = {path.name for path in (root / "models" / "champions" / first).iterdir()}
+    assert kept == {"model.onnx", "contract.json", "guard.npz", "card.md", "predictions.csv", "stress.csv"}
+
+    second = promoted(root, auc=0.992)
+    last = record(root)[-1]
+    assert (last["action"], last["version"], last["replaces"]) == ("promote", second, first)
+    assert last["dataset"] == "phantom" and last["figures"]["validation"]["auc"]["value"] == 0.992
+    assert last["at"].endswith("+00:00") and {rule["name"] for rule in last["gate"]["rules"]} >= {"AUC", "log loss"}
+    shown = command(root, CHAMPION, "show").stdout
+    assert f"champion  {second}" in shown and f"before    {first}" in shown and "0.9920" in shown
+
+    back = command(root, CHAMPION, "rollback")
+    assert back.returncode == 0 and champion(root) == first
+    assert (record(root)[-1]["action"], record(root)[-1]["replaces"]) == ("rollback", second)
+    again = command(root, CHAMPION, "rollback")
+    assert again.returncode == 1 and f"no champion to go back to: {first} is the first" in again.stderr
+
+    refused = promote(root)
+    assert refused.returncode == 1 and f"{second} was rolled back before" in refused.stderr
+    assert promote(root, "--again").returncode == 0
+    assert champion(root) == second
+
+
+def test_promoting_twice_changes_nothing(root):
+    version = promoted(root)
+    before = {path: path.read_bytes() for path in (root / "models").rglob("*") if path.is_file()}
+    result = promote(root)
+    assert result.returncode == 0 and f"{version} is the champion already" in result.stderr
+    assert before == {path: path.read_bytes() for path in (root / "models").rglob("*") if path.is_file()}
+
+
+def test_a_rejected_candidate_stays_a_challenger_and_nothing_moves(root):
+    first = promoted(root, auc=0.995)
+    before = record(root)
+    worse = write_candidate(root, auc=0.97)
+    result = promote(root)
+    assert result.returncode == 1
+    assert f"{worse} stays a challenger: AUC (bound -0.0" in result.stderr
+    assert champion(root) == first and record(root) == before
+    assert not (root / "models" / "champions" / worse).exists()
+    # Each rule is shown with its numbers, the test figures beside them.
+    assert "FAIL AUC" in result.stdout and "shown, read by no rule: official test auc 0.97" in result.stdout
+    assert json.loads((root / "metrics" / "gate.json").read_text())["passed"] is False
+
+
+def test_quality_cannot_creep_down_below_the_best_on_record(root):
+    best = promoted(root, auc=0.998)
+    promoted(root, auc=0.9965)
+    write_candidate(root, auc=0.985)
+    result = promote(root)
+    assert result.returncode == 1 and f"against {best}" in result.stdout
+
+
+def test_no_rule_reads_the_test_figures(root):
+    decisions = []
+    for value in (0.5, 0.99):
+        figure = {"value": value, "low": value, "high": value}
+        names = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
+        figures = {"validation": dict.fromkeys(names, figure), "test": dict.fromkeys(names, figure), "stress": {}}
+        write_candidate(root, figures=figures)
+        assert command(root, "pipeline.registry.gate").returncode == 0
+        decisions.append(json.loads((root / "metrics" / "gate.json").read_text())["rules"])
+    assert decisions[0] == decisions[1]
+
+
+def test_a_damaged_candidate_fails_its_contract_tests(root):
+    write_candidate(root)
+    graph = root / "models" / "candidate" / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-10])
+    result = promote(root)
+    assert result.returncode == 1 and "contract tests (candidate/model.onnx is not the file that was packaged)" in result.stderr
+    assert champion(root) is None
+
+
+def test_a_graph_that_breaks_its_promise_is_rejected(root):
+    write_candidate(root, recalibration={"intercept": 1.0, "slope": 1.0})
+    result = promote(root)
+    assert result.returncode == 1 and "the probability is not the declared recalibration of the logit" in result.stderr
+
+
+def test_a_candidate_larger_than_the_release_limit_is_refused(root):
+    write_candidate(root)
+    params = root / "params.yaml"
+    params.write_text(params.read_text().replace("max_megabytes: 45 ", "max_megabytes: 0 "))
+    result = promote(root)
+    assert result.returncode == 1 and "compare.release.max_megabytes is 0" in result.stderr
+
+
+def test_no_phantom_outside_a_workspace(tmp_path):
+    root = tmp_path / "checkout"
+    root.mkdir()
+    write_candidate(root)
+    result = promote(root)
+    assert result.returncode == 1 and "trained on phantoms: it can be champion in a workspace alone" in result.stderr
+    assert champion(root) is None
+
+
+def test_no_other_data_set_than_the_champions_outside_a_workspace(tmp_path):
+    root = tmp_path / "checkout"
+    root.mkdir()
+    first = promoted(root, dataset="chest-xray-pneumonia")
+    write_candidate(root, dataset="another", auc=0.999)
+    result = promote(root)
+    assert result.returncode == 1 and f"data set another, champion {first} of chest-xray-pneumonia: refused" in result.stderr
+    write_candidate(root, auc=0.999)
+    assert "phantoms" in promote(root).stderr
+    assert champion(root) == first
+
+
+def test_missing_files_of_the_champion_are_named(root):
+    first = promoted(root)
+    second = promoted(root, auc=0.993)
+    (root / "models" / "champions" / second / "model.onnx").unlink()
+    shown = command(root, CHAMPION, "show")
+    assert f"{second}/model.onnx is missing" in shown.stdout and f"git checkout -- models/champions/{second}" in shown.stdout
+    shutil.rmtree(root / "models" / "champions" / first)
+    back = command(root, CHAMPION, "rollback")
+    assert back.returncode == 1 and f"the files of {first} are not at hand" in back.stderr
+    assert champion(root) == second
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_says_so(root):
+    version = write_candidate(root)
+    first = driven(root, "promote", "wait", 3)
+    assert first.stdout.readline() != ""  # the rules are printed first; it holds the lock since before
+    second = promote(root)
+    assert second.returncode == 1 and "another promotion or rollback is under way" in second.stderr
+    assert champion(root) is None
+    first.communicate("", timeout=60)
+    assert first.returncode == 0 and champion(root) == version
+    assert [event["version"] for event in record(root)] == [version]
+
+
+@pytest.mark.parametrize("verb", ["promote", "rollback"])
+def test_a_crash_between_any_two_steps_leaves_the_old_champion_and_is_healed(root, verb):
+    old = promoted(root, auc=0.99)
+    new = promoted(root, auc=0.993) if verb == "rollback" else write_candidate(root, auc=0.993)
+    serving, wanted = (old, new) if verb == "promote" else (new, old)
+    for step in range(1, 100):
+        process = driven(root, verb, "kill", step)
+        output = process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, output
+        if champion(root) == wanted:  # killed after the pointer was replaced: only clearing up was left
+            break
+        assert champion(root) == serving
+        shown = command(root, CHAMPION, "show")
+        assert f"champion  {serving}" in shown.stdout and "PROBLEM" not in shown.stdout, (step, shown.stdout, shown.stderr)
+    else:
+        pytest.fail("never came to an end")
+    assert step > (8 if verb == "promote" else 4)  # it was killed at each of these steps
+    assert champion(root) == wanted
+    events = [(event["action"], event["version"]) for event in record(root)]
+    assert events == [("promote", old), ("promote", new), ("rollback", old)][: 2 if verb == "promote" else 3]
+    if verb == "promote":
+        assert promote(root).returncode == 0
+        assert not list((root / "models" / "champions").glob(".*"))
+    assert "PROBLEM" not in command(root, CHAMPION, "show").stdout
