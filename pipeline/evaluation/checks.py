@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation import calibration, metrics, sanity, statistics
+from pipeline.evaluation import metrics, sanity, statistics
 from pipeline.evaluation.measure import number
 from pipeline.evaluation.predictions import Split
 from pipeline.evaluation.statistics import Floats, Sample
@@ -36,7 +36,7 @@ class Part:
 class Subject:
     """The run that is explained: how it is asked, its answers to both splits, and its thresholds on the logit by name.
 
-    `largest` is the evidence drawn in the strongest colour; `recalibrate` was fitted on validation.
+    `largest` is the evidence drawn in the strongest colour.
     """
 
     name: str
@@ -45,7 +45,6 @@ class Subject:
     parts: dict[str, Part]
     cuts: dict[str, float | None]
     largest: float
-    recalibrate: calibration.Recalibration
 
     @property
     def plain(self) -> float:
@@ -53,10 +52,6 @@ class Subject:
         cut = self.cuts["plain"]
         assert cut is not None
         return cut
-
-    def probability(self, logits: Floats) -> Floats:
-        """Recalibrated probabilities of logits."""
-        return calibration.sigmoid(self.recalibrate(logits))
 
 
 def masking(part: Part, ask: Ask, cut: float, share: float, shuffles: int, seed: int) -> Row:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.tables import write_table
-from pipeline.evaluation import canvas, checks, looks, selection
+from pipeline.evaluation import calibration, canvas, checks, looks, selection
 from pipeline.evaluation.checks import Row, Subject
 from pipeline.evaluation.looks import Look
 
@@ -52,7 +52,7 @@ def gallery(folder: Path, subject: Subject) -> None:
             "patient": part.split.patients[row],
             "subtype": part.split.subtypes[row],
         }
-        probability = round(float(subject.probability(part.logits[row])), 4)
+        probability = round(float(calibration.sigmoid(part.logits[row])), 4)
         table.append({"file": name, **facts, "probability": probability})
     write_table(folder / "gallery.csv", GALLERY, table)
 
@@ -88,5 +88,5 @@ def _beside(picture: np.ndarray, evidence: np.ndarray, largest: float) -> Image.
 def _look(subject: Subject, row: int) -> Look:
     part = subject.parts["test"]
     who = f"{part.split.subtypes[row]}, {part.split.patients[row]}"
-    probability = float(subject.probability(part.logits[row]))
+    probability = float(calibration.sigmoid(part.logits[row]))
     return Look(part.pixels[row], part.maps[row], f"{who}\nprobability {probability:.3f}")

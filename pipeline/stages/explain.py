@@ -2,7 +2,7 @@
 
     python -m pipeline.stages.explain [RUN]
 
-RUN is a key of train.runs; without it the run that may be released, else the candidate, else the first that was trained.
+RUN is a line of `train` in params.yaml; without it the run that may be released, else the candidate, else the first trained.
 """
 
 import json
@@ -83,8 +83,8 @@ def _chosen(options: Settings) -> str:
     if len(sys.argv) > 2:
         raise ProjectError("usage: python -m pipeline.stages.explain [RUN]")
     if len(sys.argv) == 2:
-        if sys.argv[1] not in options.runs:
-            raise ProjectError(f"{sys.argv[1]!r} is not in train.runs of params.yaml; known: {', '.join(options.runs)}")
+        if sys.argv[1] not in options.table:
+            raise ProjectError(f"{sys.argv[1]!r} is no run of params.yaml; known: {', '.join(options.table)}")
         return sys.argv[1]
     path = paths.METRICS / "candidate.json"
     if path.is_file():
@@ -127,9 +127,8 @@ def _subject(name: str, network: Any, options: Settings) -> Subject:
     if largest <= 0:
         raise ProjectError(f"{name}: its maps are empty on validation: its hidden units are dead; train it again")
     cuts = measure.thresholds(run, samples, options.evaluate)
-    fitted = calibration.fit(run.validation.labels, parts["validation"].logits) or calibration.Recalibration(0.0, 1.0)
     thresholds = {"plain": cuts[""], "sensitive": cuts["sensitive"]}
-    return Subject(name, run.facts, lambda pictures: graph.answer(pictures).logits, parts, thresholds, largest, fitted)
+    return Subject(name, run.facts, lambda pictures: graph.answer(pictures).logits, parts, thresholds, largest)
 
 
 def _cascade(subject: Subject, network: Any, options: Settings) -> list[Row]:
@@ -171,7 +170,7 @@ def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Setting
     picture = part.pixels[place]
     maps: dict[str, dict[str, np.ndarray] | None] = {}
     shown: Row = {}
-    for kind in dict.fromkeys(run.network for run in options.runs.values()):
+    for kind in options.networks:
         name = _run_of(kind, options, subject.name)
         known = {"network": kind, "image_size": len(picture), "scaling": "unit"}
         network = trained.load(name) if name else trained.build(known)
@@ -216,7 +215,7 @@ def _strangers(subject: Subject, guard: guards.Guard | None) -> Iterator[Row]:
     side = subject.parts["test"].pixels.shape[1]
     for name, picture in probes.strangers(side).items():
         logit = subject.ask(picture[None])
-        row: Row = {"picture": name, "probability": round(float(subject.probability(logit)[0]), 5)}
+        row: Row = {"picture": name, "probability": round(float(calibration.sigmoid(logit)[0]), 5)}
         for point, cut in subject.cuts.items():
             if cut is not None:
                 row[point] = "PNEUMONIA" if logit[0] >= cut else "NORMAL"
@@ -251,7 +250,7 @@ def _originals(subject: Subject) -> Iterator[Row]:
         for paths_of in (found, [paths.RAW / twins[path.name]["path"] for path in found])
     ]
     logits = [subject.ask(pictures) for pictures in pairs]
-    apart = np.abs(subject.probability(logits[0]) - subject.probability(logits[1]))
+    apart = np.abs(calibration.sigmoid(logits[0]) - calibration.sigmoid(logits[1]))
     row: Row = {"pictures": len(found), "edition": subject.facts["edition"]}
     row |= {
         "probability_apart_mean": round(float(apart.mean()), 5),
