@@ -33,7 +33,9 @@ def networks(seed: int, *aucs: float, stressed: float = 0.97, sizes=REAL) -> lis
     for auc in aucs:
         own = np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * deviation()
         clean = _apart(auc) * (truth - 0.5) + own
-        stress = {change: _apart(stressed) * (truth - 0.5) + 0.8 * own + 0.6 * deviation() for change in ("dark", "wide")}
+        stress = {
+            change: _apart(stressed) * (truth - 0.5) + 0.8 * own + 0.6 * deviation() for change in ("dark", "wide")
+        }
         split = Split(
             paths=[f"train/{place:04}.jpeg" for place in range(len(truth))],
             labels=truth,

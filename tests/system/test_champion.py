@@ -126,7 +126,10 @@ def test_a_damaged_candidate_fails_its_contract_tests(root):
     graph = root / "models" / "candidate" / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-10])
     result = promote(root)
-    assert result.returncode == 1 and "contract tests (candidate/model.onnx is not the file that was packaged)" in result.stderr
+    assert (
+        result.returncode == 1
+        and "contract tests (candidate/model.onnx is not the file that was packaged)" in result.stderr
+    )
     assert champion(root) is None
 
 
@@ -159,7 +162,10 @@ def test_no_other_data_set_than_the_champions_outside_a_workspace(tmp_path):
     first = promoted(root, dataset="chest-xray-pneumonia")
     write_candidate(root, dataset="another", auc=0.999)
     result = promote(root)
-    assert result.returncode == 1 and f"data set another, champion {first} of chest-xray-pneumonia: refused" in result.stderr
+    assert (
+        result.returncode == 1
+        and f"data set another, champion {first} of chest-xray-pneumonia: refused" in result.stderr
+    )
     write_candidate(root, auc=0.999)
     assert "phantoms" in promote(root).stderr
     assert champion(root) == first
@@ -170,7 +176,10 @@ def test_missing_files_of_the_champion_are_named(root):
     second = promoted(root, auc=0.993)
     (root / "models" / "champions" / second / "model.onnx").unlink()
     shown = command(root, CHAMPION, "show")
-    assert f"{second}/model.onnx is missing" in shown.stdout and f"git checkout -- models/champions/{second}" in shown.stdout
+    assert (
+        f"{second}/model.onnx is missing" in shown.stdout
+        and f"git checkout -- models/champions/{second}" in shown.stdout
+    )
     shutil.rmtree(root / "models" / "champions" / first)
     back = command(root, CHAMPION, "rollback")
     assert back.returncode == 1 and f"the files of {first} are not at hand" in back.stderr
@@ -204,7 +213,11 @@ def test_a_crash_between_any_two_steps_leaves_the_old_champion_and_is_healed(roo
             break
         assert champion(root) == serving
         shown = command(root, CHAMPION, "show")
-        assert f"champion  {serving}" in shown.stdout and "PROBLEM" not in shown.stdout, (step, shown.stdout, shown.stderr)
+        assert f"champion  {serving}" in shown.stdout and "PROBLEM" not in shown.stdout, (
+            step,
+            shown.stdout,
+            shown.stderr,
+        )
     else:
         pytest.fail("never came to an end")
     assert step > (8 if verb == "promote" else 4)  # it was killed at each of these steps
