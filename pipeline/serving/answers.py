@@ -2,7 +2,7 @@
 
 import base64
 import time
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from bentoml import IODescriptor
 from pydantic import BaseModel, Field
@@ -33,16 +33,14 @@ class _File:
 class Upload(IODescriptor):
     """The input: the picture that the gate has read; BentoML would write it into a file named by the client."""
 
-    multipart_fields: ClassVar[list[str]] = ["image"]
     image: Annotated[bytes, _File()]
-
-    @classmethod
-    def __pydantic_init_subclass__(cls) -> None:
-        """Keep `multipart_fields`, which BentoML would derive from paths alone."""
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> "Upload":
         return cls(image=request.state.picture)
+
+
+Upload.multipart_fields = ["image"]  # BentoML finds paths alone
 
 
 class Answer(IODescriptor):

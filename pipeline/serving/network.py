@@ -1,6 +1,7 @@
 """The champion's ONNX graph, run by OpenVINO where it has a build, else by ONNX Runtime."""
 
 import asyncio
+import sys
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 
 from pipeline.errors import ProjectError
 
+# OpenVINO's converter, which its import brings along, reports its use; without this package it has a silent stand-in.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 try:
     import openvino
 except ImportError:  # no build for this platform

@@ -23,7 +23,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         if (
-            name.startswith(("pipeline/", "requirements/", "params.yaml", "pyproject.toml", "data/README"))
+            name.startswith(
+                ("pipeline/", "requirements/", "params.yaml", "pyproject.toml", "docs/serving.md", "data/README")
+            )
             and (CHECKOUT / name).is_file()
         ):
             (checkout / name).parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +43,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert told.returncode == 0, told.stderr + told.stdout
-    (built,) = (home / "bentos" / "pneumonia").glob("*/")
+    (built,) = (path.parent for path in (home / "bentos").glob("*/*/bento.yaml"))
     return built
 
 
