@@ -94,7 +94,7 @@ def strangers(side: int) -> dict[str, np.ndarray]:
 
 
 def _head(side: int) -> np.ndarray:
-    with get_sample_data("s1045.ima.gz") as stream:
+    with get_sample_data("s1045.ima.gz") as stream:  # type: ignore[union-attr]
         slice_ = np.frombuffer(stream.read(), np.uint16).reshape(256, 256)
     return resize((255.0 * slice_ / slice_.max()).astype(np.uint8), side)
 

@@ -83,7 +83,7 @@ def figure(row: Row, name: str, digits: int = 3) -> str:
     if isinstance(nested, Mapping):
         return documents.figure(nested["value"], nested["low"], nested["high"], digits)
     if isinstance(nested, list):
-        return documents.figure(*(UNDEFINED if value is None else value for value in nested), digits)
+        return documents.figure(*(UNDEFINED if value is None else value for value in nested), digits=digits)
     return documents.figure(nested, row.get(f"{name}_low"), row.get(f"{name}_high"), digits)
 
 

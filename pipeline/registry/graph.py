@@ -1,5 +1,6 @@
 """Run a shipped graph over many pictures, at the precision it is served with."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ except ImportError:  # no build for this platform
 OUTPUTS = ("logit", "probability", "map")
 PRECISION = "float32"  # OpenVINO's own choice is bfloat16 where the CPU has it: 1.5e-4 away from Keras
 BATCH = 32
+
+
+Run = Callable[[np.ndarray], list[np.ndarray]]  # one batch of pixels to logits, probabilities, maps
 
 
 class Answers(NamedTuple):
@@ -51,7 +55,7 @@ class Graph:
         return Answers(logits.astype(np.float64), probabilities.astype(np.float64), maps)
 
     @staticmethod
-    def _openvino(path: Path):
+    def _openvino(path: Path) -> Run:
         compiled = openvino.Core().compile_model(
             openvino.Core().read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
         )
@@ -65,7 +69,7 @@ class Graph:
         return run
 
     @staticmethod
-    def _onnxruntime(path: Path):
+    def _onnxruntime(path: Path) -> Run:
         import onnxruntime
 
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -197,7 +197,9 @@ def _map_scale(maps: np.ndarray) -> list[float]:
     """From black to the brightest: 0 to the 95th percentile of the validation maps' maxima."""
     brightest = float(np.quantile(maps.max(axis=(1, 2)), 0.95))
     if brightest <= 0:
-        log.warning("the candidate's maps are empty on nearly all validation pictures: the gate will hardly let it pass")
+        log.warning(
+            "the candidate's maps are empty on nearly all validation pictures: the gate will hardly let it pass"
+        )
         return [0.0, 1.0]
     return [0.0, brightest]
 
