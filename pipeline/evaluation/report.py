@@ -83,7 +83,8 @@ def figure(row: Row, name: str, digits: int = 3) -> str:
     if isinstance(nested, Mapping):
         return documents.figure(nested["value"], nested["low"], nested["high"], digits)
     if isinstance(nested, list):
-        return documents.figure(*(UNDEFINED if value is None else value for value in nested), digits=digits)
+        value, low, high = (UNDEFINED if part is None else part for part in nested)
+        return documents.figure(value, low, high, digits)
     return documents.figure(nested, row.get(f"{name}_low"), row.get(f"{name}_high"), digits)
 
 
