@@ -1,7 +1,6 @@
 """Curves as small CSV files, for `dvc plots` and for the figures."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,29 +23,26 @@ def roc_points(split: Split) -> tuple[Floats, Floats]:
     return x[corner], y[corner]
 
 
-def write_roc(path: Path, run: Predictions) -> None:
-    """ROC curves of both splits: split, fpr, tpr."""
-    rows = []
+def write_roc(folder: Path, run: Predictions) -> None:
+    """ROC curves as `<split>/<run>.csv`: fpr, tpr."""
     for name in SPLITS:
         fpr, tpr = roc_points(getattr(run, name))
-        rows += [{"split": name, "fpr": number(x), "tpr": number(y)} for x, y in zip(fpr, tpr, strict=True)]
-    write_table(path, ["split", "fpr", "tpr"], rows)
+        rows = [{"fpr": number(x), "tpr": number(y)} for x, y in zip(fpr, tpr, strict=True)]
+        write_table(folder / name / f"{run.name}.csv", ["fpr", "tpr"], rows)
 
 
-def write_reliability(path: Path, run: Predictions, samples: Samples) -> None:
-    """Reliability diagrams of both splits, before and after the recalibration that was fitted on validation."""
+def write_reliability(folder: Path, run: Predictions, samples: Samples) -> None:
+    """Reliability diagrams as `<split>/<run>.csv`, and `<split>-recalibrated/<run>.csv` where a recalibration exists."""
     recalibration = calibration.fit(run.validation.labels, run.validation.logits)
-    rows: list[dict[str, Any]] = []
     for name in SPLITS:
         split, sample = getattr(run, name), getattr(samples, name)
-        stages = [("as trained", split.logits)]
+        stages = {name: split.logits}
         if recalibration:
-            stages.append(("recalibrated", recalibration(split.logits)))
-        for stage, logits in stages:
+            stages[f"{name}-recalibrated"] = recalibration(split.logits)
+        for stage, logits in stages.items():
             points = calibration.reliability(split.labels, logits, sample)
-            rows += [{"split": name, "probabilities": stage} | _rounded(point) for point in points]
-    columns = ["predicted", "observed", "observed_low", "observed_high", "pictures"]
-    write_table(path, ["split", "probabilities", *columns], rows)
+            columns = ["predicted", "observed", "observed_low", "observed_high", "pictures"]
+            write_table(folder / stage / f"{run.name}.csv", columns, map(_rounded, points))
 
 
 def _rounded(point: dict[str, float]) -> dict[str, float | str]:

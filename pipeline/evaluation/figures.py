@@ -146,7 +146,8 @@ def forest(metrics: Metrics, order: Sequence[str], dataset: str) -> Figure:
         axes.set_title(title)
         axes.grid(axis="x", color=FAINT, lw=0.5)
         axes.set_axisbelow(True)
-    grid[0][0].set_yticks(places, list(order), fontsize=8)
+    names = [f"{name} (collapsed)" if metrics[name]["collapsed"] else name for name in order]
+    grid[0][0].set_yticks(places, names, fontsize=8)
     grid[0][0].set_ylim(-0.8, len(order) - 0.2)
     return figure
 

@@ -25,8 +25,8 @@ def main() -> None:
         for name, one in tqdm(runs.items(), unit="run", desc="evaluate"):
             figures, facts = measure.measure(one, samples, options)
             write_json(metrics / f"{name}.json", measure.summary(one, figures, facts))
-            curves.write_roc(roc / f"{name}.csv", one)
-            curves.write_reliability(reliability / f"{name}.csv", one, samples)
+            curves.write_roc(roc, one)
+            curves.write_reliability(reliability, one, samples)
     log.info("%d runs in %s", len(runs), paths.METRICS / "runs")
 
 

@@ -163,7 +163,9 @@ def test_installs_of_the_images_work_in_a_clean_environment(requirements: str, t
     assert place is not None
     command = run.replace(place[1], str(tmp_path / "environment")).replace("--no-cache ", "")
     environ = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(["sh", "-ec", command], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-ec", command], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -49,7 +49,7 @@ def _ingest(root: Path, *before: str, **environment: str) -> subprocess.Complete
     clean = {key: value for key, value in os.environ.items() if key != "CXR_DATA"}
     command = [*before, sys.executable, "-m", "pipeline.stages.ingest"]
     settings = clean | {"PIPELINE_ROOT": str(root), "HOME": str(root)} | environment
-    return subprocess.run(command, check=False, cwd=HOME, env=settings, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, check=False, cwd=HOME, env=settings, capture_output=True, text=True)
 
 
 def _said(result: subprocess.CompletedProcess[str]) -> str:

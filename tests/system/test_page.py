@@ -65,6 +65,9 @@ def test_a_radiograph_is_answered_with_its_map(page: Page, files: Path) -> None:
     assert page.run("document.querySelector('#verdict').textContent") in ("NORMAL", "PNEUMONIA")
     assert "operating point at" in page.run("document.querySelector('#bar').getAttribute('aria-label')")
     assert page.run("document.querySelector('#state').getAttribute('role')") == "status"
+    widths = page.run("['#fill', '#bar'].map((part) => document.querySelector(part).getBoundingClientRect().width)")
+    told = page.run("document.querySelector('#numbers dd').textContent")
+    assert 100 * widths[0] / widths[1] == pytest.approx(float(told.split()[0]), abs=1.5)
 
 
 def test_the_slider_fades_the_map(page: Page, files: Path) -> None:

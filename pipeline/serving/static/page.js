@@ -46,11 +46,13 @@ function showAnswer(answer) {
     ? "No sign of pneumonia was found; nothing else was looked for."
     : "Signs of pneumonia at the sensitive operating point.";
   $("meaning").textContent = meaning + (answer.between ? " Between the two operating points: the specific one disagrees." : "");
-  $("fill").style.width = percent(answer.probability);
+  $("fill").style.width = 100 * answer.probability + "%";
   const points = {};
   for (const name of ["sensitive", "specific"]) {
     points[name] = shifted(card.operating_points[name].threshold, card.prevalence, answer.prevalence);
-    $(name).style.left = percent(points[name]);
+    $(name).style.left = 100 * points[name] + "%";
+    $(name).classList.toggle("left", points[name] < 0.15);
+    $(name).classList.toggle("right", points[name] > 0.85);
     $(name).dataset.name = name;
   }
   $("bar").setAttribute("aria-label", "Probability " + percent(answer.probability)
