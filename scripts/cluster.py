@@ -267,7 +267,11 @@ def take_the_database_away(cluster: Cluster) -> None:
 def kill_in_the_middle(cluster: Cluster) -> None:
     """Kill the second worker, and all that it runs, while it trains."""
     checkpoints = cluster.folder / "worker-2" / ".work"
-    _wait(lambda: any(checkpoints.glob("*/.cache/training/*/lock")), "a training on worker-2", PATIENCE)
+    _wait(
+        lambda: cluster.revive() or any(checkpoints.glob("*/.cache/training/*/lock")),
+        "a training on worker-2",
+        PATIENCE,
+    )
     _, _, worker = cluster.parts.pop("worker-2")
     killed = _tree(worker.pid)
     for pid in killed:
