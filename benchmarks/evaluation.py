@@ -27,7 +27,8 @@ LOOPED = 100
 
 def main() -> None:
     """Print one table."""
-    runs = list(settings.load().table)
+    options = settings.load()
+    runs = list(options.table)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         rows = _rows()
@@ -38,7 +39,8 @@ def main() -> None:
         test = predictions.read(root / "predictions" / runs[0]).test
     ours, theirs = _ours(test), _looped(test)
     lines = [
-        f"runs {len(runs)}, resamples {options.evaluate.resamples}, test pictures {len(test.paths)} of {len(set(test.patients))} patients",
+        f"runs {len(runs)}, resamples {options.evaluate.resamples}, "
+        f"test pictures {len(test.paths)} of {len(set(test.patients))} patients",
         *(
             f"{f'{stage}, whole process':<48}{clock:8.1f} s  ({busy:.1f} s of processor time)"
             for stage, (clock, busy) in seconds.items()

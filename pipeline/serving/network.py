@@ -1,6 +1,7 @@
 """The champion's ONNX graph, run by OpenVINO where it has a build, else by ONNX Runtime."""
 
 import asyncio
+import importlib.util
 import sys
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,6 @@ from pipeline.errors import ProjectError
 
 # OpenVINO's converter, which its import brings along, reports its use; without this package it has a silent stand-in.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-try:
-    import openvino
-except ImportError:  # no build for this platform
-    openvino = None
 
 Precision = Literal["float32", "bfloat16"]
 OUTPUTS = ("logit", "probability", "map")
@@ -52,7 +49,8 @@ def load(path: Path, threads: int, precision: Precision = "float32") -> Network:
     Raises:
         ProjectError: the file is no such graph, or this runtime cannot compute at this precision.
     """
-    runtime: type[OpenVinoNetwork] | type[OnnxRuntimeNetwork] = OpenVinoNetwork if openvino else OnnxRuntimeNetwork
+    has_openvino = importlib.util.find_spec("openvino") is not None  # there are platforms without a build
+    runtime: type[OpenVinoNetwork] | type[OnnxRuntimeNetwork] = OpenVinoNetwork if has_openvino else OnnxRuntimeNetwork
     try:
         return runtime(path, threads, precision)
     except Exception as error:  # either runtime raises kinds of its own
@@ -65,6 +63,8 @@ class OpenVinoNetwork(Network):
     runtime = "OpenVINO"
 
     def __init__(self, path: Path, threads: int, precision: Precision) -> None:
+        import openvino  # half a second, which the server's parent process need not spend
+
         self.precision = precision
         core = openvino.Core()
         model = core.read_model(path)

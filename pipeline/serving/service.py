@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import time
@@ -107,6 +108,7 @@ class Pneumonia:
 
     @bentoml.on_startup
     async def start(self) -> None:
+        importlib.import_module("pipeline.serving.dicom")  # so that the first film does not wait for it
         await CHAMPION.look()
         self.watch = asyncio.create_task(CHAMPION.watch())
 

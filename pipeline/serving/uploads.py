@@ -3,18 +3,22 @@
 import io
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from pipeline.data import imaging
-from pipeline.serving import containers, dicom
+from pipeline.serving import containers
 from pipeline.serving.problems import Problem
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, and answered with numbers
 SHOWN = 640
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 TILE_WIDTH, TILE_LENGTH = 322, 323
+
+if TYPE_CHECKING:
+    from pipeline.serving.dicom import Film
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def read(data: bytes, side: int, limits: Limits) -> Picture:
     """
     kind = sniff(data)
     if kind == "DICOM":
-        film = dicom.read(data, limits.max_pixels)
+        film = _film(data, limits)
         return Picture(imaging.resize(film.grey, side), film.warnings)
     containers.check(kind, data, limits.max_frames)
     _check_size(data, kind, limits.max_pixels)
@@ -61,7 +65,7 @@ def show(data: bytes, limits: Limits) -> bytes:
     """
     kind = sniff(data)
     if kind == "DICOM":
-        grey = Image.fromarray(dicom.read(data, limits.max_pixels).grey)
+        grey = Image.fromarray(_film(data, limits).grey)
         width, height = grey.size
     else:
         square = read(data, SHOWN, limits).pixels
@@ -75,6 +79,12 @@ def show(data: bytes, limits: Limits) -> bytes:
     stream = io.BytesIO()
     grey.resize(size, Image.Resampling.BILINEAR).save(stream, "PNG", compress_level=1)
     return stream.getvalue()
+
+
+def _film(data: bytes, limits: Limits) -> "Film":
+    from pipeline.serving import dicom  # nearly a second, which the server's parent process need not spend
+
+    return dicom.read(data, limits.max_pixels)
 
 
 def sniff(data: bytes) -> str:
