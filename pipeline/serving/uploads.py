@@ -12,6 +12,7 @@ from pipeline.data import imaging
 from pipeline.serving import containers
 from pipeline.serving.problems import Problem
 
+warnings.filterwarnings("ignore", module="PIL")  # what it says of odd values may quote them
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, and answered with numbers
 SHOWN = 640
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
@@ -107,7 +108,7 @@ def sniff(data: bytes) -> str:
 def _check_size(data: bytes, kind: str, limit: int) -> None:
     """Read width and height (of a TIFF's tiles too) from the header and refuse what is too large."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=[kind]) as image:
+        with Image.open(io.BytesIO(data), formats=[kind]) as image:
             width, height = image.size
             tags = getattr(image, "tag_v2", {})
             tile = int(tags.get(TILE_WIDTH, 1)) * int(tags.get(TILE_LENGTH, 1))
