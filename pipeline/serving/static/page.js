@@ -116,9 +116,30 @@ async function examine(file) {
   if (mine === turn) show(tried);
 }
 
-const words = { auc: "AUC", log_loss: "log loss", brier: "Brier score" };
+const first = {
+  auc: "AUC",
+  sensitivity_at_sensitive: "Sensitivity, sensitive point",
+  specificity_at_sensitive: "Specificity, sensitive point",
+  sensitivity_at_specific: "Sensitivity, specific point",
+  specificity_at_specific: "Specificity, specific point",
+  log_loss_recalibrated: "Log loss",
+  brier_recalibrated: "Brier score",
+};
 const figure = (value) => typeof value === "number" ? value.toFixed(3) : value;
 const interval = (found) => found ? figure(found.value) + " (" + figure(found.low) + " to " + figure(found.high) + ")" : "";
+
+function fill(table, names) {
+  table.hidden = !names.length;
+  table.tBodies[0].replaceChildren(...names.map((name) => {
+    const row = document.createElement("tr");
+    const head = document.createElement("th");
+    head.scope = "row";
+    head.textContent = first[name] || name.replaceAll("_", " ");
+    row.append(head);
+    for (const split of ["validation", "test"]) row.insertCell().textContent = interval((card.figures[split] || {})[name]);
+    return row;
+  }));
+}
 
 async function load() {
   card = await (await ask("/model")).json();
@@ -132,17 +153,10 @@ async function load() {
     ["Computed by", card.served.runtime + ", " + card.served.precision],
     ["Changes", card.changelog.join(" ")],
   ]);
-  const rows = Object.keys(card.figures.validation).map((name) => {
-    const row = document.createElement("tr");
-    const head = document.createElement("th");
-    head.scope = "row";
-    head.textContent = words[name] || name.replaceAll("_", " ");
-    row.append(head);
-    for (const split of ["validation", "test"]) row.insertCell().textContent = interval((card.figures[split] || {})[name]);
-    return row;
-  });
-  $("figures").tBodies[0].replaceChildren(...rows);
-  $("figures").hidden = !rows.length;
+  const names = Object.keys(card.figures.validation);
+  fill($("figures"), Object.keys(first).filter((name) => names.includes(name)));
+  fill($("more"), names.filter((name) => !(name in first)));
+  $("rest").hidden = $("more").hidden;
 }
 
 const drop = $("drop");
