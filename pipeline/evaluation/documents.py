@@ -79,6 +79,7 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
         "contrasts": _contrasts(row for row in contrasts if not row["p_holm"]),
         "winner": _contrasts((row for row in contrasts if row["p_holm"] and row["figure"] == "test_auc"), holm=True),
         "candidate": _candidate(candidate),
+        "answer": _answer(folder),
     }
     return {name: f"{caption}\n\n{text}" for name, text in made.items()}
 
@@ -325,6 +326,34 @@ def _candidate(named: Row) -> str:
         lines.append(f"Released: **{released['run']}**, {figure(released['value'])}.")
         lines.append(f"What that costs of the stressed validation AUC: {figure(value, low, high, digits=4)}.")
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _answer(folder: Path) -> str:
+    """Does it work? The champion on validation, on the official test, and on every other hospital's films measured."""
+    if not paths.CHAMPION.exists():
+        return "No champion yet."
+    version = paths.CHAMPION.read_text(encoding="utf-8").strip()
+    contract = paths.CHAMPIONS / version / "contract.json"
+    figures = json.loads(contract.read_text(encoding="utf-8"))["figures"]
+    names = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
+    titles = {"validation": "validation patients", "stress": "the same, stressed", "test": "official test set"}
+    lines = ["| measured on | ROC AUC | sensitivity | specificity | refused by the guard |", "|---|---|---|---|---|"]
+    for part, title in titles.items():
+        cells = [figure(*(figures[part][name][key] for key in ("value", "low", "high"))) for name in names]
+        lines.append(f"| {title} | {' | '.join(cells)} | |")
+    for path in sorted((folder / "site").glob("*.json")):
+        site = json.loads(path.read_text(encoding="utf-8"))
+        if site["version"] != version:
+            continue
+        refused = figure(*site["share_refused_by_guard"])
+        parts = {"": site["accepted"], **{f", {view} alone": one for view, one in site["views"].items()}}
+        for title, part in parts.items():
+            cells = [figure(*part[name]) for name in names]
+            lines.append(
+                f"| another hospital: {site['name']}{title} | {' | '.join(cells)} | {'' if title else refused} |"
+            )
+    lines += ["", f"Champion: `{version}`, as it is served, at its sensitive operating point."]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
