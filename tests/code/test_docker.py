@@ -4,8 +4,12 @@ import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +171,41 @@ def test_installs_of_the_images_work_in_a_clean_environment(requirements: str, t
         ["sh", "-ec", command], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_what_the_image_of_the_service_copies_is_enough_to_serve(tmp_path: Path) -> None:
+    """The COPY lines carried out, then the health check asked, in an environment that has no other file of the project."""
+    home = tmp_path / "service"
+    for word, rest in instructions(DOCKER / "service.Dockerfile"):
+        if word == "COPY" and "--from=" not in rest and "requirements" not in rest:
+            *sources, target = rest.split()
+            for source in sources:
+                place = home / target / Path(source).name if target.endswith("/") else home / target
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, place)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environ = {**os.environ, "HOME": str(tmp_path), "BENTOML_HOME": str(tmp_path / "bentoml")}
+    environ["PATH"] = f"{BIN}{os.pathsep}{environ['PATH']}"
+    command = [BIN / "bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    with (tmp_path / "log").open("w") as log:
+        service = subprocess.Popen(command, cwd=home, env=environ, stdout=log, stderr=log, start_new_session=True)
+    try:
+        until = time.monotonic() + 120
+        while True:
+            assert service.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < until, (tmp_path / "log").read_text()
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=4) as answer:
+                    assert answer.status == 200
+                    break
+            except OSError:
+                time.sleep(0.2)
+    finally:
+        os.killpg(service.pid, signal.SIGTERM)
+        service.wait(timeout=30)
 
 
 def _default(stage: list[tuple[str, str]]) -> list[tuple[str, str]]:
