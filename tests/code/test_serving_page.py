@@ -1,0 +1,21 @@
+"""docs/serving.md names what there is."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+from pipeline.serving.gate import UPLOADS
+from pipeline.serving.openapi import REFUSED
+from pipeline.settings import Serve
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text()
+
+
+def test_every_setting_is_explained() -> None:
+    missing = [field.name for field in dataclasses.fields(Serve) if field.name not in TEXT]
+    assert missing == []
+
+
+def test_every_status_and_address_is_explained() -> None:
+    assert set(re.findall(r"^\| (\d{3}) \|", TEXT, re.MULTILINE)) == set(REFUSED)
+    assert all(f"`POST {route}`" in TEXT for route in UPLOADS)
