@@ -88,7 +88,7 @@ if not (root / "models" / "CHAMPION").exists():
 def server(case: Case, port: int, target: str = "pipeline.serving.service:Pneumonia", **more: str) -> Iterator[int]:
     """A server of `case` on `port`; yields its process id once it is ready."""
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "SERVE_METRICS_FOLDER"},
         "PIPELINE_ROOT": str(case.root),
         "SERVE_STRANGERS": "warn",
         "PEER_NETWORK": str(case.keras),

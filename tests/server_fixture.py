@@ -60,12 +60,13 @@ def serve(root: Path, until: str = "/readyz", target: str = SERVICE, **environme
         shutil.copy(CHECKOUT / "params.yaml", root)
     port = free_port()
     log = root / "server.log"
+    inherited = {name: value for name, value in os.environ.items() if name != "SERVE_METRICS_FOLDER"}
     settings = {"SERVE_WORKERS": "1", "SERVE_STRANGERS": "warn", **environment}
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)],
             cwd=CHECKOUT if target == SERVICE else root,
-            env={**os.environ, "PIPELINE_ROOT": str(root), **settings},
+            env={**inherited, "PIPELINE_ROOT": str(root), **settings},
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
