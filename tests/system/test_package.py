@@ -1,0 +1,185 @@
+"""`package` on a small trained network: what it promises is what its graph does."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from candidate_fixture import CHILDREN, HOME, RUN, SIDE, command, write_network, write_root
+
+from pipeline import paths
+from pipeline.data.stress import CHANGES
+from pipeline.data.tables import read_table
+from pipeline.errors import ProjectError
+from pipeline.evaluation import statistics
+from pipeline.registry import answers, contract
+from pipeline.registry.graph import Graph
+from pipeline.serving import guard
+from pipeline.stages import package
+
+PACKAGE = "pipeline.stages.package"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = write_root(tmp_path_factory.mktemp("package") / ".work" / "try")
+    write_network(folder)
+    result = command(folder, PACKAGE)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def candidate(root):
+    return root / "models" / "candidate"
+
+
+def pixels(root, part, of=lambda row: True):
+    rows = read_table(root / "data" / "arrays" / f"{part}.csv")
+    chosen = [place for place, row in enumerate(rows) if of(row)]
+    return np.load(root / "data" / "arrays" / f"{part}.npy")[chosen], [rows[place] for place in chosen]
+
+
+def held_out(row):
+    return row["patient"].startswith("validation")
+
+
+def test_the_contract_holds(root, candidate):
+    assert contract.check(candidate) == []
+    promise = contract.read(candidate)
+    assert promise["input"] == {"name": "pixels", "dtype": "uint8", "shape": [None, SIDE, SIDE, 1], "range": [0, 255]}
+    assert promise["outputs"]["map"]["shape"] == [None, 2, 2]
+    assert (promise["run"], promise["dataset"], promise["precision"]) == (RUN, "phantom", "float32")
+    assert promise["prevalence"] == 0.5
+    assert all(len(digest) == 64 for digest in promise["digests"].values())
+    assert set(promise["files"]) == {"model.onnx", "guard.npz", "predictions.csv", "stress.csv"}
+    assert "Not a medical device" in promise["intended_use"] and promise["changelog"]
+
+
+def test_figures_and_operating_points_are_the_shipped_graphs_own(root, candidate):
+    promise, graph = contract.read(candidate), Graph(candidate / "model.onnx")
+    for part, split, of in (("development", "validation", held_out), ("test", "test", lambda row: True)):
+        pictures, rows = pixels(root, part, of)
+        answered = graph.answer(pictures)
+        labels = np.array([row["label"] == "PNEUMONIA" for row in rows])
+        sample = statistics.draw(labels, [row["patient"] for row in rows], 0, 0)
+        figures = promise["figures"][split]
+        assert figures["auc"]["value"] == pytest.approx(statistics.auc(labels, answered.logits, sample)[0], abs=1e-6)
+        for point in ("sensitive", "specific"):
+            called = answered.probabilities >= promise["operating_points"][point]["threshold"]
+            assert figures[f"sensitivity_at_{point}"]["value"] == pytest.approx(called[labels].mean(), abs=1e-6)
+            assert figures[f"specificity_at_{point}"]["value"] == pytest.approx(1 - called[~labels].mean(), abs=1e-6)
+        losses = -np.log(np.where(labels, answered.probabilities, 1 - answered.probabilities))
+        assert figures["log_loss_recalibrated"]["value"] == pytest.approx(losses.mean(), abs=1e-4)
+    validation = promise["figures"]["validation"]
+    assert validation["sensitivity_at_sensitive"]["value"] >= 0.95
+    assert validation["specificity_at_specific"]["value"] >= 0.95
+
+
+def test_the_probability_means_what_it_says_on_validation(root, candidate):
+    pictures, rows = pixels(root, "development", held_out)
+    probabilities = Graph(candidate / "model.onnx").answer(pictures).probabilities
+    # A logistic recalibration with an intercept makes the mean probability the share of pneumonia.
+    assert probabilities.mean() == pytest.approx(np.mean([row["label"] == "PNEUMONIA" for row in rows]), abs=1e-4)
+
+
+def test_the_answers_kept_for_later_candidates_are_the_graphs(root, candidate):
+    kept = answers.read(candidate)
+    pictures, rows = pixels(root, "development", held_out)
+    order = np.argsort([row["path"] for row in rows], kind="stable")
+    assert kept.clean.paths == [rows[place]["path"] for place in order]
+    assert len(kept.clean.paths) == 2 * CHILDREN["validation"]
+    logits = Graph(candidate / "model.onnx").answer(pictures[order]).logits
+    np.testing.assert_allclose(kept.clean.logits, logits, atol=1e-4)
+    assert set(kept.stress) == set(CHANGES)
+    darker = Graph(candidate / "model.onnx").answer(CHANGES["darker_0.15"](pictures[order])).logits
+    np.testing.assert_allclose(kept.stress["darker_0.15"], darker, atol=1e-4)
+
+
+def test_the_maps_scale_is_of_the_validation_pictures(root, candidate):
+    low, high = contract.read(candidate)["map_scale"]
+    maps = Graph(candidate / "model.onnx").answer(pixels(root, "development", held_out)[0]).maps
+    assert low == 0 and 0.9 < np.mean(maps.max(axis=(1, 2)) <= high) < 1
+
+
+def test_the_guard_ships_and_refuses_what_it_says(root, candidate):
+    fitted = guard.load(candidate / "guard.npz")
+    refused = guard.scores(fitted, pixels(root, "test")[0]) > fitted["threshold"]
+    promise = contract.read(candidate)["guard"]
+    assert promise["test_refused"]["value"] == pytest.approx(refused.mean(), abs=1e-6)
+    assert promise["test_refused"]["low"] <= promise["test_refused"]["value"] <= promise["test_refused"]["high"]
+    assert set(promise["accepted_of_kinds_left_out_of_fitting"]) >= {"blank", "text"}
+
+
+def test_the_card_says_what_the_contract_says(candidate):
+    text, promise = (candidate / "card.md").read_text(), contract.read(candidate)
+    assert promise["version"] in text and "generated pictures (phantoms)" in text
+    assert f"{promise['figures']['test']['auc']['value']:.3f} (" in text
+
+
+def test_a_bit_that_changed_is_found(candidate, tmp_path):
+    copy = shutil.copytree(candidate, tmp_path / "copy")
+    changed = json.loads((copy / "contract.json").read_text())
+    changed["operating_points"]["sensitive"]["threshold"] = 0.1
+    (copy / "contract.json").write_text(json.dumps(changed))
+    assert "its content says" in contract.check(copy)[0]
+    (copy / "guard.npz").write_bytes(b"")
+    assert contract.check(copy) == ["copy/guard.npz is not the file that was packaged"]
+
+
+@pytest.mark.slow
+def test_the_same_inputs_give_the_same_bytes(root, candidate):
+    before = {path.name: path.read_bytes() for path in candidate.iterdir()}
+    assert command(root, PACKAGE, PYTHONHASHSEED="123").returncode == 0
+    assert before == {path.name: path.read_bytes() for path in candidate.iterdir()}
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """Where the run's weights are looked for."""
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    path = tmp_path / RUN / "network.weights.h5"
+    path.parent.mkdir()
+    return path
+
+
+FACTS = {"network": "custom_cnn", "image_size": SIDE, "scaling": "unit"}
+
+
+def test_weights_that_are_not_at_hand_are_named(weights):
+    with pytest.raises(
+        ProjectError, match=f"models/runs/{RUN}/network.weights.h5 is not at hand: `dvc pull train@{RUN}`"
+    ):
+        package._export(RUN, FACTS, "float16")
+
+
+def test_half_a_file_and_another_networks_weights_are_refused(root, weights):
+    whole = (root / "models" / "runs" / RUN / "network.weights.h5").read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ProjectError, match="holds no weights of custom_cnn"):
+        package._export(RUN, FACTS, "float16")
+    weights.write_bytes(whole)
+    with pytest.raises(ProjectError, match="holds no weights of vgg16"):
+        package._export(RUN, FACTS | {"network": "vgg16"}, "float16")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "metrics/candidate.json is missing"),
+        ("{", "no valid JSON"),
+        ('{"released": null}', "no run may be released"),
+    ],
+)
+def test_no_candidate_is_said_in_one_line_and_the_last_one_stays(tmp_path, text, said):
+    root = tmp_path / "project"
+    (root / "metrics").mkdir(parents=True)
+    shutil.copy(HOME / "params.yaml", root / "params.yaml")
+    kept = root / "models" / "candidate" / "card.md"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("old")
+    if text is not None:
+        (root / "metrics" / "candidate.json").write_text(text)
+    result = command(root, PACKAGE)
+    assert result.returncode == 1 and said in result.stderr and result.stderr.count("\n") == 1
+    assert kept.read_text() == "old"
