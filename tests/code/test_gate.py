@@ -142,7 +142,9 @@ def test_a_body_that_is_no_picture_form(
 
 
 def test_a_slow_body_is_given_up() -> None:
-    status, told, _ = asyncio.run(ask(Gate(Inside(), LIMITS), [b"--bou"] * 5, pause=0.2))
+    status, told, _ = asyncio.run(
+        ask(Gate(Inside(), LIMITS), [b"--boundary\r\n", b"Con", b"tent", b"-Dis", b"pos"], pause=0.2)
+    )
     assert (status, told["error"]) == (408, "too_slow")
 
 

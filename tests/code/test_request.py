@@ -37,7 +37,8 @@ def test_epochs_count_for_every_run(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump(asked))
     runs = settings.load(file).runs
-    assert any("epochs" in PARAMS["train"]["runs"][name] for name in runs), "no run has epochs of its own: test nothing"
+    table = PARAMS["train"]["planned"] | PARAMS["train"]["runs"]
+    assert any("epochs" in table[name] for name in runs), "no run has epochs of its own: test nothing"
     assert {run.training.epochs for run in runs.values()} == {2}
 
 
