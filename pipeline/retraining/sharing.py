@@ -49,7 +49,9 @@ def take_inputs(folder: Path, described: str) -> None:
     """
     if not described:
         return
-    with (folder / ".dvc" / "tmp" / "inputs.lock").open("w") as alone:
+    temporary = folder / ".dvc" / "tmp"
+    temporary.mkdir(exist_ok=True)  # DVC makes it at its first command, which may be ours
+    with (temporary / "inputs.lock").open("w") as alone:
         fcntl.flock(alone, fcntl.LOCK_EX)
         lock = _read_lock(folder)
         wanted = json.loads(described)
