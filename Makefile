@@ -49,7 +49,7 @@ test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour)
 	@$(RUN) pytest -q
 
 ##@ The study
-.PHONY: repro study restore track
+.PHONY: repro study restore documents track
 repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes a copy of the data set on disk
 	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$(SOURCE)")
 
@@ -58,6 +58,9 @@ study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them
 
 restore: setup ## bring back the last good outputs after a stage failed
 	@$(RUN) dvc checkout --force --allow-missing; git checkout -- dvc.lock predictions metrics plots
+
+documents: setup ## write the measured figures into README.md and docs/results.md
+	@$(RUN) pipeline.evaluation.documents
 
 track: setup ## publish the committed study to MLflow (sqlite:///mlflow.db, or MLFLOW_TRACKING_URI)
 	@$(RUN) pipeline.registry.tracking

@@ -143,7 +143,8 @@ def _cascade(subject: Subject, network: Any, options: Settings) -> list[Row]:
     own, setting = subject.parts["validation"], options.explain.cascade
     rows = np.flatnonzero(own.logits >= subject.plain)
     if not len(rows):
-        raise ProjectError(f"{subject.name} calls no validation picture pneumonia: there is no map to check")
+        log.warning("%s calls no validation picture pneumonia: its maps are checked on all of them", subject.name)
+        rows = np.arange(len(own.logits))
     rows = np.sort(np.random.default_rng(options.explain.seed).permutation(rows)[: setting.pictures])
     full = explainer(network)
     pictures, sample = own.pixels[rows][..., None], own.sample.take(rows)

@@ -16,14 +16,20 @@ import yaml
 from pipeline import dvc, paths, workspace
 
 RUNS = {
-    "custom_cnn-raw-0": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random", "epochs": 3},
-    "custom_cnn-balanced-0": {"network": "custom_cnn", "group": "balanced", "seed": 0, "weights": "random"},
+    "custom_cnn-raw-0": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random", "epochs": 8},
+    "custom_cnn-balanced-0": {
+        "network": "custom_cnn",
+        "group": "balanced",
+        "seed": 0,
+        "weights": "random",
+        "epochs": 8,
+    },
     "vgg16-raw-0": {"network": "vgg16", "group": "raw", "seed": 0, "weights": "random"},
 }
 OVERLAY = {
     "ingest": {"dataset": "phantom", "phantom": {"train": 90, "val": 6, "test": 30}},
     "preprocess": {"image_size": 94},
-    "train": {"common": {"epochs": 1, "batch_size": 16}, "runs": RUNS, "planned": {}},
+    "train": {"common": {"epochs": 1, "batch_size": 4}, "runs": RUNS, "planned": {}},
     "evaluate": {"resamples": 100},
 }
 
