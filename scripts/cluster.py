@@ -70,7 +70,7 @@ class Cluster:
             "CELERY__RESULT_BACKEND": f"db+postgresql+psycopg2://{database}",
             "CELERY__WORKER_CONCURRENCY": "1",  # one checkout, one task at a time
             "OPERATORS__DEFAULT_QUEUE": "default",
-            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",  # a dead worker is noticed after a minute, not five
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",  # a dead worker is noticed after 30 s, not 300
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
             "USAGE_DATA_COLLECTION__ENABLED": "false",
         }
