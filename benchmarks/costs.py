@@ -94,7 +94,7 @@ def training(network: str) -> float:
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
             self.spent += time.process_time() - self.began
 
-    run = next(run for run in settings.load().runs.values() if run.network == network and run.group == "augmented")
+    run = next(run for run in settings.load().runs.values() if run.network == network)
     batch = run.training.batch_size
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (STEPS * batch, SIDE, SIDE), dtype=np.uint8)

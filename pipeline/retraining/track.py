@@ -1,8 +1,10 @@
 """Publish the run's results to MLflow, and note that the retraining came to its end."""
 
 import logging
+import os
 import sys
 
+from pipeline import paths
 from pipeline.command import run
 from pipeline.retraining import place
 from pipeline.retraining import request as requests
@@ -15,6 +17,8 @@ def main() -> None:
     """Publish; a tracking server that is down fails nothing, since the next call makes up for it."""
     end_with_parent()
     folder = place.workspace_of(requests.from_environment())
+    # One store for all retrainings, not one in each workspace.
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{paths.ROOT / 'mlflow.db'}")
     if call([sys.executable, "-m", "pipeline.registry.tracking"], folder) != 0:
         log.warning("the results were not tracked; `make track` in %s makes up for it", folder)
     place.note_finished(folder)
