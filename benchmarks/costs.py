@@ -94,13 +94,15 @@ def training(network: str) -> float:
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
             self.spent += time.process_time() - self.began
 
-    run = next(run for run in settings.load().runs.values() if run.network == network)
+    run = next(iter(settings.load().runs.values()))
     batch = run.training.batch_size
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (STEPS * batch, SIDE, SIDE), dtype=np.uint8)
     rows = np.arange(len(pixels))
     clock = Clock()
-    short = replace(run, weights="random", training=replace(run.training, epochs=2))
+    short = replace(
+        run, network=network, augmentation="geometric", weights="random", training=replace(run.training, epochs=2)
+    )
     with tempfile.TemporaryDirectory() as folder:
         everything = Pictures(pixels, rows % 2, rows, rows[:4])
         train(short, everything, Path(folder) / "checkpoint.npz", lambda epoch, epochs: [clock])

@@ -18,7 +18,7 @@ RUNS = {
 PARAMS = {
     "epochs": 2,
     "settings": {
-        "ingest": {"dataset": "phantom", "phantom": {"train": 80, "val": 4, "test": 30}},
+        "ingest": {"dataset": "phantom", "phantom": {"train": 240, "val": 4, "test": 40}},
         "train": {"runs": RUNS},
         "evaluate": {"resamples": 50},
     },
