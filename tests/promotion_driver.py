@@ -1,6 +1,6 @@
 """Promotions and rollbacks that are interrupted just before a change of a file.
 
-Usage: python promotion_driver.py crash VERB     kills one try after another, each a step later, until one comes to its end
+Usage: python promotion_driver.py crash VERB     kills one try after another, each a step later, until one has moved the champion
        python promotion_driver.py hold VERB N    says "waiting" before step N and goes on when its input ends
 """
 
@@ -21,6 +21,7 @@ def main() -> None:
         before_step(int(sys.argv[3]), wait)
         getattr(champion, verb)()
         return
+    serving = record.champion()
     for step in range(1, 200):
         child = os.fork()  # the imports are shared; nothing has computed yet
         if child == 0:
@@ -31,7 +32,7 @@ def main() -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         said = {"step": step, "status": status, "champion": record.champion(), "shown": champion.show()}
         sys.stdout.write(f"{json.dumps(said)}\n")
-        if status != -signal.SIGKILL:
+        if status != -signal.SIGKILL or record.champion() != serving:
             return
 
 

@@ -269,6 +269,7 @@ def test_the_gallery_holds_exactly_the_wrong_test_pictures(root):
     assert sorted(path.name for path in gallery.glob("*.jpeg")) == sorted(row["file"] for row in rows)
 
 
+@pytest.mark.slow  # 21 s on two idle cores
 def test_numbers_are_the_same_when_it_runs_again(root):
     before = {path.name: path.read_bytes() for path in (root / "metrics" / "explain").iterdir()}
     plots = {path.name: path.read_bytes() for path in (root / "plots" / "explain").iterdir()}
