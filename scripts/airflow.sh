@@ -59,7 +59,15 @@ print(known["admin"])
 PYTHON
     )
     echo "airflow: http://127.0.0.1:$port  user admin  password $password  ($slots trainings at once; Ctrl-C ends it)"
-    exec airflow standalone
+    # The parts of `airflow standalone`, without its log servers, which would listen beyond this machine.
+    AIRFLOW__API_AUTH__JWT_SECRET=$(python -c 'import secrets; print(secrets.token_hex(32))')
+    export AIRFLOW__API_AUTH__JWT_SECRET AIRFLOW__CORE__EXECUTOR=LocalExecutor
+    trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+    trap 'exit 130' INT TERM
+    airflow api-server &
+    airflow dag-processor &
+    airflow scheduler --skip-serve-logs &
+    wait -n # one that ends ends all
     ;;
 retrain)
     migrate

@@ -233,6 +233,7 @@ def main() -> None:
     parser.add_argument("--serial", action="store_true", help="do it again without Airflow, and compare dvc.lock")
     chosen = parser.parse_args()
     folder = chosen.folder.resolve()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
     cluster = Cluster(folder)
     try:
         say("starting Redis, PostgreSQL, S3, Airflow, two workers")

@@ -1,6 +1,7 @@
 """Promotions and rollbacks that are interrupted just before a change of a file.
 
-Usage: python promotion_driver.py crash VERB     kills one try after another, each a step later, until one has moved the champion
+Usage: python promotion_driver.py crash VERB     kills one try after another, each a step later, until one has moved
+the champion
        python promotion_driver.py hold VERB N    says "waiting" before step N and goes on when its input ends
 """
 

@@ -64,11 +64,11 @@ def test_figures_and_operating_points_are_the_shipped_graphs_own(root, candidate
         labels = np.array([row["label"] == "PNEUMONIA" for row in rows])
         sample = statistics.draw(labels, [row["patient"] for row in rows], 0, 0)
         figures = promise["figures"][split]
-        assert figures["auc"]["value"] == pytest.approx(statistics.auc(labels, answered.logits, sample)[0], abs=1e-6)
+        assert figures["auc"]["value"] == pytest.approx(statistics.auc(labels, answered.logits, sample)[0], abs=2e-5)
         for point in ("sensitive", "specific"):
             called = answered.probabilities >= promise["operating_points"][point]["threshold"]
-            assert figures[f"sensitivity_at_{point}"]["value"] == pytest.approx(called[labels].mean(), abs=1e-6)
-            assert figures[f"specificity_at_{point}"]["value"] == pytest.approx(1 - called[~labels].mean(), abs=1e-6)
+            assert figures[f"sensitivity_at_{point}"]["value"] == pytest.approx(called[labels].mean(), abs=2e-5)
+            assert figures[f"specificity_at_{point}"]["value"] == pytest.approx(1 - called[~labels].mean(), abs=2e-5)
         losses = -np.log(np.where(labels, answered.probabilities, 1 - answered.probabilities))
         assert figures["log_loss_recalibrated"]["value"] == pytest.approx(losses.mean(), abs=1e-4)
     validation = promise["figures"]["validation"]
@@ -106,7 +106,7 @@ def test_the_guard_ships_and_refuses_what_it_says(root, candidate):
     fitted = guard.load(candidate / "guard.npz")
     refused = guard.scores(fitted, pixels(root, "test")[0]) > fitted["threshold"]
     promise = contract.read(candidate)["guard"]
-    assert promise["test_refused"]["value"] == pytest.approx(refused.mean(), abs=1e-6)
+    assert promise["test_refused"]["value"] == pytest.approx(refused.mean(), abs=2e-5)
     assert promise["test_refused"]["low"] <= promise["test_refused"]["value"] <= promise["test_refused"]["high"]
     assert set(promise["accepted_of_kinds_left_out_of_fitting"]) >= {"blank", "text"}
 
