@@ -107,8 +107,9 @@ def main() -> None:
             print(
                 f"{'':10} {'ratio':14} {found['rate'] / peer['rate']:10.2f} {found['megabytes'] / peer['megabytes']:9.2f}"
             )
-    if len(networks) == 6:
-        write_json(paths.ROOT / "benchmarks" / "training.json", {"cores": os.cpu_count(), "pictures_per_second": rates})
+    kept = paths.ROOT / "benchmarks" / "training.json"
+    known = json.loads(kept.read_text(encoding="utf-8"))["pictures_per_second"] if kept.exists() else {}
+    write_json(kept, {"cores": os.cpu_count(), "pictures_per_second": known | rates})
 
 
 if __name__ == "__main__":
