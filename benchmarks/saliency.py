@@ -2,12 +2,12 @@
 
     python -m benchmarks.saliency [NETWORK ...]
 
-Weights are random: the time does not depend on them. Each way is warmed up, then the better of two runs counts.
+Weights are random: the time does not depend on them. Each way is warmed up, then the best of three turns counts.
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -18,6 +18,7 @@ from pipeline.learning import networks, saliency
 
 PICTURES = 624
 BATCH = 32
+ROUNDS = 3
 
 
 def main() -> None:
@@ -32,9 +33,13 @@ def main() -> None:
         network = networks.build(name, side)
         explainer = saliency.explainer(network)
         tape = _tape(network)
-        plain = _seconds(lambda model=network: model.predict(pictures, batch_size=BATCH, verbose=0))
-        mapped = _seconds(lambda model=explainer: model.predict(pictures, batch_size=BATCH, verbose=0))
-        usual = _seconds(lambda way=tape: [way(pictures[at : at + BATCH]) for at in range(0, PICTURES, BATCH)])
+        plain, mapped, usual = _seconds(
+            [
+                lambda model=network: model.predict(pictures, batch_size=BATCH, verbose=0),
+                lambda model=explainer: model.predict(pictures, batch_size=BATCH, verbose=0),
+                lambda way=tape: [way(pictures[at : at + BATCH]) for at in range(0, PICTURES, BATCH)],
+            ]
+        )
         lines.append(f"{name:<14}{plain:9.2f}{mapped:11.2f}{mapped / plain:8.2f}{usual:9.2f}{usual / plain:8.2f}")
     sys.stdout.write("\n".join(lines) + "\n")
 
@@ -54,14 +59,17 @@ def _tape(network: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
     return maps
 
 
-def _seconds(way: Callable[[], object]) -> float:
-    way()
-    times = []
-    for _ in range(2):
-        start = time.perf_counter()
+def _seconds(ways: Sequence[Callable[[], object]]) -> list[float]:
+    """The best time of each way; they take turns, so that a busy machine slows all of them."""
+    for way in ways:
         way()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    times = []
+    for _ in range(ROUNDS):
+        for way in ways:
+            start = time.perf_counter()
+            way()
+            times.append(time.perf_counter() - start)
+    return [min(times[place :: len(ways)]) for place in range(len(ways))]
 
 
 if __name__ == "__main__":

@@ -41,18 +41,15 @@ def scale_note(maps: np.ndarray, largest: float) -> str:
     return f"{LOCALISES} Its own grid: {grid}. {colours}"
 
 
-def feature_maps(picture: np.ndarray, networks: Mapping[str, Mapping[str, np.ndarray] | None]) -> Figure:
-    """The study's Table 4: a row a network with the first map, float [h, w], of each layer; None is a network not trained."""
-    columns = 1 + max((len(maps) for maps in networks.values() if maps), default=1)
+def feature_maps(picture: np.ndarray, networks: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """The study's Table 4: a row a network with the first map, float [h, w], of each layer."""
+    columns = 1 + max(len(maps) for maps in networks.values())
     figure, grid = panels(len(networks), columns, width=1.35, height=1.6)
     for axes in (axes for line in grid for axes in line):
         axes.set_axis_off()
     for line, (network, maps) in zip(grid, networks.items(), strict=True):
         line[0].imshow(picture, cmap="gray", vmin=0, vmax=255)
         line[0].set_title(network, fontsize=9)
-        if maps is None:
-            line[1].text(0, 0.5, "not trained", va="center")
-            continue
         for axes, (layer, image) in zip(line[1:], maps.items(), strict=False):
             axes.imshow(image, cmap="viridis")
             axes.set_title(f"{layer}\n{image.shape[0]} x {image.shape[1]}", fontsize=5.5)

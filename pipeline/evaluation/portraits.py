@@ -13,6 +13,7 @@ from pipeline.evaluation.checks import Row, Subject
 from pipeline.evaluation.looks import Look
 
 SHEET = 24
+AS_TRAINED = "Probability as trained, before recalibration."
 GALLERY = ["file", "path", "patient", "subtype", "probability"]
 GALLERY_SIDE = 256  # pixels of each half of a gallery picture
 
@@ -22,7 +23,7 @@ def pair(folder: Path, subject: Subject, rows: Sequence[int], layer: str, study_
     maps = subject.parts["test"].maps
     own = [_look(subject, row) for row in rows]
     figure = looks.pairs(own, subject.largest, (f"the study's formula\n{layer}", study_maps))
-    note = looks.scale_note(maps, subject.largest)
+    note = f"{AS_TRAINED} {looks.scale_note(maps, subject.largest)}"
     note += f" The study's formula weighs and sums the channels of {layer}, each picture on a scale of its own."
     canvas.save(figure, folder / "maps.png", f"Class activation maps of {subject.name}", subject.facts["dataset"], note)
 
@@ -33,7 +34,7 @@ def sheet(folder: Path, subject: Subject) -> None:
     chosen = selection.notable(part.split.labels, part.logits, subject.plain, SHEET // 3)
     groups = {name: [_look(subject, row) for row in own] for name, own in chosen.items()}
     title = f"{subject.name} on the official test set: confident and right, confident and wrong, unsure"
-    note = looks.scale_note(part.maps, subject.largest)
+    note = f"{AS_TRAINED} {looks.scale_note(part.maps, subject.largest)}"
     canvas.save(looks.sheet(groups, subject.largest), folder / "sheet.png", title, subject.facts["dataset"], note)
 
 

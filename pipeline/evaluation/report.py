@@ -1,6 +1,7 @@
 """Everything the report says, read from what the stages left; what is not there yet is None, and the page says so."""
 
 import base64
+import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import mistune
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from PIL import Image
 
 from pipeline import paths
 from pipeline.data.tables import read_table
@@ -70,11 +72,22 @@ def render(template: str, context: Context) -> str:
 
 
 def image(name: str) -> str | None:
-    """A picture below the root as a data URI; None where it is not there."""
+    """A picture below the root as a data URI; None where it is not there. A PNG becomes WebP, a fifth of its size."""
     path = paths.ROOT / name
     if not path.is_file():
         return None
-    return f"data:{TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    data, kind = path.read_bytes(), TYPES[path.suffix]
+    if path.suffix == ".png":
+        data, kind = webp(path), "image/webp"
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def webp(path: Path) -> bytes:
+    """A picture file as WebP."""
+    stream = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.convert("RGB").save(stream, "WEBP", quality=82)
+    return stream.getvalue()
 
 
 def figure(row: Row, name: str, digits: int = 3) -> str:
@@ -99,6 +112,8 @@ def table(rows: Iterable[Row], columns: Mapping[str, str], digits: int = 3) -> M
 
 
 def _cell(row: Row, name: str, digits: int) -> str:
+    if name.endswith("per_thousand"):
+        digits = 1
     if f"{name}_low" in row or isinstance(row.get(name), Mapping | list):
         return figure(row, name, digits)
     return str(row.get(name, "-") if row.get(name, "") != "" else "-")

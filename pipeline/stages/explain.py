@@ -170,7 +170,7 @@ def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Setting
     part = subject.parts["test"]
     place, _ = selection.one_of_each(part.split.labels, options.explain.seed)
     picture = part.pixels[place]
-    maps: dict[str, dict[str, np.ndarray] | None] = {}
+    maps: dict[str, dict[str, np.ndarray]] = {}
     shown: Row = {}
     for kind in options.networks:
         name = _run_of(kind, options, subject.name)
@@ -179,10 +179,13 @@ def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Setting
         figure = drawing.draw(architecture.describe(network, in_full=kind == "custom_cnn"))
         figure.suptitle(f"{kind}: {network.count_params():,} weights, {len(network.layers)} layers")
         style.save(figure, plots / f"architecture-{kind}.svg")
-        layers = options.explain.layers.get(kind) or inspection.first_and_last(network)
-        maps[kind] = inspection.feature_maps(network, picture, layers) if name else None
+        if name:
+            layers = options.explain.layers.get(kind) or inspection.first_and_last(network)
+            maps[kind] = inspection.feature_maps(network, picture, layers)
         shown[kind] = name
     note = f"First map of each layer, each on its own scale; one picture of the official test set: {part.split.paths[place]}."
+    if absent := [kind for kind, name in shown.items() if not name]:
+        note += f" Not trained yet: {', '.join(absent)}."
     title = "Feature maps of the first nine and last three layers"
     canvas.save(looks.feature_maps(picture, maps), sheets / "feature_maps.png", title, subject.facts["dataset"], note)
     return shown
@@ -217,7 +220,7 @@ def _strangers(subject: Subject, guard: guards.Guard | None) -> Iterator[Row]:
     side = subject.parts["test"].pixels.shape[1]
     for name, picture in probes.strangers(side).items():
         logit = subject.ask(picture[None])
-        row: Row = {"picture": name, "probability": round(float(calibration.sigmoid(logit)[0]), 5)}
+        row: Row = {"picture": name, "probability": f"{float(calibration.sigmoid(logit)[0]):.5f}"}
         for point, cut in subject.cuts.items():
             if cut is not None:
                 row[point] = "PNEUMONIA" if logit[0] >= cut else "NORMAL"

@@ -1,11 +1,16 @@
 """The report: one page that needs nothing else, read in a real browser; the cards; and the checklist."""
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline.data.tables import read_table
+from pipeline.errors import ProjectError
+from pipeline.evaluation import example
 from tests.browser_fixture import CHROMIUM, browser
 from tests.candidate_fixture import RUN, command
 from tests.explain_fixture import explained, write_settings
@@ -96,6 +101,35 @@ def test_the_page_in_a_browser(root, scheme):
         assert light == (scheme == "light")
         assert page.complaints == []
         assert {url.split(":")[0] for url in page.requests} <= {"file", "data"}
+
+
+def test_only_generated_pictures_become_an_example(root, tmp_path):
+    workspace = tmp_path / "workspace"
+    shutil.copytree(root / "reports", workspace / "reports")
+    with pytest.raises(ProjectError, match="dataset.json is missing"):
+        example.copy(workspace, tmp_path / "example")
+    (workspace / "reports" / "figures").mkdir(exist_ok=True)
+    for name in ("samples_normal", "samples_pneumonia"):
+        Image.new("L", (40, 40), 90).save(workspace / "reports" / "figures" / f"{name}.png")
+    (workspace / "data").mkdir()
+    dataset = json.loads((root / "data" / "dataset.json").read_text())
+    (workspace / "data" / "dataset.json").write_text(json.dumps(dataset | {"dataset": "chest-xray-pneumonia"}))
+    with pytest.raises(ProjectError, match="only generated ones may be shown"):
+        example.copy(workspace, tmp_path / "example")
+    assert not (tmp_path / "example").exists()
+    (workspace / "data" / "dataset.json").write_text(json.dumps(dataset))
+    example.copy(workspace, tmp_path / "example")
+    assert len(list((tmp_path / "example").glob("*.webp"))) == 5
+    assert "Generated radiographs" in (tmp_path / "example" / "report.html").read_text()
+
+
+def test_the_committed_example_is_of_generated_radiographs():
+    folder = HOME / "docs" / "example"
+    if folder.is_dir():
+        html = (folder / "report.html").read_text()
+        assert "No figure here says anything about children" in html
+        assert "Data set: phantom" in html
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 10e6
 
 
 def test_the_checklist_has_one_row_an_item_and_names_files_that_exist():
