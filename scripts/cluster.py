@@ -1,226 +1,37 @@
 """Retraining on several machines, shown on one: CeleryExecutor on Redis and PostgreSQL, two workers in two checkouts.
 
-    .venv-airflow/bin/python scripts/cluster.py FOLDER PARAMS [--kill] [--outage] [--serial]
+    .venv-airflow/bin/python scripts/cluster.py FOLDER PARAMS [--kill] [--outage] [--serial] [--page FILE]
 
 Starts Debian's redis-server and postgresql, an S3 API (moto's server) and every part of Airflow on loopback, runs the
 DAG once with PARAMS (JSON), prints what each worker trained, and ends everything that it started. With --kill the second
-worker is killed in the middle of a training, with --outage the database goes away for a while. With --serial the same
-work is then done once more, one after the other without Airflow, and both dvc.lock are compared. Everything lies in
-FOLDER.
+worker is killed in the middle of a training and started again, with --outage the database goes away for a while. With
+--serial the same work is then done once more, one after the other without Airflow, and both dvc.lock are compared. Ends
+with status 1 if a training was lost or begun more often than it should. Everything lies in FOLDER.
 """
 
 import argparse
 import contextlib
+import json
 import os
 import re
-import secrets
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import yaml
+from engines import DAG, RUN, Cluster, end, say, tree, wait
 
-ROOT = Path(__file__).resolve().parents[1]
-PIPELINE = ROOT / ".venv" / "bin"
-AIRFLOW = ROOT / ".venv-airflow" / "bin"
-DAG = "pneumonia_retrain"
-RUN = "cluster"
 STEPS = (
     "plan", "step ingest", "step validate", "prepare", "train", "collect", "step floor evaluate compare", "step package",
+    "gate", "step explore explain report",
 )  # fmt: skip
+NOTHING_TO_DO = 99  # as the gate ends when it rejects
 PATIENCE = 7200  # seconds for a whole run
 OUTAGE = 30  # seconds
-
-
-class Cluster:
-    """Everything that runs; `stop` ends it all."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.started: list[subprocess.Popen[bytes]] = []
-        self.parts: dict[str, tuple[list[Any], dict[str, str], subprocess.Popen[bytes]]] = {}  # Airflow's own
-        self.ports = {name: _free_port() for name in ("postgres", "redis", "s3", "api")}
-        self.environ = self._environment()
-        folder.mkdir(parents=True)
-
-    def _environment(self) -> dict[str, str]:
-        database = f"airflow@127.0.0.1:{self.ports['postgres']}/airflow"
-        api = f"http://127.0.0.1:{self.ports['api']}"
-        settings = {
-            "CORE__EXECUTOR": "CeleryExecutor",
-            "CORE__LOAD_EXAMPLES": "false",
-            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "false",
-            "CORE__EXECUTION_API_SERVER_URL": f"{api}/execution/",
-            "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-            "API__HOST": "127.0.0.1",
-            "API__PORT": str(self.ports["api"]),
-            "API__BASE_URL": api,
-            "API__WORKERS": "1",
-            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
-            "DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
-            "CELERY__BROKER_URL": f"redis://127.0.0.1:{self.ports['redis']}/0",
-            "CELERY__RESULT_BACKEND": f"db+postgresql+psycopg2://{database}",
-            "CELERY__WORKER_CONCURRENCY": "1",  # one checkout, one task at a time
-            "OPERATORS__DEFAULT_QUEUE": "default",
-            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",  # a dead worker is noticed after 30 s, not 300
-            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-            "USAGE_DATA_COLLECTION__ENABLED": "false",
-        }
-        return {
-            **os.environ,
-            **{f"AIRFLOW__{name}": value for name, value in settings.items()},
-            "AIRFLOW_HOME": str(self.folder / "airflow"),
-            "PATH": f"{AIRFLOW}{os.pathsep}{os.environ['PATH']}",
-            "RETRAIN_REMOTE": "s3://dvc/retraining",
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.ports['s3']}",
-            "AWS_ACCESS_KEY_ID": "loopback",
-            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16),
-            "AWS_DEFAULT_REGION": "us-east-1",
-            **single_thread(),
-        }
-
-    def start(self) -> None:
-        """Start engines, store, Airflow and both workers, in that order."""
-        self._postgres()
-        self.run("redis", ["redis-server", "--bind", "127.0.0.1", "--port", str(self.ports["redis"]), "--save", ""])
-        self.run("s3", [PIPELINE / "moto_server", "-H", "127.0.0.1", "-p", str(self.ports["s3"])])
-        for name in ("redis", "s3"):
-            _wait(lambda name=name: _answers(self.ports[name]), f"{name} to answer", 300)
-        bucket = "import boto3; boto3.client('s3').create_bucket(Bucket='dvc')"
-        subprocess.run([PIPELINE / "python", "-c", bucket], env=self.environ, check=True)
-        for name in ("worker-1", "worker-2"):
-            self.clone(name)
-        self.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(self.folder / "worker-1" / "dags")
-        self.airflow("db", "migrate")
-        self.airflow("pools", "set", "training", "2", "one for each worker")
-        self.part("api", ["airflow", "api-server"])
-        _wait(lambda: _answers(self.ports["api"]), "Airflow's API", 900)
-        self.part("dag-processor", ["airflow", "dag-processor"])
-        self.part("scheduler", ["airflow", "scheduler"])
-        self.worker("worker-1", "default,training")
-        self.worker("worker-2", "training")
-
-    def clone(self, name: str) -> Path:
-        """A checkout of its own, as a worker on another machine has one."""
-        subprocess.run(["git", "clone", "--quiet", ROOT, self.folder / name], check=True)
-        (self.folder / name / ".venv").symlink_to(ROOT / ".venv")
-        return self.folder / name
-
-    def worker(self, name: str, queues: str) -> None:
-        """Start a worker of these queues in its checkout."""
-        own = {"AIRFLOW__CORE__DAGS_FOLDER": str(self.folder / name / "dags")}
-        command = ["airflow", "celery", "worker", "--queues", queues, "--skip-serve-logs", "--celery-hostname", name]
-        self.part(name, command, **own)
-
-    def part(self, name: str, command: list[Any], **environ: str) -> None:
-        """Start a part of Airflow that `revive` starts again if it ends."""
-        self.parts[name] = command, environ, self.run(name, command, **environ)
-
-    def revive(self) -> None:
-        """Start again what ended by itself, as systemd or Docker would (`restart: unless-stopped`)."""
-        for name, (command, environ, process) in list(self.parts.items()):
-            if process.poll() is not None:
-                say(f"{name} ended with status {process.returncode}: started again")
-                self.part(name, command, **environ)
-
-    def run(self, name: str, command: list[Any], user: str | None = None, **environ: str) -> subprocess.Popen[bytes]:
-        """Start a process of the cluster, its output in FOLDER/NAME.log."""
-        with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                command, cwd=self.folder, env={**self.environ, **environ}, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True, user=user,
-            )  # fmt: skip
-        self.started.append(process)
-        return process
-
-    def airflow(self, *arguments: str) -> None:
-        """One command of Airflow; its output is shown if it fails."""
-        done = subprocess.run(["airflow", *arguments], env=self.environ, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            sys.exit(f"cluster: airflow {' '.join(arguments)}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-
-    def _postgres(self) -> None:
-        """A server of its own; PostgreSQL refuses to run as root."""
-        versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
-        if not versions or not shutil.which("redis-server"):
-            sys.exit("cluster: redis-server and postgresql are missing: apt-get install redis-server postgresql")
-        user = "postgres" if os.geteuid() == 0 else None
-        data = self.folder / "postgres"
-        data.mkdir()
-        if user:
-            shutil.chown(data, user)
-        init = [versions[-1] / "initdb", "--pgdata", data, "--username", "airflow", "--auth", "trust", "--no-sync"]
-        subprocess.run(init, cwd="/", check=True, stdout=subprocess.DEVNULL, user=user)
-        options = ["-p", str(self.ports["postgres"]), "-h", "127.0.0.1", "-k", data, "-F"]
-        self.postgres_command = [versions[-1] / "postgres", "-D", data, *options]
-        self.postgres_user = user
-        self.start_postgres()
-        connection = self.database("postgres")
-        connection.autocommit = True  # a database cannot be made inside a transaction
-        connection.cursor().execute("CREATE DATABASE airflow")
-        connection.close()
-
-    def start_postgres(self) -> subprocess.Popen[bytes]:
-        """Start the database server, also after it was taken away."""
-        self.postgres = self.run("postgres", self.postgres_command, user=self.postgres_user)
-        _wait(lambda: _answers(self.ports["postgres"]), "PostgreSQL", 300)
-        _wait(self._accepts, "PostgreSQL to accept", 300)
-        return self.postgres
-
-    def _accepts(self) -> bool:
-        try:
-            self.database("postgres").close()
-        except psycopg2.OperationalError:
-            return False
-        return True
-
-    def database(self, name: str = "airflow") -> Any:
-        """A connection to the cluster's database."""
-        return psycopg2.connect(host="127.0.0.1", port=self.ports["postgres"], user="airflow", dbname=name)
-
-    def ask(self, query: str) -> list[tuple[Any, ...]]:
-        """Rows of a query on Airflow's database; none while it is away."""
-        try:
-            connection = self.database()
-        except psycopg2.OperationalError:
-            return []
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(query)
-                return cursor.fetchall()
-        finally:
-            connection.close()
-
-    def state(self) -> str | None:
-        """The state of the run."""
-        rows = self.ask(f"SELECT state FROM dag_run WHERE run_id = '{RUN}'")
-        return rows[0][0] if rows else None
-
-    def trainings(self) -> list[tuple[str, str, str, int, Any, Any]]:
-        """Name, state, worker, try, start and end of each training."""
-        return self.ask(
-            "SELECT coalesce(rendered_map_index, map_index::text), state, hostname, try_number, start_date, end_date "
-            f"FROM task_instance WHERE run_id = '{RUN}' AND task_id = 'train' AND map_index >= 0 ORDER BY 1"
-        )
-
-    def stop(self) -> None:
-        """End all that was started, workers first; nothing stays behind."""
-        for process in reversed(self.started):
-            if process.poll() is None:
-                _end(process)
-
-
-def single_thread() -> dict[str, str]:
-    """Trainings limited to one thread each."""
-    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 
 
 def main() -> None:
@@ -231,68 +42,95 @@ def main() -> None:
     parser.add_argument("--kill", action="store_true", help="kill the second worker in the middle of a training")
     parser.add_argument("--outage", action="store_true", help="take the database away for 30 seconds")
     parser.add_argument("--serial", action="store_true", help="do it again without Airflow, and compare dvc.lock")
+    parser.add_argument("--page", type=Path, help="write the outcome as Markdown")
     chosen = parser.parse_args()
     folder = chosen.folder.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
     cluster = Cluster(folder)
+    killed = None
     try:
         say("starting Redis, PostgreSQL, S3, Airflow, two workers")
         cluster.start()
-        _wait(lambda: cluster.ask(f"SELECT 1 FROM dag WHERE dag_id = '{DAG}'"), "the DAG", 900)
+        wait(lambda: cluster.ask(f"SELECT 1 FROM dag WHERE dag_id = '{DAG}'"), "the DAG", 900)
         cluster.airflow("dags", "trigger", DAG, "--run-id", RUN, "--conf", chosen.params)
         if chosen.outage:
             take_the_database_away(cluster)
         if chosen.kill:
-            kill_in_the_middle(cluster)
-        _wait(lambda: cluster.revive() or cluster.state() in ("success", "failed"), "the run to end", PATIENCE)
+            killed = kill_in_the_middle(cluster)
+        wait(lambda: cluster.revive() or cluster.state() in ("success", "failed"), "the run to end", PATIENCE)
         state, trainings = cluster.state(), cluster.trainings()
     finally:
         cluster.stop()
-    report(folder, state, trainings)
+    lines = report(folder, trainings, killed)
+    for line in lines:
+        say(line)
     if state != "success":
         sys.exit(f"cluster: the run ended as {state}; the tasks' logs are in {folder / 'airflow' / 'logs'}")
+    check(starts(folder), [row[0] for row in trainings], killed)
     if chosen.serial:
-        compare(cluster, chosen.params)
+        lines += compare(cluster, chosen.params, wall_of(trainings))
+    if chosen.page:
+        write_page(chosen.page, chosen.params, lines)
 
 
 def take_the_database_away(cluster: Cluster) -> None:
     """Stop PostgreSQL for 30 seconds while the first tasks run."""
-    _wait(lambda: cluster.ask("SELECT 1 FROM task_instance WHERE state = 'running'"), "a running task", PATIENCE)
-    _end(cluster.postgres)
+    wait(lambda: cluster.ask("SELECT 1 FROM task_instance WHERE state = 'running'"), "a running task", PATIENCE)
+    end(cluster.postgres)
     say("the database is away")
     time.sleep(OUTAGE)
     cluster.start_postgres()
     say(f"the database is back after {OUTAGE} s")
 
 
-def kill_in_the_middle(cluster: Cluster) -> None:
-    """Kill the second worker, and all that it runs, while it trains."""
-    checkpoints = cluster.folder / "worker-2" / ".work"
-    _wait(
-        lambda: cluster.revive() or any(checkpoints.glob("*/.cache/training/*/lock")),
-        "a training on worker-2",
-        PATIENCE,
-    )
-    _, _, worker = cluster.parts.pop("worker-2")
-    killed = _tree(worker.pid)
-    for pid in killed:
+def kill_in_the_middle(cluster: Cluster) -> str:
+    """Kill the second worker, and all that it runs, after an epoch of its training; return the training's name."""
+    checkout = cluster.folder / "worker-2"
+
+    def trains() -> str | None:
+        cluster.revive()
+        if not any(checkout.glob(".work/*/.cache/training/*/checkpoint.npz")):
+            return None
+        commands = " ".join(_command_line(pid) for pid in tree(cluster.parts["worker-2"][2].pid))
+        found = re.search(r"pipeline\.stages\.train ([\w-]+)", commands)
+        return found[1] if found else None
+
+    name = wait(trains, "an epoch on worker-2", PATIENCE)
+    worker = cluster.parts["worker-2"][2]
+    family = tree(worker.pid)
+    for pid in family:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     worker.wait()
-    say(f"killed worker-2 and its {len(killed) - 1} processes in the middle of a training")
+    say(f"killed worker-2 and its {len(family) - 1} processes in the middle of {name}")
+    return name
 
 
-def report(folder: Path, state: str | None, trainings: list[Any]) -> None:
-    """One line a training; how often each was begun; how long all took."""
-    begun = starts(folder)
-    say(f"run: {state}")
-    for name, how, worker, tries, start, end in trainings:
-        seconds = (end - start).total_seconds() if start and end else 0.0
-        say(f"{name:28} {how:9} {worker:10} try {tries}  begun {begun[name]} times  {seconds:6.1f} s")
-    ends = [row[5] for row in trainings if row[5]]
-    if ends:
-        wall = (max(ends) - min(row[4] for row in trainings if row[4])).total_seconds()
-        say(f"{len(trainings)} trainings in {wall:.1f} s of wall time")
+def report(folder: Path, trainings: list[Any], killed: str | None) -> list[str]:
+    """One line a training: where it ended well, how often it was begun, how long its last try took; then all together."""
+    begun, where = starts(folder), places(folder)
+    lines = [f"{'training':28} {'state':9} {'worker':9} {'begun':>5} {'seconds':>8}"]
+    for name, state, _, first, last in trainings:
+        seconds = (last - first).total_seconds() if first and last else 0.0
+        mark = "  killed once" if name == killed else ""
+        lines.append(f"{name:28} {state:9} {where.get(name, '?'):9} {begun[name]:5} {seconds:8.1f}{mark}")
+    lines.append(f"{len(trainings)} trainings in {wall_of(trainings):.1f} s of wall time")
+    return lines
+
+
+def wall_of(trainings: list[Any]) -> float:
+    """Seconds from the first training's start to the last one's end, all tries counted where none was repeated."""
+    begun = [row[3] for row in trainings if row[3]]
+    ended = [row[4] for row in trainings if row[4]]
+    return (max(ended) - min(begun)).total_seconds() if ended else 0.0
+
+
+def check(begun: Counter[str], names: list[str], killed: str | None) -> None:
+    """None lost, none begun twice but the killed one."""
+    wanted = {name: 2 if name == killed else 1 for name in names}
+    if dict(begun) != wanted:
+        sys.exit(f"cluster: trainings were begun {dict(begun)} times, not {wanted}")
+    say("none was lost, and none but a killed one was begun twice")
 
 
 def starts(folder: Path) -> Counter[str]:
@@ -304,7 +142,14 @@ def starts(folder: Path) -> Counter[str]:
     return found
 
 
-def compare(cluster: Cluster, params: str) -> None:
+def places(folder: Path) -> dict[str, str]:
+    """The worker that trained each run: the second one's lock has what it trained itself, the first one's has all."""
+    ours, theirs = (_lock(folder / name) for name in ("worker-1", "worker-2"))
+    trained = {stage.removeprefix("train@"): stage for stage in ours if stage.startswith("train@")}
+    return {name: "worker-2" if theirs.get(stage) == ours[stage] else "worker-1" for name, stage in trained.items()}
+
+
+def compare(cluster: Cluster, params: str, wall: float) -> list[str]:
     """Do the same one after the other in a third checkout, with no remote and a cache of its own; compare dvc.lock."""
     say("the same without Airflow, one after the other")
     checkout = cluster.clone("serial")
@@ -320,76 +165,51 @@ def compare(cluster: Cluster, params: str) -> None:
             started = time.monotonic()
             _command(checkout, f"step train@{name}", environ)
             seconds += time.monotonic() - started
-    say(f"trainings one after the other: {seconds:.1f} s")
-    locks = []
-    for name in ("worker-1", "serial"):
-        lock = next((cluster.folder / name).glob(".work/*/dvc.lock"))
-        locks.append(yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"])
-    common = {name: [lock.get(name) for lock in locks] for name in locks[1]}
-    different = sorted(name for name, (ours, theirs) in common.items() if ours != theirs)
+    ours, theirs = (_lock(cluster.folder / name) for name in ("worker-1", "serial"))
+    different = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
     if different:
         sys.exit(f"cluster: dvc.lock differs from the serial one in {', '.join(different)}")
-    say(f"dvc.lock equals the serial one in all {len(common)} stages")
+    lines = [
+        f"one after the other, without Airflow: {seconds:.1f} s; two workers took {wall / seconds:.2f} of that",
+        f"dvc.lock equals the serial one, as parsed YAML, in all {len(ours)} stages",
+    ]
+    for line in lines:
+        say(line)
+    return lines
+
+
+def write_page(page: Path, params: str, lines: list[str]) -> None:
+    """The outcome as a page of docs/."""
+    settings = json.dumps(json.loads(params), indent=2)
+    text = [
+        "# A retraining on two workers",
+        "Written by `scripts/cluster.py`: Airflow under CeleryExecutor on Redis and PostgreSQL, an S3 API as remote, two\n"
+        "workers of one thread each in two checkouts, all on one machine. The pictures are generated: nothing here is about\n"
+        "children.",
+        "```\n" + "\n".join(line.rstrip() for line in lines) + "\n```",
+        f"Asked for with\n\n```json\n{settings}\n```",
+    ]
+    page.write_text("\n\n".join(text) + "\n", encoding="utf-8")
+
+
+def _lock(checkout: Path) -> dict[str, Any]:
+    (lock,) = checkout.glob(".work/*/dvc.lock")
+    return yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
 
 
 def _command(checkout: Path, step: str, environ: dict[str, str]) -> None:
     verb, *stages = step.split()
     command = [".venv/bin/python", "-m", f"pipeline.retraining.{verb}", *stages]
     done = subprocess.run(command, cwd=checkout, env=environ, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
+    if done.returncode not in (0, NOTHING_TO_DO):
         sys.exit(f"cluster: {step}, serial: {done.stdout[-1000:]}{done.stderr[-1000:]}")
 
 
-def say(text: str) -> None:
-    """A line with the time."""
-    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-    sys.stdout.flush()
-
-
-def _wait(ready: Callable[[], Any], what: str, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > until:
-            sys.exit(f"cluster: waited {seconds:g} s for {what}")
-        time.sleep(0.5)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _tree(pid: int) -> list[int]:
-    """A process and all that descend from it."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found = [pid]
-    for one in found:
-        found += parents.get(one, [])
-    return found
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    family = _tree(process.pid)
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=30)
-    for pid in family:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.wait()
+def _command_line(pid: int) -> str:
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 if __name__ == "__main__":

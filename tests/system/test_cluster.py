@@ -16,7 +16,7 @@ RUNS = {
     for seed in (0, 1)
 }
 PARAMS = {
-    "epochs": 2,
+    "epochs": 3,
     "settings": {
         "ingest": {"dataset": "phantom", "phantom": {"train": 240, "val": 4, "test": 40}},
         "train": {"runs": RUNS},
@@ -41,8 +41,21 @@ def test_two_workers_one_killed_leave_the_lock_of_a_serial_run(tmp_path: Path) -
     command = [PYTHON, ROOT / "scripts" / "cluster.py", tmp_path / "cluster", json.dumps(PARAMS), "--kill", "--serial"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    begun = dict(re.findall(r"(custom_cnn-\S+) +success .* begun (\d) times", done.stdout))
+    begun = dict(re.findall(r"(custom_cnn-\S+) +success +worker-[12] +(\d) ", done.stdout))
     assert set(begun) == set(RUNS), done.stdout
     assert sorted(begun.values()) == ["1", "1", "1", "2"], "all but the killed one are begun once"
-    assert "dvc.lock equals the serial one" in done.stdout
+    assert re.search(r"dvc.lock equals the serial one, as parsed YAML, in all \d\d stages", done.stdout)
     assert "killed worker-2" in done.stdout
+    assert not running(tmp_path), "something was left running"
+
+
+def running(folder: Path) -> list[str]:
+    """Processes that work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve().is_relative_to(folder):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
