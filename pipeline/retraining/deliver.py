@@ -8,11 +8,11 @@ from pathlib import Path
 from pipeline import paths
 from pipeline.command import run
 from pipeline.files import atomic_folder
-from pipeline.registry import record
 from pipeline.retraining import request as requests
 from pipeline.retraining.look import NOTHING_TO_DO
 from pipeline.retraining.place import workspace_of
 from pipeline.retraining.processes import check, end_with_parent, output
+from pipeline.retraining.rival import promoted
 
 log = logging.getLogger("deliver")
 
@@ -32,13 +32,6 @@ def main() -> None:
     else:
         log.info("nothing to do: the results stay in %s", folder)
         sys.exit(NOTHING_TO_DO)
-
-
-def promoted(folder: Path) -> str | None:
-    """The version that this retraining made champion of its workspace; None when it promoted none."""
-    pointer = folder / paths.CHAMPION.relative_to(paths.ROOT)
-    version = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
-    return version if version != record.champion() else None
 
 
 def commit(folder: Path, request: requests.Request) -> None:

@@ -7,6 +7,7 @@ import sys
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.retraining import request as requests
+from pipeline.retraining import rival
 from pipeline.retraining.look import NOTHING_TO_DO
 from pipeline.retraining.place import workspace_of
 from pipeline.retraining.processes import check, end_with_parent
@@ -18,6 +19,7 @@ def main() -> None:
     """Ask the gate; tell "rejected" from "could not decide"."""
     end_with_parent()
     folder = workspace_of(requests.from_environment())
+    rival.take(folder)
     decision = folder / "metrics" / "gate.json"
     decision.unlink(missing_ok=True)
     try:

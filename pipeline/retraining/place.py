@@ -83,13 +83,6 @@ def _prepare(folder: Path, request: Request) -> None:
     for run in (folder / "predictions").glob("*"):
         if run.is_dir() and run.name not in params["train"]["runs"]:
             shutil.rmtree(run)
-    # The champion to beat is the one that serves, committed or not.
-    for source in (paths.CHAMPIONS, paths.PROMOTIONS, paths.CHAMPION):
-        target = folder / source.relative_to(paths.ROOT)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        elif source.is_file():
-            shutil.copyfile(source, target)
     if sharing.is_on():
         sharing.set_remote(folder)
 

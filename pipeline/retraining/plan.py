@@ -6,13 +6,14 @@ import sys
 
 from pipeline import paths
 from pipeline.command import run
-from pipeline.retraining import place
+from pipeline.retraining import place, rival
 from pipeline.retraining import request as requests
 from pipeline.retraining.processes import output
 
 
 def main() -> None:
     """Print the commit that all tasks of the run work on, on whatever machine."""
+    rival.expect_whole()
     place.remove_old()
     commit = output(["git", "rev-parse", "HEAD"], paths.ROOT, "git").strip()
     place.workspace_of(dataclasses.replace(requests.from_environment(), commit=commit))

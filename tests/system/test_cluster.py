@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.retraining_fixture import running
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
 RUNS = {
@@ -47,15 +49,3 @@ def test_two_workers_one_killed_leave_the_lock_of_a_serial_run(tmp_path: Path) -
     assert re.search(r"dvc.lock equals the serial one, as parsed YAML, in all \d\d stages", done.stdout)
     assert "killed worker-2" in done.stdout
     assert not running(tmp_path), "something was left running"
-
-
-def running(folder: Path) -> list[str]:
-    """Processes that work in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").resolve().is_relative_to(folder):
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
-    return found

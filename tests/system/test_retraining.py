@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.candidate_fixture import write_candidate
+from tests.retraining_fixture import clean_environment, copy_project, git, running
+
 SMALL = {
     "ingest": {"dataset": "phantom", "phantom": {"train": 60, "val": 4, "test": 16}},
     "train": {"runs": {"custom_cnn-raw-0": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}}},
@@ -23,30 +25,11 @@ NOTHING_TO_DO = 99
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This project as it stands, uncommitted work included, as the one commit of a repository of its own."""
-    folder = tmp_path_factory.mktemp("retraining") / "project"
-    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    for file in filter(None, listed):
-        if (ROOT / file).is_file() and not file.startswith(
-            ("predictions/", "metrics/", "models/", "plots/", "dvc.lock")
-        ):
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / file, folder / file)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    git(folder, "init", "-q", "-b", "main")
-    git(folder, "add", "-A")
-    git(folder, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "project")
-    return folder
-
-
-def git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return copy_project(tmp_path_factory.mktemp("retraining") / "project")
 
 
 def environment(run: str, params: dict[str, Any], **more: str) -> dict[str, str]:
-    environ = {**os.environ, "AIRFLOW_CTX_DAG_RUN_ID": run, "RETRAIN_PARAMS": json.dumps(params)}
-    for name in ("CXR_DATA", "PIPELINE_ROOT", "RETRAIN_REMOTE"):
-        environ.pop(name, None)
-    return environ | more
+    return clean_environment(AIRFLOW_CTX_DAG_RUN_ID=run, RETRAIN_PARAMS=json.dumps(params)) | more
 
 
 def task(
@@ -139,18 +122,68 @@ def test_a_branch_takes_the_results_and_nothing_else(project: Path) -> None:
     (place / "metrics" / "study.json").write_text('{"a": 1}\n')
     (place / "data" / "raw").mkdir(parents=True, exist_ok=True)
     (place / "data" / "raw" / "child.jpeg").write_bytes(b"a patient")
-    (place / "models").mkdir(exist_ok=True)
-    (place / "models" / "CHAMPION").write_text("v1\n")
+    version = write_candidate(place)
+    assert [task(project, call, "branch", params).returncode for call in ("gate", "promote")] == [0, 0]
     assert task(project, "deliver", "branch", params).returncode == 0
     branch = git(project, "branch", "--list", "retrain/*").strip().lstrip("+* ")
     tip = git(project, "rev-parse", branch)
     files = git(project, "diff", "--name-only", "main", branch).split()
     assert {"metrics/study.json", "models/CHAMPION", "params.yaml"} <= set(files)
     assert not [file for file in files if file.startswith("data/")]
-    assert "Champion: v1" in git(project, "log", "-1", "--format=%B", branch)
+    assert f"Champion: {version}" in git(project, "log", "-1", "--format=%B", branch)
     assert task(project, "deliver", "branch", params).returncode == 0
     assert git(project, "rev-parse", branch) == tip, "delivering twice made another commit"
     assert git(project, "status", "--porcelain") == ""
+
+
+def test_a_champion_goes_into_the_checkout_and_a_damaged_one_is_named(project: Path) -> None:
+    params = {"settings": SMALL, "deliver": "checkout"}
+    calls = ("gate", "promote", "deliver")
+
+    def promoted(run: str, auc: float) -> str:
+        assert task(project, "plan", run, params).returncode == 0
+        version = write_candidate(workspace(project, run), auc=auc, dataset="chest-xray-pneumonia")
+        assert [task(project, call, run, params).returncode for call in calls] == [0, 0, 0]
+        assert (project / "models" / "CHAMPION").read_text() == f"{version}\n"
+        return version
+
+    try:
+        first = promoted("one", 0.99)
+        record = (project / "models" / "promotions.jsonl").read_text()
+        assert task(project, "deliver", "one", params).returncode == NOTHING_TO_DO
+        assert (project / "models" / "promotions.jsonl").read_text() == record, "delivering twice promoted twice"
+
+        answers = project / "models" / "champions" / first / "predictions.csv"
+        whole = answers.read_bytes()
+        answers.write_bytes(whole[:-20])
+        said = one_line(task(project, "plan", "two", params))
+        assert f"champion is damaged ({first}/predictions.csv" in said
+        assert f"git checkout -- models/champions/{first}" in said
+        answers.write_bytes(whole)
+        assert task(project, "plan", "two", params).returncode == 0
+
+        # Damaged while the training went on: the gate says so, and goes on after the repair.
+        second = write_candidate(workspace(project, "two"), auc=0.992, dataset="chest-xray-pneumonia")
+        answers.unlink()
+        assert f"{first}/predictions.csv is missing" in one_line(task(project, "gate", "two", params))
+        assert (project / "models" / "CHAMPION").read_text() == f"{first}\n"
+        answers.write_bytes(whole)
+        assert [task(project, call, "two", params).returncode for call in calls] == [0, 0, 0]
+        assert (project / "models" / "CHAMPION").read_text() == f"{second}\n"
+        assert json.loads((project / "metrics" / "gate.json").read_text())["against"] == first
+    finally:
+        shutil.rmtree(project / "models", ignore_errors=True)
+        git(project, "checkout", "-q", "--", ".")
+        git(project, "clean", "-q", "-f", "-d")
+
+
+def test_a_champion_of_phantoms_does_not_leave_its_workspace(project: Path) -> None:
+    params = {"settings": SMALL, "deliver": "checkout"}
+    assert task(project, "plan", "phantom", params).returncode == 0
+    write_candidate(workspace(project, "phantom"))
+    assert [task(project, call, "phantom", params).returncode for call in ("gate", "promote")] == [0, 0]
+    assert "trained on phantoms" in one_line(task(project, "deliver", "phantom", params))
+    assert not (project / "models" / "CHAMPION").exists()
 
 
 def test_results_stay_in_the_workspace_unless_asked(project: Path) -> None:
@@ -209,15 +242,3 @@ def test_a_killed_training_goes_on_and_leaves_no_process_behind(project: Path) -
         assert task(project, call, "kill", params).returncode == 0
     assert (place / "dvc.lock").read_text() == before, "a task run twice changed the lock"
     assert git(project, "status", "--porcelain") == ""
-
-
-def running(place: Path) -> list[str]:
-    """Processes that work in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").resolve() == place:
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
-    return found

@@ -1,0 +1,55 @@
+"""This project as a repository of its own, for tests that retrain in it; and what they ask of git and the system."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.workspace import merge
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ("predictions/", "metrics/", "models/", "plots/", "dvc.lock")
+
+
+def copy_project(folder: Path, overlay: dict[str, Any] | None = None) -> Path:
+    """The project as it stands, uncommitted work included and without results, as one commit; settings laid over."""
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    for file in filter(None, listed):
+        if (ROOT / file).is_file() and not file.startswith(RESULTS):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, folder / file)
+    if overlay:
+        params = folder / "params.yaml"
+        params.write_text(yaml.safe_dump(merge(yaml.safe_load(params.read_text()), overlay), sort_keys=False))
+    for name in (".venv", ".venv-airflow"):
+        (folder / name).symlink_to(ROOT / name)
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "project")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git prints."""
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The environment without what names another project's folders or machines."""
+    unwanted = ("CXR_DATA", "PIPELINE_ROOT", "PIPELINE_HOME", "PIPELINE_PYTHON", "RETRAIN_REMOTE", "RETRAIN_DELIVER")
+    return {name: value for name, value in os.environ.items() if name not in unwanted} | more
+
+
+def running(folder: Path) -> list[str]:
+    """Processes that work in a folder or below it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve().is_relative_to(folder):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
