@@ -1,10 +1,12 @@
 """Servers to be measured: a scratch root with a champion, the same network for Keras, and what a process holds."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -12,14 +14,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+from PIL import Image
 
 from pipeline import paths, settings
 from pipeline.settings import Phantom
 
 PORT, PEER_PORT = 3777, 3778
 ROOT = paths.ROOT
+OURS = "pipeline.serving.service:Pneumonia"
+ENVIRONMENT = ROOT / ".venv-serve"  # what `make serve` runs in
 
 
 @dataclass
@@ -31,6 +37,31 @@ class Case:
     pictures: list[bytes]
     side: int
     words: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was measured, for the record."""
+        return {"network": self.words, "pictures": described(self.pictures), "cores": os.cpu_count()}
+
+
+def described(pictures: list[bytes]) -> dict[str, float]:
+    """How many pictures, their median size in kilobytes and in megapixels."""
+    sizes = []
+    for picture in pictures:
+        with Image.open(io.BytesIO(picture)) as image:
+            sizes.append(image.width * image.height / 1e6)
+    weights = [len(picture) / 1000 for picture in pictures]
+    return {
+        "count": len(pictures),
+        "kilobytes": round(statistics.median(weights), 1),
+        "megapixels": round(statistics.median(sizes), 3),
+    }
+
+
+def interpreter(target: str = OURS) -> Path:
+    """The Python that a server runs in: ours in the environment of `make serve`, where it is there."""
+    own = ENVIRONMENT / "bin" / "python"
+    return own if target == OURS and own.exists() else Path(sys.executable)
 
 
 @contextlib.contextmanager
@@ -52,17 +83,24 @@ def prepared(peer: bool) -> Iterator[Case]:
         twin = root / "twin.keras" if peer else None
         if peer or not paths.CHAMPION.exists():
             _build(root, network, side, twin)
-        yield Case(root, twin, pictures, side, f"{words}; {len(pictures)} {source}; {os.cpu_count()} cores")
+        yield Case(root, twin, pictures, side, words + source)
+
+
+def pictures_of(variable: str) -> list[bytes]:
+    """About 200 pictures of the folder that an environment variable names; none where it is not set."""
+    if not (source := os.environ.get(variable)):
+        return []
+    found = sorted(Path(source).rglob("*.jpeg"))
+    return [path.read_bytes() for path in found[:: max(1, len(found) // 200)]]
 
 
 def _pictures(root: Path) -> tuple[list[bytes], str]:
-    if source := os.environ.get("CXR_DATA"):
-        found = sorted(Path(source).rglob("*.jpeg"))
-        return [path.read_bytes() for path in found[:: max(1, len(found) // 200)]], "pictures of CXR_DATA"
+    if real := pictures_of("CXR_DATA"):
+        return real, ""
     from pipeline.data.phantom import generate
 
     generate(Phantom(seed=0, train=200, val=2, test=2), root / "phantoms")
-    return [path.read_bytes() for path in sorted((root / "phantoms").rglob("*.jpeg"))], "phantoms"
+    return [path.read_bytes() for path in sorted((root / "phantoms").rglob("*.jpeg"))], ", phantoms for pictures"
 
 
 def _build(root: Path, network: str, side: int, twin: Path | None) -> None:
@@ -85,7 +123,7 @@ if not (root / "models" / "CHAMPION").exists():
 
 
 @contextlib.contextmanager
-def server(case: Case, port: int, target: str = "pipeline.serving.service:Pneumonia", **more: str) -> Iterator[int]:
+def server(case: Case, port: int, target: str = OURS, **more: str) -> Iterator[int]:
     """A server of `case` on `port`; yields its process id once it is ready."""
     environment = {
         **{name: value for name, value in os.environ.items() if name != "SERVE_METRICS_FOLDER"},
@@ -97,7 +135,7 @@ def server(case: Case, port: int, target: str = "pipeline.serving.service:Pneumo
     }
     with (case.root / f"{port}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)],
+            [interpreter(target), "-m", "bentoml", "serve", target, "--port", str(port)],
             cwd=ROOT,
             env=environment,
             stdout=log,

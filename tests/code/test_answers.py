@@ -38,7 +38,7 @@ def test_shift_keeps_the_order(one: float, other: float, assumed: float, wanted:
 def test_overlay_is_clear_without_evidence_and_red_with_it() -> None:
     evidence = np.zeros((4, 4), np.float32)
     evidence[:, 2:] = 5
-    drawn = np.asarray(Image.open(io.BytesIO(overlay.png(evidence, (0.0, 2.0)))))
+    drawn = np.asarray(Image.open(io.BytesIO(overlay.png(evidence, (0.0, 2.0)))).convert("RGBA"))
     assert drawn.shape == (128, 128, 4)
     assert drawn[64, 5, 3] == 0
     assert drawn[64, 120].tolist() == [215, 25, 28, 255]
@@ -46,5 +46,5 @@ def test_overlay_is_clear_without_evidence_and_red_with_it() -> None:
 
 def test_overlay_has_one_scale_for_all_pictures() -> None:
     faint, strong = (overlay.png(np.full((4, 4), value, np.float32), (0.0, 2.0)) for value in (0.5, 2.0))
-    alphas = [np.asarray(Image.open(io.BytesIO(picture)))[..., 3].mean() for picture in (faint, strong)]
+    alphas = [np.asarray(Image.open(io.BytesIO(picture)).convert("RGBA"))[..., 3].mean() for picture in (faint, strong)]
     assert alphas == pytest.approx([64, 255], abs=1)
