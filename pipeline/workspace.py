@@ -106,7 +106,9 @@ def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(["git", *arguments], cwd=paths.ROOT, check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
-        raise ProjectError(f"git {arguments[0]}: {error.stderr.strip().splitlines()[-1]}") from None
+        lines = error.stderr.strip().splitlines()
+        said = next((line for line in lines if line.startswith("error: ")), lines[-1])  # the cause, not its effect
+        raise ProjectError(f"git {arguments[0]}: {said}") from None
     return done.stdout.strip()
 
 

@@ -2,8 +2,10 @@
 
 import fcntl
 import json
+import logging
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,8 @@ from pipeline.files import write_json, write_text
 from pipeline.retraining import sharing
 from pipeline.retraining.processes import check
 from pipeline.retraining.request import Request, lay_over
+
+log = logging.getLogger(__name__)
 
 KEPT = 3  # workspaces of finished retrainings that stay
 _READY = ".retraining"  # written last, so that a workspace half made is made again
@@ -34,6 +38,7 @@ def workspace_of(request: Request) -> Path:
             _prepare(folder, request)
             whole = not request.changes_settings
             write_json(folder / _READY, {"run": request.run_id, "whole": whole, "finished": False})
+    _mend(folder)
     return folder
 
 
@@ -85,6 +90,25 @@ def _prepare(folder: Path, request: Request) -> None:
             shutil.rmtree(run)
     if sharing.is_on():
         sharing.set_remote(folder)
+
+
+def _mend(folder: Path) -> None:
+    """Remove DVC's note of who uses which file where a full disk left half of it: DVC does nothing beside such a note.
+
+    DVC does not write it in one step, so half of it is damage only when it stays so.
+    """
+    note = folder / ".dvc" / "tmp" / "rwlock"
+    for pause in (1, 0):
+        try:
+            text = note.read_text(encoding="utf-8")
+            json.loads(text or "{}")
+            return
+        except FileNotFoundError:
+            return
+        except ValueError:
+            time.sleep(pause)
+    log.warning("%s was half written: removed", note)
+    note.unlink(missing_ok=True)
 
 
 @contextmanager

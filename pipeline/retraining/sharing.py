@@ -8,12 +8,14 @@ cache `collect` gets every training back, so that one dvc.lock holds them all.
 import fcntl
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipeline import dvc
+from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.files import write_text
 from pipeline.retraining.processes import check
@@ -71,6 +73,25 @@ def push(folder: Path, stages: list[str]) -> None:
         ProjectError: the remote does not answer or refuses.
     """
     check(dvc.command("--wait-for-lock", "push", "--run-cache", *stages), folder, "push to the remote")
+    if trainings := [stage for stage in stages if stage.startswith(dvc.TRAIN)]:
+        check([sys.executable, "-m", __name__, *trainings], folder, "push to the remote")
+
+
+def main() -> None:
+    """Push what trainings keep in git: `dvc push` (3.67) leaves it behind, and the run cache is of no use without it."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    lock = _read_lock(Path.cwd())["stages"]
+    kept = {HashInfo("md5", out["md5"]) for stage in sys.argv[1:] for out in lock[stage]["outs"] if "nfiles" not in out}
+    try:
+        with Repo() as repo:
+            failed = repo.cloud.push(kept).failed
+    except (DvcException, OSError) as error:
+        raise ProjectError(str(error)) from None
+    if failed:
+        raise ProjectError(f"{len(failed)} of {len(kept)} files were not pushed")
 
 
 def _read_lock(folder: Path) -> dict[str, Any]:
@@ -79,3 +100,7 @@ def _read_lock(folder: Path) -> dict[str, Any]:
     if lock is not None and not isinstance(lock, dict):
         raise ProjectError(f"{file} is no lock of DVC")
     return lock or {"schema": "2.0", "stages": {}}
+
+
+if __name__ == "__main__":
+    run("push", main)

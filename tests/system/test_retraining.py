@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 
 from tests.candidate_fixture import write_candidate
@@ -29,11 +30,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(run: str, params: dict[str, Any], **more: str) -> dict[str, str]:
-    return clean_environment(AIRFLOW_CTX_DAG_RUN_ID=run, RETRAIN_PARAMS=json.dumps(params)) | more
+    return clean_environment(AIRFLOW_CTX_DAG_RUN_ID=run) | {"RETRAIN_PARAMS": json.dumps(params)} | more
 
 
 def task(
-    project: Path, call: str, run: str, params: dict[str, Any] | None = None, **more: str
+    project: Path, call: str, run: str, params: dict[str, Any] | None = None, **more: Any
 ) -> subprocess.CompletedProcess[str]:
     verb, *arguments = call.split()
     done = subprocess.run(
@@ -201,6 +202,29 @@ def test_a_remote_that_refuses_is_named(project: Path) -> None:
     done = task(project, "step ingest", "refused", params, RETRAIN_REMOTE=str(refusing))
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(refusing.rglob("*")), "the repaired remote got nothing"
+
+
+@pytest.mark.slow
+def test_a_training_of_another_machine_is_not_done_again(project: Path, tmp_path: Path) -> None:
+    """About 40 s. The head takes network and predictions from the remote, by the run cache, and has the worker's lock."""
+    params = {"settings": SMALL, "epochs": 1}
+    remote = {"RETRAIN_REMOTE": str(tmp_path / "remote")}
+    for call in ("plan", "step ingest", "step validate", "prepare"):
+        done = task(project, call, "head", params, **remote)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (told,) = json.loads(done.stdout.splitlines()[-1])
+    worker = tmp_path / "worker"
+    git(tmp_path, "clone", "-q", str(project), "worker")
+    done = task(worker, "step train@custom_cnn-raw-0", "head", params, **remote, **told)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = task(project, "collect", "head", params, **remote)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "is cached - skipping run" in done.stdout
+    assert "pipeline.stages.train" not in done.stdout, "trained again"
+    locks = [yaml.safe_load((workspace(place, "head") / "dvc.lock").read_text()) for place in (project, worker)]
+    ours, theirs = (lock["stages"]["train@custom_cnn-raw-0"] for lock in locks)
+    assert ours == theirs
+    assert (workspace(project, "head") / "predictions" / "custom_cnn-raw-0" / "pictures.csv").is_file()
 
 
 @pytest.mark.slow
