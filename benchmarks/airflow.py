@@ -1,8 +1,12 @@
-"""What Airflow adds to the wall time of the same work: `dvc repro` alone, then the same stages as tasks of the DAG.
+"""What Airflow adds to the wall time of the same work, and what a second worker takes off it.
 
-Both on generated radiographs, in clones of this project with caches of their own, so that both compute everything. The
-tasks that plain DVC has no stage for (look, plan, gate, promotion, smoke test, tracking) are left out of both.
-`python -m benchmarks.airflow [EPOCHS [RUNS]]`: by default 6 epochs of 4 runs, some ten minutes on two free cores each.
+First `dvc repro` alone and the same stages as tasks of the DAG, at the same time, each held to one core of its own, so
+that both meet the same machine; in clones of this project with caches of their own, so that both compute everything. The
+tasks that plain DVC has no stage for (look, plan, gate, promotion, smoke test, tracking) are left out of both. Then
+scripts/cluster.py: the mapped trainings on two workers of one thread each, and the same trainings one after the other.
+
+`python -m benchmarks.airflow [EPOCHS [RUNS]]`, on generated radiographs: by default 24 epochs of 4 runs, half as many
+epochs on the workers, some 25 minutes. Needs two cores, redis-server and postgresql.
 """
 
 import json
@@ -12,24 +16,43 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from benchmarks.record import keep, row
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST, LAST = "ingest", "package"
-DEFAULTS = [6, 4]  # epochs, runs
+DEFAULTS = [24, 4]  # epochs, runs
+THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 
 
 def main() -> None:
     """Print one table."""
     given = [int(text) for text in sys.argv[1:3]]
     epochs, runs = (given + DEFAULTS[len(given) :])[:2]
-    params = json.dumps(request(epochs, runs))
-    with tempfile.TemporaryDirectory() as folder:
-        plain = with_dvc(clone(Path(folder) / "plain"), params)
-        scheduled = with_airflow(clone(Path(folder) / "airflow"), params)
-    print(f"{runs} trainings of {epochs} epochs, and every stage from {FIRST} to {LAST}")
-    print(f"{'dvc repro':24} {plain:8.1f} s")
-    print(f"{'tasks of the DAG':24} {scheduled:8.1f} s  {100 * (scheduled / plain - 1):+.1f} %")
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        sys.exit("this benchmark compares two things at once and needs two cores")
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor() as both:
+        folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL runs as a user of its own where this runs as root
+        params = json.dumps(request(epochs, runs))
+        alone = both.submit(with_dvc, clone(folder / "plain"), params, cores[0])
+        scheduled = both.submit(with_airflow, clone(folder / "airflow"), params, cores[1])
+        plain, tasks = alone.result(), scheduled.result()
+        print(f"{runs} trainings of {epochs} epochs, and every stage from {FIRST} to {LAST}, each way on one core")
+        print(f"{'dvc repro':28} {plain:8.1f} s")
+        print(f"{'tasks of the DAG':28} {tasks:8.1f} s  {100 * (tasks / plain - 1):+.1f} %", flush=True)
+        fewer = max(1, epochs // 2)
+        mapped, serial = with_workers(folder / "cluster", json.dumps(request(fewer, runs)))
+    print(f"{runs} trainings of {fewer} epochs, one thread each")
+    print(f"{'one after the other':28} {serial:8.1f} s")
+    print(f"{'mapped over two workers':28} {mapped:8.1f} s  {mapped / serial:.2f} of it")
+    work = f"{runs} trainings of {epochs} epochs and every stage around them, one core"
+    rows = [row(f"{work}, as tasks of Airflow", "s", tasks, plain, "`dvc repro`")]
+    rows.append(row(f"{runs} trainings of {fewer} epochs, mapped over two workers", "s", mapped, serial, "in a row"))
+    keep("airflow", rows)
 
 
 def request(epochs: int, runs: int) -> dict[str, object]:
@@ -47,27 +70,41 @@ def clone(folder: Path) -> Path:
     return folder
 
 
-def with_dvc(project: Path, params: str) -> float:
+def with_dvc(project: Path, params: str, core: int) -> float:
     """Seconds of `dvc repro` in a workspace made as the DAG makes one."""
-    environ = {**os.environ, "AIRFLOW_CTX_DAG_RUN_ID": "plain", "RETRAIN_PARAMS": params}
+    environ = {**os.environ, **THREAD, "AIRFLOW_CTX_DAG_RUN_ID": "plain", "RETRAIN_PARAMS": params}
     environ["PATH"] = f"{project / '.venv' / 'bin'}{os.pathsep}{environ['PATH']}"
     _run([".venv/bin/python", "-m", "pipeline.retraining.plan"], project, environ)
     (workspace,) = project.glob(".work/retrain-*/")
     started = time.monotonic()
-    _run([project / ".venv" / "bin" / "dvc", "repro", LAST], workspace, environ)
+    _run(["taskset", "-c", str(core), project / ".venv" / "bin" / "dvc", "repro", LAST], workspace, environ)
     return time.monotonic() - started
 
 
-def with_airflow(project: Path, params: str) -> float:
+def with_airflow(project: Path, params: str, core: int) -> float:
     """Seconds from the first task's start to the last one's end in `make retrain`."""
-    environ = {**os.environ, "AIRFLOW_HOME": str(project / ".airflow")}
-    said = _run(["scripts/airflow.sh", "retrain", params], project, environ, check=False)
+    environ = {**os.environ, **THREAD, "AIRFLOW_HOME": str(project / ".airflow")}
+    command = ["taskset", "-c", str(core), "scripts/airflow.sh", "retrain", params]
+    said = _run(command, project, environ, check=False)
     rows = dict(re.findall(r"^(\w+)(?: \S+)? +success +([\d.]+ +[\d.]+)$", said, re.MULTILINE))
     if LAST not in rows:
         sys.exit(f"the DAG did not reach {LAST}:\n{said[-3000:]}")
     began = float(rows[FIRST].split()[0])
     last_after, last_seconds = map(float, rows[LAST].split())
     return last_after + last_seconds - began
+
+
+def with_workers(folder: Path, params: str) -> tuple[float, float]:
+    """Seconds of the mapped trainings on two workers, and of the same ones one after the other."""
+    said = _run(
+        [ROOT / ".venv-airflow/bin/python", ROOT / "scripts/cluster.py", folder, params, "--serial"],
+        ROOT,
+        {**os.environ},
+    )
+    return tuple(
+        float(re.search(pattern, said)[1])
+        for pattern in (r"trainings in ([\d.]+) s of wall time", r"one after the other, without Airflow: ([\d.]+) s")
+    )
 
 
 def _run(command: list[str | Path], folder: Path, environ: dict[str, str], check: bool = True) -> str:

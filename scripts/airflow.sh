@@ -3,6 +3,7 @@
 #
 #   scripts/airflow.sh up              scheduler and page, the retraining DAG unpaused     (make airflow)
 #   scripts/airflow.sh retrain [JSON]  one run from the command line, on phantoms unless told otherwise  (make retrain)
+#   scripts/airflow.sh again           clear the failed tasks of the last failed retraining, after a repair
 #   scripts/airflow.sh env COMMAND...  any command of Airflow with these settings
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -76,12 +77,15 @@ retrain)
     python "$root/scripts/retrain_once.py" "${2:-$phantoms}" 2>&1 | tee "$AIRFLOW_HOME/retrain.log" |
         sed -u -n -E '/Tmp dir root|Running command|Output:|Command exited|oneDNN|absl::|To track the|git add|auto staging|autostage|dvc push/d; s/^[0-9TZ:.-]+ \[[a-z ]+\] (.*[^ ]) +\[[a-z.]*(SubprocessHook|unusual_prefix[^]]*)\].*/\1/p; t; /^[0-9]{4}-[0-9]{2}-/!p'
     ;;
+again)
+    exec python "$root/scripts/retrain_again.py"
+    ;;
 env)
     shift
     exec "$@"
     ;;
 *)
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -66,7 +66,8 @@ def main() -> None:
         say(line)
     if state != "success":
         sys.exit(f"cluster: the run ended as {state}; the tasks' logs are in {folder / 'airflow' / 'logs'}")
-    check(starts(folder), [row[0] for row in trainings], killed)
+    lines.append(check(starts(folder), [row[0] for row in trainings], killed))
+    say(lines[-1])
     if chosen.serial:
         lines += compare(cluster, chosen.params, wall_of(trainings))
     if chosen.page:
@@ -125,12 +126,12 @@ def wall_of(trainings: list[Any]) -> float:
     return (max(ended) - min(begun)).total_seconds() if ended else 0.0
 
 
-def check(begun: Counter[str], names: list[str], killed: str | None) -> None:
-    """None lost, none begun twice but the killed one."""
+def check(begun: Counter[str], names: list[str], killed: str | None) -> str:
+    """None lost, none begun twice but the killed one: the line that says so."""
     wanted = {name: 2 if name == killed else 1 for name in names}
     if dict(begun) != wanted:
         sys.exit(f"cluster: trainings were begun {dict(begun)} times, not {wanted}")
-    say("none was lost, and none but a killed one was begun twice")
+    return "none was lost, and none but a killed one was begun twice"
 
 
 def starts(folder: Path) -> Counter[str]:

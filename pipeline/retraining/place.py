@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 
 from pipeline import paths, workspace
+from pipeline.errors import ProjectError
 from pipeline.files import write_json, write_text
 from pipeline.retraining import sharing
-from pipeline.retraining.processes import check
+from pipeline.retraining.processes import check, shortage
 from pipeline.retraining.request import Request, lay_over
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,10 @@ def workspace_of(request: Request) -> Path:
     folder = paths.WORKSPACES / request.workspace
     with _alone(request.workspace):
         if not (folder / _READY).exists():
-            workspace.create(request.workspace, commit=request.commit or "HEAD")
+            try:
+                workspace.create(request.workspace, commit=request.commit or "HEAD")
+            except ProjectError as error:
+                raise ProjectError(f"{error}{shortage(paths.WORKSPACES)}") from None
             _prepare(folder, request)
             whole = not request.changes_settings
             write_json(folder / _READY, {"run": request.run_id, "whole": whole, "finished": False})

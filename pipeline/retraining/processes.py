@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from pipeline import dvc
 from pipeline.errors import ProjectError
 
+FULL = 1_000_000  # bytes; less is no room to work
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -38,7 +40,7 @@ def check(command: list[str], folder: Path, what: str) -> None:
     """
     status, lines = _stream(command, folder)
     if status != 0:
-        raise ProjectError(f"{what}: {cause(lines) or f'exit status {status}'}")
+        raise ProjectError(f"{what}: {cause(lines) or f'exit status {status}'}{shortage(folder)}")
 
 
 def output(command: list[str], folder: Path, what: str) -> str:
@@ -49,7 +51,8 @@ def output(command: list[str], folder: Path, what: str) -> str:
     """
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ProjectError(f"{what}: {cause(done.stderr.splitlines()) or f'exit status {done.returncode}'}")
+        said = cause(done.stderr.splitlines()) or f"exit status {done.returncode}"
+        raise ProjectError(f"{what}: {said}{shortage(folder)}")
     return done.stdout
 
 
@@ -58,6 +61,12 @@ def cause(lines: list[str]) -> str:
     own = [line for line in lines if re.match(r"[a-z-]+: \S", line)]
     dvc = [line for line in lines if line.startswith("ERROR: ")]
     return (own or dvc or [line for line in lines if line.strip()] or [""])[-1].strip()
+
+
+def shortage(folder: Path) -> str:
+    """What a message of failure ends with when the disk is full: git and DVC then speak of something else."""
+    free = shutil.disk_usage(folder).free
+    return f"; the disk is full: {free // 1000} kB are left in {folder}" if free < FULL else ""
 
 
 def _stream(command: list[str], folder: Path) -> tuple[int, list[str]]:

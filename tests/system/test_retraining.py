@@ -205,6 +205,37 @@ def test_a_remote_that_refuses_is_named(project: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_full_disk_is_named_and_freeing_some_is_enough(tmp_path: Path) -> None:
+    """About 2 minutes. The project on a small disk that is filled before each task and freed after it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("NOT TESTED: a full disk; mounting a small one needs root")
+    params, told = {"settings": SMALL, "epochs": 1}, {}
+    try:
+        project = copy_project(disk / "project")
+        for call, left in {
+            "plan": 100_000, "step ingest": 30_000, "step validate": 4096, "prepare": 100_000,
+            "step train@custom_cnn-raw-0": 200_000, "collect": 0, "step floor evaluate compare": 4096,
+            "step package": 100_000,
+        }.items():  # fmt: skip
+            filler = disk / "filler"
+            filler.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - left)))
+            said = one_line(task(project, call, "full", params, **told))
+            assert "the disk is full" in said, said
+            filler.unlink()
+            done = task(project, call, "full", params, **told)
+            assert done.returncode == 0, done.stdout + done.stderr
+            if call == "prepare":
+                (told,) = json.loads(done.stdout.splitlines()[-1])
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.slow
 def test_a_training_of_another_machine_is_not_done_again(project: Path, tmp_path: Path) -> None:
     """About 40 s. The head takes network and predictions from the remote, by the run cache, and has the worker's lock."""
     params = {"settings": SMALL, "epochs": 1}
