@@ -1,8 +1,8 @@
 """What Airflow adds to the wall time of the same work, and what a second worker takes off it.
 
-First `dvc repro` alone and the same stages as tasks of the DAG, at the same time, each held to one core of its own, so
-that both meet the same machine; in clones of this project with caches of their own, so that both compute everything. The
-tasks that plain DVC has no stage for (look, plan, gate, promotion, smoke test, tracking) are left out of both. Then
+First `dvc repro` alone and the same stages as tasks of the DAG, at the same time and with one thread each, so that both
+meet the same machine; in clones of this project with caches of their own, so that both compute everything. The tasks
+that plain DVC has no stage for (look, plan, gate, promotion, smoke test, tracking) are left out of both. Then
 scripts/cluster.py: the mapped trainings on two workers of one thread each, and the same trainings one after the other.
 
 `python -m benchmarks.airflow [EPOCHS [RUNS]]`, on generated radiographs: by default 24 epochs of 4 runs, half as many
@@ -31,17 +31,16 @@ def main() -> None:
     """Print one table."""
     given = [int(text) for text in sys.argv[1:3]]
     epochs, runs = (given + DEFAULTS[len(given) :])[:2]
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
+    if len(os.sched_getaffinity(0)) < 2:
         sys.exit("this benchmark compares two things at once and needs two cores")
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor() as both:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL runs as a user of its own where this runs as root
         params = json.dumps(request(epochs, runs))
-        alone = both.submit(with_dvc, clone(folder / "plain"), params, cores[0])
-        scheduled = both.submit(with_airflow, clone(folder / "airflow"), params, cores[1])
+        alone = both.submit(with_dvc, clone(folder / "plain"), params)
+        scheduled = both.submit(with_airflow, clone(folder / "airflow"), params)
         plain, tasks = alone.result(), scheduled.result()
-        print(f"{runs} trainings of {epochs} epochs, and every stage from {FIRST} to {LAST}, each way on one core")
+        print(f"{runs} trainings of {epochs} epochs, and every stage from {FIRST} to {LAST}, one thread each way")
         print(f"{'dvc repro':28} {plain:8.1f} s")
         print(f"{'tasks of the DAG':28} {tasks:8.1f} s  {100 * (tasks / plain - 1):+.1f} %", flush=True)
         fewer = max(1, epochs // 2)
@@ -49,7 +48,7 @@ def main() -> None:
     print(f"{runs} trainings of {fewer} epochs, one thread each")
     print(f"{'one after the other':28} {serial:8.1f} s")
     print(f"{'mapped over two workers':28} {mapped:8.1f} s  {mapped / serial:.2f} of it")
-    work = f"{runs} trainings of {epochs} epochs and every stage around them, one core"
+    work = f"{runs} trainings of {epochs} epochs and every stage around them, one thread"
     rows = [row(f"{work}, as tasks of Airflow", "s", tasks, plain, "`dvc repro`")]
     rows.append(row(f"{runs} trainings of {fewer} epochs, mapped over two workers", "s", mapped, serial, "in a row"))
     keep("airflow", rows)
@@ -70,22 +69,21 @@ def clone(folder: Path) -> Path:
     return folder
 
 
-def with_dvc(project: Path, params: str, core: int) -> float:
+def with_dvc(project: Path, params: str) -> float:
     """Seconds of `dvc repro` in a workspace made as the DAG makes one."""
     environ = {**os.environ, **THREAD, "AIRFLOW_CTX_DAG_RUN_ID": "plain", "RETRAIN_PARAMS": params}
     environ["PATH"] = f"{project / '.venv' / 'bin'}{os.pathsep}{environ['PATH']}"
     _run([".venv/bin/python", "-m", "pipeline.retraining.plan"], project, environ)
     (workspace,) = project.glob(".work/retrain-*/")
     started = time.monotonic()
-    _run(["taskset", "-c", str(core), project / ".venv" / "bin" / "dvc", "repro", LAST], workspace, environ)
+    _run([project / ".venv" / "bin" / "dvc", "repro", LAST], workspace, environ)
     return time.monotonic() - started
 
 
-def with_airflow(project: Path, params: str, core: int) -> float:
+def with_airflow(project: Path, params: str) -> float:
     """Seconds from the first task's start to the last one's end in `make retrain`."""
     environ = {**os.environ, **THREAD, "AIRFLOW_HOME": str(project / ".airflow")}
-    command = ["taskset", "-c", str(core), "scripts/airflow.sh", "retrain", params]
-    said = _run(command, project, environ, check=False)
+    said = _run(["scripts/airflow.sh", "retrain", params], project, environ, check=False)
     rows = dict(re.findall(r"^(\w+)(?: \S+)? +success +([\d.]+ +[\d.]+)$", said, re.MULTILINE))
     if LAST not in rows:
         sys.exit(f"the DAG did not reach {LAST}:\n{said[-3000:]}")

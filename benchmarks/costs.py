@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.record import keep, row
 from pipeline import paths, settings
 from pipeline.data import manifest, phantom, sources
 from pipeline.data.imaging import read_pixels
@@ -34,11 +35,13 @@ def main() -> None:
             "preprocess: decode, resize": cost(lambda file: read_pixels(file, SIDE), files),
         }
         champion = Path(sys.argv[1]) if len(sys.argv) > 1 else paths.CHAMPIONS / paths.CHAMPION.read_text().strip()
-        rows[f"answer ({champion.name})"] = answering(champion, files)
+        rows["answer of the champion"] = answering(champion, files)
     for network in ("custom_cnn", "xception"):
         rows[f"train: {network}, a picture an epoch"] = training(network)
     for name, seconds in rows.items():
         print(f"{name:44} {1000 * seconds:9.2f} ms of one core a picture")
+    unit = f"ms of one core a picture ({kind})"
+    keep("costs", [row(name, unit, round(1000 * seconds, 3)) for name, seconds in rows.items()])
 
 
 def pictures(folder: Path) -> tuple[list[Path], str]:

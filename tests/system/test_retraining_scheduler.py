@@ -25,13 +25,13 @@ RETRAIN, WATCH = "pneumonia_retrain", "chest_xray_watch"
 NO_FLOOR = {"sensitivity": 0, "specificity": 0}
 SETTINGS = {
     "preprocess": {"image_size": 96},
-    "groups": {"validation_percent": 30},
+    "groups": {"validation_percent": 25},
     "train": {
-        "common": {"epochs": 2},
+        "common": {"epochs": 4},
         "runs": {"custom_cnn-raw-0": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}},
         "planned": {},
     },
-    "evaluate": {"resamples": 50},
+    "evaluate": {"resamples": 50, "sensitive": 0.3, "specific": 0.3},
     "gate": {
         "folds": 2, "min_patients": 2, "auc_margin": 1, "log_loss_margin": 100,
         "floors": {"validation": NO_FLOOR, "stress": NO_FLOOR},
@@ -169,7 +169,7 @@ def test_announced_failed_repaired_delivered(airflow: Airflow, tmp_path: Path) -
     (run,) = airflow.wait(lambda: airflow.runs(RETRAIN), "the announced run")
     first = run["dag_run_id"]
     missing = rf"retraining: {re.escape(str(source))} is no folder"
-    airflow.fails_then_goes_on(first, "look_for_data", missing, lambda: write_source(source, 150))
+    airflow.fails_then_goes_on(first, "look_for_data", missing, lambda: write_source(source, 240))
     airflow.wait(lambda: airflow.state(first) in ("success", "failed"), "the first run", 1800)
     assert set(airflow.states(first).values()) == {"success"}, airflow.states(first)
     champion = (models / "CHAMPION").read_text().strip()
@@ -177,7 +177,7 @@ def test_announced_failed_repaired_delivered(airflow: Airflow, tmp_path: Path) -
 
     with serve(airflow.project) as server, asked(server.post, source) as answers:
         # Announced by the watching DAG, as its own night would: there are more pictures.
-        write_source(source, 170)
+        write_source(source, 260)
         damaged = models / "champions" / champion / "predictions.csv"
         whole = damaged.read_bytes()
         damaged.write_bytes(whole[:-9])
