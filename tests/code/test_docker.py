@@ -112,6 +112,37 @@ def test_variables_agree_between_files() -> None:
     assert os.access(DOCKER / "postgres-databases.sh", os.X_OK)
 
 
+def test_a_worker_takes_its_checkout_from_another_user_s_repository(tmp_path: Path) -> None:
+    """docker/worker.sh as it stands, in other folders and without Airflow at its end."""
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: docker/worker.sh on a repository of another user; becoming one needs root")
+    source, home = tmp_path / "source", tmp_path / "home"
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    home.mkdir()
+    os.chown(home, 1000, 1000)
+    script = (
+        (DOCKER / "worker.sh").read_text().replace("/source", str(source)).replace("/project", str(home / "project"))
+    )
+    script = script.replace("exec /opt/airflow/bin/airflow", "exec echo")
+    subprocess.run(["git", "init", "-q", source], check=True)
+    commit = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "--allow-empty", "-m"]
+    for message in ("first", "second"):  # at each start the checkout follows
+        subprocess.run([*commit, message], cwd=source, check=True)
+        done = subprocess.run(
+            ["sh", "-c", script, "worker", "training"], cwd=home, env={**os.environ, "HOME": str(home)},
+            user=1000, group=1000, extra_groups=[], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "celery worker --queues training --concurrency 1\n"
+        log = subprocess.run(
+            ["git", "-c", "safe.directory=*", "log", "-1", "--format=%s"], cwd=home / "project", capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        assert log.stdout.strip() == message
+    assert (home / ".gitconfig").read_text().count("directory = ") == 2
+
+
 def test_ports_agree_and_are_published_on_loopback_alone() -> None:
     exposed = {"service": 3000, "mlflow": 5000}
     for name, port in exposed.items():

@@ -1,0 +1,94 @@
+"""The measured part of docs/scaling.md, from what benchmarks/costs.py and benchmarks/airflow.py kept.
+
+python -m benchmarks.scaling_document
+"""
+
+import json
+from typing import Any
+
+from benchmarks.record import KEPT
+from pipeline import paths
+from pipeline.evaluation.documents import insert
+from pipeline.files import write_text
+
+DOCUMENT = paths.ROOT / "docs" / "scaling.md"
+TRAINED = 5232  # pictures of the official train and val folders
+PIXELS = 128 * 128  # bytes of a picture in the arrays
+CARRIED = {  # times the pictures of today: which engine carries them
+    1: "one machine, `make study` or the DAG on SQLite",
+    10: "workers under Celery, one GPU each; the S3 remote; arrays still memory-mapped on each",
+    100: "as above, with GPUs; arrays no longer fit a GPU's memory with the network: feed them in shards",
+    10_000: "Kubernetes executor with a pod a training, data-parallel training over several GPUs (Keras' `distribution`), "
+    "arrays in shards read from the S3 remote, `ingest` and `preprocess` as one task a shard",
+}
+ANSWERED = {  # requests a second
+    10: "one service, one worker",
+    100: "one service, two workers",
+    1000: "one larger machine, a worker for each core",
+    100_000: "services behind a load balancer, each with `models/` read-only from the same place; they share nothing",
+}
+WORK = {
+    "validate: manifest row": "a row of the manifest",
+    "preprocess: decode, resize": "decode and resize",
+    "train: custom_cnn, a picture an epoch": "train custom_cnn, an epoch",
+    "train: xception, a picture an epoch": "train xception, an epoch",
+    "answer of the champion": "an answer of the released champion, upload and service around it left out",
+}
+
+
+def main() -> None:
+    """Replace the marked blocks of docs/scaling.md."""
+    write_text(DOCUMENT, insert(DOCUMENT.read_text(encoding="utf-8"), blocks(), DOCUMENT.name))
+
+
+def blocks() -> dict[str, str]:
+    """Every block by name."""
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    cost = {line["what"]: line["here"] / 1000 for line in kept["costs"]["rows"]}
+    return {
+        "costs": _table(["work", "one core, a picture"], [[text, _time(cost[what])] for what, text in WORK.items()]),
+        "pictures": _pictures(cost),
+        "requests": _table(
+            ["requests a second", "cores for the network alone", "what carries it"],
+            [[f"{rate:,}", f"{rate * cost['answer of the champion']:.2g}", by] for rate, by in ANSWERED.items()],
+        ),
+        "airflow": _airflow(kept["airflow"]),
+    }
+
+
+def _pictures(cost: dict[str, float]) -> str:
+    header = ["pictures", "arrays", "preprocess, one core", "an epoch of xception, one core", "what carries it"]
+    lines = []
+    for times, by in CARRIED.items():
+        count = times * TRAINED
+        each = [cost["preprocess: decode, resize"], cost["train: xception, a picture an epoch"]]
+        size = f"{count * PIXELS / 1e9:.2g} GB" if count * PIXELS < 1e12 else f"{count * PIXELS / 1e12:.2g} TB"
+        lines.append([f"{times:,} x", size, *(_time(count * seconds) for seconds in each), by])
+    return _table(header, lines)
+
+
+def _airflow(found: dict[str, Any]) -> str:
+    alone, mapped = found["rows"]
+    return (
+        f"Measured by `python -m benchmarks.airflow` on {found['cores']} cores: {alone['what']}, took "
+        f"{alone['here']:.0f} s where {alone['beside']} took {alone['peer']:.0f} s at the same time on the same machine, "
+        f"**{100 * (alone['here'] / alone['peer'] - 1):+.1f} %**. {mapped['what']} of one thread each took "
+        f"{mapped['here']:.0f} s where they took {mapped['peer']:.0f} s {mapped['beside']}: "
+        f"**{mapped['here'] / mapped['peer']:.2f}** of it."
+    )
+
+
+def _time(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.2g} {unit}"
+    return f"{1000 * seconds:.3g} ms"
+
+
+def _table(header: list[str], lines: list[list[str]]) -> str:
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+if __name__ == "__main__":
+    main()
