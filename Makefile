@@ -49,7 +49,7 @@ test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour)
 	@$(RUN) pytest -q
 
 ##@ The study
-.PHONY: repro study restore documents track
+.PHONY: repro study restore import-runs documents track
 repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes a copy of the data set on disk
 	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$(SOURCE)")
 
@@ -58,6 +58,9 @@ study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them
 
 restore: setup ## bring back the last good outputs after a stage failed
 	@$(RUN) dvc checkout --force --allow-missing; git checkout -- dvc.lock predictions metrics plots
+
+import-runs: setup ## trainings of another machine, checked, into the tree and dvc.lock: DIR=<folder that pipeline.handover wrote>
+	@$(RUN) pipeline.import_runs "$(DIR)"
 
 documents: setup ## write the measured figures into README.md and docs/results.md
 	@$(RUN) pipeline.evaluation.documents

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import record
 from pipeline import paths, settings
 from pipeline.evaluation import predictions, statistics
 from tests.fake_predictions import Size, pictures, write_run
@@ -49,6 +50,14 @@ def main() -> None:
         f"{'one AUC with its interval, looped scikit-learn':<48}{theirs:8.3f} s  (from {LOOPED} resamples)",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
+    whole = sum(clock for clock, _ in seconds.values())
+    record.keep(
+        "evaluation",
+        [
+            record.row(f"evaluate and compare {len(runs)} runs, every interval", "s", round(whole, 1)),
+            record.row("one AUC with its interval", "s", round(ours, 4), round(theirs, 2), "scikit-learn in a loop"),
+        ],
+    )
 
 
 def _rows() -> list[tuple[str, str, str, str, str]]:

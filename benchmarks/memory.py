@@ -19,6 +19,7 @@ import psutil
 import yaml
 from PIL import Image
 
+from benchmarks import record
 from pipeline import dvc, paths
 from pipeline.data.phantom import generate
 from pipeline.settings import Phantom
@@ -86,7 +87,9 @@ def main() -> None:
         for count in counts:
             small_phantoms(count, base / f"set{count}", base / f"seed{count}")
             sources.append((f"{count} small phantoms", base / f"set{count}"))
+        rows = []
         for label, source in sources:
+            highest = 0.0
             root = base / f"root-{source.name}"
             root.mkdir()
             params = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
@@ -96,6 +99,11 @@ def main() -> None:
             for stage in STAGES:
                 peak, seconds = run_stage(stage, environment)
                 print(f"{label:24} {stage:12} {peak:9.0f} {seconds:8.1f}", flush=True)
+                highest = max(highest, peak)
+            what = "the real set" if label == "CXR_DATA" else label
+            rows.append(record.row(f"ingest to groups, peak memory of any stage: {what}", "MiB", round(highest)))
+        if len(sources) > 1:
+            record.keep("memory", rows)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import record
 from pipeline import settings
 from pipeline.learning import networks, saliency
 
@@ -29,6 +30,7 @@ def main() -> None:
     lines.append(
         f"{'network':<14}{'plain':>9}{'with maps':>11}{'ratio':>8}{'tape':>9}{'ratio':>8}   (limit 2.0 with maps)"
     )
+    rows = []
     for name in sys.argv[1:] or networks.NETWORKS:
         network = networks.build(name, side)
         explainer = saliency.explainer(network)
@@ -41,6 +43,9 @@ def main() -> None:
             ]
         )
         lines.append(f"{name:<14}{plain:9.2f}{mapped:11.2f}{mapped / plain:8.2f}{usual:9.2f}{usual / plain:8.2f}")
+        title = f"maps of {PICTURES} pictures, {name}"
+        rows.append(record.row(title, "s", round(mapped, 2), round(plain, 2), "plain prediction"))
+    record.keep("saliency", rows)
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import record
 from pipeline import paths, settings
 from pipeline.files import write_json
 
@@ -89,17 +90,21 @@ def main() -> None:
     """Print one table, and keep the rates."""
     if sys.argv[1:2] == ["--one"]:
         way, network = sys.argv[2:]
+        import pipeline.learning.training  # noqa: F401
+
+        imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         rate = {"ours": ours, "notebook": notebook}[way](network, STEPS.get(network, FEW_STEPS))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        print(json.dumps({"rate": rate, "megabytes": peak}))
+        print(json.dumps({"rate": rate, "megabytes": round(peak), "imports": round(imports)}))
         return
     networks = sys.argv[1:] or ["custom_cnn", "inception_v3", "densenet121", "resnet50", "xception", "vgg16"]
     print(f"{SIDE} pixels, batch {BATCH}, {os.cpu_count()} cores, group augmented")
     print(f"{'way':10} {'network':14} {'pictures/s':>10} {'peak MiB':>9}")
-    rates = {}
+    rates, rows = {}, []
     for network in networks:
         found = measure("ours", network)
         rates[network] = round(found["rate"], 1)
+        train = f"train {network}, augmented"
         print(f"{'ours':10} {network:14} {found['rate']:10.1f} {found['megabytes']:9.0f}")
         if network == "custom_cnn":
             peer = measure("notebook", network)
@@ -107,6 +112,15 @@ def main() -> None:
             print(
                 f"{'':10} {'ratio':14} {found['rate'] / peer['rate']:10.2f} {found['megabytes'] / peer['megabytes']:9.2f}"
             )
+            beside = "ImageDataGenerator and float arrays"
+            rows.append(record.row(train, "pictures/s", rates[network], round(peer["rate"], 1), beside))
+            rows.append(record.row(f"{train}: peak memory", "MiB", found["megabytes"], peer["megabytes"], beside))
+            own, others = (one["megabytes"] - one["imports"] for one in (found, peer))
+            rows.append(record.row(f"{train}: the same, less what the imports take", "MiB", own, others, beside))
+        else:
+            rows.append(record.row(train, "pictures/s", rates[network]))
+    if len(rates) > 1:
+        record.keep("training", rows)
     kept = paths.ROOT / "benchmarks" / "training.json"
     known = json.loads(kept.read_text(encoding="utf-8"))["pictures_per_second"] if kept.exists() else {}
     write_json(kept, {"cores": os.cpu_count(), "pictures_per_second": known | rates})

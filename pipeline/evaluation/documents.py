@@ -17,7 +17,7 @@ from pipeline import paths, settings
 from pipeline.command import run as run_command
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import published
+from pipeline.evaluation import published, speed
 from pipeline.evaluation.measure import UNDEFINED
 from pipeline.evaluation.tables import FLOOR
 from pipeline.files import write_text
@@ -81,7 +81,8 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
         "candidate": _candidate(candidate),
         "answer": _answer(folder),
     }
-    return {name: f"{caption}\n\n{text}" for name, text in made.items()}
+    captioned = {name: f"{caption}\n\n{text}" for name, text in made.items()}
+    return captioned | {"speed": speed.table(paths.ROOT / "benchmarks" / "measured.json")}
 
 
 def figure(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> str:

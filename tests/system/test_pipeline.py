@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import resource
 import shutil
 import signal
@@ -334,3 +335,46 @@ def test_the_demo_says_what_it_made_and_leaves_the_checkout_clean():
     assert "nothing here is about children" in done.stdout
     assert "densenet121-balanced-0" in done.stdout
     assert status() == before
+
+
+def numbers(value):
+    """DVC writes a small number as 1e-06, which YAML 1.2 reads as a number and PyYAML as a word."""
+    if isinstance(value, dict):
+        return {key: numbers(one) for key, one in value.items()}
+    return float(value) if isinstance(value, str) and re.fullmatch(r"\d+e-\d+", value) else value
+
+
+def test_a_run_of_another_machine_is_imported_and_not_trained_again(project, tmp_path):
+    name, bag = "custom_cnn-raw-0", tmp_path / "bag"
+    lock = project / "dvc.lock"
+
+    def python(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", *arguments], cwd=project, env=environment(), capture_output=True, text=True
+        )
+
+    done = python("pipeline.handover", str(bag), name)
+    assert done.returncode == 0, done.stderr
+    whole = yaml.safe_load(lock.read_text())
+    by_dvc = whole["stages"].pop(f"train@{name}")
+    lock.write_text(yaml.safe_dump(whole, sort_keys=False))
+    kept = tmp_path / "kept"
+    shutil.move(project / "models/runs" / name, kept)
+    shutil.rmtree(project / "predictions" / name)
+    try:
+        done = python("pipeline.import_runs", str(bag))
+        assert done.returncode == 0, done.stderr
+        assert "exist only on the machine that trained them: " + name in done.stderr
+        assert numbers(yaml.safe_load(lock.read_text())["stages"][f"train@{name}"]) == numbers(by_dvc)
+        again = call(project, "repro", "--allow-missing", "--dry", f"train@{name}")
+        assert f"Running stage 'train@{name}'" not in again.stdout
+
+        (bag / name / "history.csv").write_text("epoch\n")
+        done = python("pipeline.import_runs", str(bag))
+        assert done.returncode != 0 and "not the file that was handed over" in done.stderr.strip().splitlines()[-1]
+        change(project, "train", "common", "epochs", 2)
+        done = python("pipeline.import_runs", str(bag))
+        assert done.returncode != 0 and "other settings" in done.stderr and "train.common" in done.stderr
+    finally:
+        shutil.rmtree(project / "models/runs" / name, ignore_errors=True)
+        shutil.move(kept, project / "models/runs" / name)

@@ -1,0 +1,21 @@
+"""Where the benchmarks keep what they found: benchmarks/measured.json, from which the documents are written."""
+
+import json
+import os
+from typing import Any
+
+from pipeline import paths
+from pipeline.files import write_json
+
+KEPT = paths.ROOT / "benchmarks" / "measured.json"
+
+
+def row(what: str, unit: str, here: float, peer: float | None = None, beside: str = "") -> dict[str, Any]:
+    """One line of the table: a figure, and the peer's that was measured in the same run."""
+    return {"what": what, "unit": unit, "here": here, "peer": peer, "beside": beside}
+
+
+def keep(benchmark: str, rows: list[dict[str, Any]]) -> None:
+    """Replace what was known of one benchmark; the others stay."""
+    known = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    write_json(KEPT, known | {benchmark: {"cores": os.cpu_count(), "rows": rows}})

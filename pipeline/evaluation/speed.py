@@ -1,0 +1,30 @@
+"""What the benchmarks measured, as a table for README.md."""
+
+import json
+from pathlib import Path
+
+SHOWN = ("demo", "nothing_changed", "preprocessing", "memory", "training", "evaluation", "saliency")
+
+
+def table(kept: Path) -> str:
+    """Markdown of benchmarks/measured.json: each figure beside the peer measured in the same run."""
+    if not kept.exists():
+        return "Not measured yet: `make benchmarks`."
+    found = json.loads(kept.read_text(encoding="utf-8"))
+    lines = ["| measured | here | beside it | ratio |", "|---|---|---|---|"]
+    measured = [found[name] for name in SHOWN if name in found]
+    for one in measured:
+        for row in one["rows"]:
+            unit, peer = row["unit"], row["peer"]
+            beside = f"{_short(peer)} {unit} ({row['beside']})" if peer is not None else "-"
+            ratio = f"{row['here'] / peer:.2f}" if peer else "-"
+            lines.append(f"| {row['what']} | {_short(row['here'])} {unit} | {beside} | {ratio} |")
+    cores = sorted({one["cores"] for one in measured})
+    return (
+        "\n".join(lines)
+        + f"\n\nCPU alone, {' or '.join(map(str, cores))} cores. `make benchmarks` measures them again."
+    )
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

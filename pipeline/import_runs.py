@@ -1,0 +1,111 @@
+"""`make import-runs DIR=<folder>`: trainings of another machine, checked, into the tree and dvc.lock.
+
+The folder is what `python -m pipeline.handover` wrote there. Afterwards `dvc repro --allow-missing` has nothing to train.
+"""
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import dvc, paths, settings
+from pipeline.command import run as run_command
+from pipeline.errors import ProjectError
+from pipeline.evaluation import predictions
+from pipeline.files import atomic_folder, write_text
+from pipeline.handover import PREDICTIONS, RECORD, UPSTREAM, dependencies, entry, parameters
+
+log = logging.getLogger("import-runs")
+Record = Mapping[str, Any]
+
+
+def main() -> None:
+    """Check every run of the folder first; import all of them or none."""
+    if len(sys.argv) != 2 or not sys.argv[1]:
+        raise ProjectError("usage: make import-runs DIR=<folder that python -m pipeline.handover wrote>")
+    source = Path(sys.argv[1])
+    folders = sorted(path.parent for path in source.glob(f"*/{RECORD}"))
+    if not folders:
+        raise ProjectError(f"{source}: no folder in it holds a {RECORD}; write it with python -m pipeline.handover")
+    known = settings.load().runs
+    locked = dvc.lock()
+    records = {folder: check(folder, known, locked) for folder in folders}
+    elsewhere = []
+    for folder, record in records.items():
+        place(folder, record)
+        if not (folder / "network").exists():
+            elsewhere.append(record["run"])
+    write_lock({record["run"]: record for record in records.values()})
+    log.info("imported: %s", ", ".join(record["run"] for record in records.values()))
+    if elsewhere:
+        log.warning("these networks exist only on the machine that trained them: %s", ", ".join(elsewhere))
+
+
+def check(folder: Path, known: Mapping[str, settings.Run], locked: Mapping[str, Any]) -> Record:
+    """The record of one run, after it agrees with this checkout.
+
+    Raises:
+        ProjectError: another run, other settings, code or data, a damaged or changed file.
+    """
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    name = record["run"]
+    if name not in known:
+        raise ProjectError(f"{folder}: {name!r} is not in train.runs of params.yaml; move its line there first")
+    run = known[name]
+    wanted = parameters(run)
+    other = [key for key in {*wanted, *record["params"]} if wanted.get(key) != record["params"].get(key)]
+    if other:
+        raise ProjectError(f"{folder}: trained with other settings than params.yaml has: {', '.join(sorted(other))}")
+    made = {out["path"]: out["md5"] for stage in locked.values() for out in stage.get("outs", [])}
+    for path in UPSTREAM:
+        if made.get(path) != record["upstream"][path]["md5"]:
+            raise ProjectError(f"{folder}: trained on another {path} than the one in dvc.lock")
+    if sorted(record["deps"]) != dependencies(run):
+        raise ProjectError(f"{folder}: its record names other dependencies than dvc.yaml does")
+    for path, there in record["deps"].items():
+        if not path.startswith("data/") and entry(paths.ROOT / path)["md5"] != there["md5"]:
+            raise ProjectError(f"{folder}: trained by another {path} than the one here")
+    files = {f"predictions/{name}/{file}": folder / file for file in PREDICTIONS}
+    if (folder / "network").exists():
+        files[f"models/runs/{name}"] = folder / "network"
+    for path, file in files.items():
+        if entry(file) != record["outs"][path]:
+            raise ProjectError(f"{file}: not the file that was handed over (its md5 or size differs from {RECORD})")
+    predictions.read(folder)
+    return record
+
+
+def place(folder: Path, record: Record) -> None:
+    """Copy predictions, and the network where it came along, to where the stage would have written them."""
+    name = record["run"]
+    with atomic_folder(paths.predictions(name)) as target:
+        for file in PREDICTIONS:
+            shutil.copyfile(folder / file, target / file)
+    if (folder / "network").exists():
+        with atomic_folder(paths.network(name).parent) as target:
+            shutil.copytree(folder / "network", target, dirs_exist_ok=True)
+
+
+def write_lock(records: Mapping[str, Record]) -> None:
+    """Put each run's entry into dvc.lock, as `dvc repro` would have written it."""
+    whole = yaml.safe_load(paths.LOCK.read_text(encoding="utf-8"))
+    for name, record in records.items():
+        whole["stages"][f"{dvc.TRAIN}{name}"] = {
+            "cmd": f"python -m pipeline.stages.train {name}",
+            "deps": [{"path": path} | there for path, there in sorted(record["deps"].items())],
+            "params": {paths.PARAMS.name: record["params"]},
+            "outs": [{"path": path} | there for path, there in sorted(record["outs"].items())],
+        }
+    write_text(paths.LOCK, yaml.safe_dump(whole, sort_keys=False))
+    with_network = [name for name in records if paths.network(name).exists()]
+    if with_network and dvc.call("commit", "--force", *(f"{dvc.TRAIN}{name}" for name in with_network)) != 0:
+        raise ProjectError("dvc commit failed (its message is above): the networks are in place, not in the cache")
+
+
+if __name__ == "__main__":
+    run_command("import-runs", main)
