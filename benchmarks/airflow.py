@@ -5,8 +5,8 @@ meet the same machine; in clones of this project with caches of their own, so th
 that plain DVC has no stage for (look, plan, gate, promotion, smoke test, tracking) are left out of both. Then
 scripts/cluster.py: the mapped trainings on two workers of one thread each, and the same trainings one after the other.
 
-`python -m benchmarks.airflow [EPOCHS [RUNS]]`, on generated radiographs: by default 24 epochs of 4 runs, half as many
-epochs on the workers, some 25 minutes. Needs two cores, redis-server and postgresql.
+`python -m benchmarks.airflow [overhead|workers]`: one of the two, or both, on generated radiographs; some 12 minutes each
+on two free cores. Needs two cores; the workers need redis-server and postgresql.
 """
 
 import json
@@ -18,40 +18,50 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from benchmarks.record import keep, row
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST, LAST = "ingest", "package"
-DEFAULTS = [24, 4]  # epochs, runs
+EPOCHS = {"overhead": 24, "workers": 8}
+RUNS = 4
 THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 
 
 def main() -> None:
-    """Print one table."""
-    given = [int(text) for text in sys.argv[1:3]]
-    epochs, runs = (given + DEFAULTS[len(given) :])[:2]
+    """Print one table, and keep it."""
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("this benchmark compares two things at once and needs two cores")
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor() as both:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL runs as a user of its own where this runs as root
-        params = json.dumps(request(epochs, runs))
+        for part, work in (("overhead", overhead), ("workers", workers)):
+            if not sys.argv[1:] or part in sys.argv[1:]:
+                found = work(folder)
+                less = 100 * (found["here"] / found["peer"] - 1)
+                print(
+                    f"{found['what']}: {found['here']:.1f} s; {found['beside']}: {found['peer']:.1f} s; {less:+.1f} %"
+                )
+                keep(f"airflow-{part}", [found])
+
+
+def overhead(folder: Path) -> dict[str, Any]:
+    """The same work as tasks of the DAG and under plain DVC, side by side."""
+    epochs, runs = EPOCHS["overhead"], RUNS
+    params = json.dumps(request(epochs, runs))
+    with ThreadPoolExecutor() as both:
         alone = both.submit(with_dvc, clone(folder / "plain"), params)
         scheduled = both.submit(with_airflow, clone(folder / "airflow"), params)
-        plain, tasks = alone.result(), scheduled.result()
-        print(f"{runs} trainings of {epochs} epochs, and every stage from {FIRST} to {LAST}, one thread each way")
-        print(f"{'dvc repro':28} {plain:8.1f} s")
-        print(f"{'tasks of the DAG':28} {tasks:8.1f} s  {100 * (tasks / plain - 1):+.1f} %", flush=True)
-        fewer = max(1, epochs // 2)
-        mapped, serial = with_workers(folder / "cluster", json.dumps(request(fewer, runs)))
-    print(f"{runs} trainings of {fewer} epochs, one thread each")
-    print(f"{'one after the other':28} {serial:8.1f} s")
-    print(f"{'mapped over two workers':28} {mapped:8.1f} s  {mapped / serial:.2f} of it")
-    work = f"{runs} trainings of {epochs} epochs and every stage around them, one thread"
-    rows = [row(f"{work}, as tasks of Airflow", "s", tasks, plain, "`dvc repro`")]
-    rows.append(row(f"{runs} trainings of {fewer} epochs, mapped over two workers", "s", mapped, serial, "in a row"))
-    keep("airflow", rows)
+        work = f"{runs} trainings of {epochs} epochs and every stage around them, one thread"
+        return row(f"{work}, as tasks of Airflow", "s", scheduled.result(), alone.result(), "`dvc repro`")
+
+
+def workers(folder: Path) -> dict[str, Any]:
+    """Trainings mapped over two workers, and one after the other."""
+    epochs = EPOCHS["workers"]
+    mapped, serial = with_workers(folder / "cluster", json.dumps(request(epochs, RUNS)))
+    return row(f"{RUNS} trainings of {epochs} epochs, mapped over two workers", "s", mapped, serial, "in a row")
 
 
 def request(epochs: int, runs: int) -> dict[str, object]:
@@ -94,15 +104,13 @@ def with_airflow(project: Path, params: str) -> float:
 
 def with_workers(folder: Path, params: str) -> tuple[float, float]:
     """Seconds of the mapped trainings on two workers, and of the same ones one after the other."""
-    said = _run(
-        [ROOT / ".venv-airflow/bin/python", ROOT / "scripts/cluster.py", folder, params, "--serial"],
-        ROOT,
-        {**os.environ},
-    )
-    return tuple(
-        float(re.search(pattern, said)[1])
-        for pattern in (r"trainings in ([\d.]+) s of wall time", r"one after the other, without Airflow: ([\d.]+) s")
-    )
+    command = [ROOT / ".venv-airflow" / "bin" / "python", ROOT / "scripts" / "cluster.py", folder, params, "--serial"]
+    said = _run(command, ROOT, dict(os.environ))
+    mapped = re.search(r"trainings in ([\d.]+) s of wall time", said)
+    serial = re.search(r"one after the other, without Airflow: ([\d.]+) s", said)
+    if not mapped or not serial:
+        sys.exit(f"scripts/cluster.py did not say how long it took:\n{said[-3000:]}")
+    return float(mapped[1]), float(serial[1])
 
 
 def _run(command: list[str | Path], folder: Path, environ: dict[str, str], check: bool = True) -> str:

@@ -52,7 +52,7 @@ def blocks() -> dict[str, str]:
             ["requests a second", "cores for the network alone", "what carries it"],
             [[f"{rate:,}", f"{rate * cost['answer of the champion']:.2g}", by] for rate, by in ANSWERED.items()],
         ),
-        "airflow": _airflow(kept["airflow"]),
+        "airflow": _airflow(kept["airflow-overhead"], kept["airflow-workers"]),
     }
 
 
@@ -67,10 +67,10 @@ def _pictures(cost: dict[str, float]) -> str:
     return _table(header, lines)
 
 
-def _airflow(found: dict[str, Any]) -> str:
-    alone, mapped = found["rows"]
+def _airflow(overhead: dict[str, Any], workers: dict[str, Any]) -> str:
+    (alone,), (mapped,) = overhead["rows"], workers["rows"]
     return (
-        f"Measured by `python -m benchmarks.airflow` on {found['cores']} cores: {alone['what']}, took "
+        f"Measured by `python -m benchmarks.airflow` on {overhead['cores']} cores: {alone['what']}, took "
         f"{alone['here']:.0f} s where {alone['beside']} took {alone['peer']:.0f} s at the same time on the same machine, "
         f"**{100 * (alone['here'] / alone['peer'] - 1):+.1f} %**. {mapped['what']} of one thread each took "
         f"{mapped['here']:.0f} s where they took {mapped['peer']:.0f} s {mapped['beside']}: "
