@@ -17,7 +17,7 @@ from pipeline import paths, settings
 from pipeline.command import run as run_command
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import published, speed
+from pipeline.evaluation import findings, published, speed
 from pipeline.evaluation.measure import UNDEFINED
 from pipeline.evaluation.tables import FLOOR
 from pipeline.files import write_text
@@ -78,6 +78,7 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
         "seeds": _seeds(runs, options.table),
         "contrasts": _contrasts(row for row in contrasts if not row["p_holm"]),
         "winner": _contrasts((row for row in contrasts if row["p_holm"] and row["figure"] == "test_auc"), holm=True),
+        "findings": findings.table(contrasts, candidate["best"]),
         "candidate": _candidate(candidate),
         "answer": _answer(folder),
     }

@@ -1,0 +1,68 @@
+"""The study's findings beside ours: an answer, the difference and its interval, from metrics/contrasts.csv."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.evaluation.contrasts import PAIRS
+
+Row = Mapping[str, Any]
+
+# What the study says, and the contrast that tests it.
+CLAIMS = (
+    ("augmentation helps", "augmented - raw"),
+    ("balancing helps further", "balanced - augmented"),
+    *(
+        (said, name)
+        for said, name in zip(("ImageNet weights help", "balancing helps, at equal steps"), PAIRS, strict=True)
+    ),
+)
+SHOWN = {"test_accuracy": "accuracy", "test_auc": "AUC"}
+
+
+def table(contrasts: Sequence[Row], best: str) -> str:
+    """Markdown: one line a claim and figure of the official test set; a claim whose runs are missing says so."""
+    lines = ["| the study says | here | difference on the test set | averaged over |", "|---|---|---|---|"]
+    for said, name in CLAIMS:
+        found = {row["figure"]: row for row in contrasts if row["contrast"] == name}
+        if not found:
+            lines.append(f"| {said} | not tested yet: its runs are missing | - | - |")
+        for figure, title in SHOWN.items():
+            if row := found.get(figure):
+                lines.append(f"| {said} | {_answer(row, row['p'])} | {title} {_points(row)} | {row['over']} |")
+    return "\n".join([*lines, "", *_winner(contrasts, best)])
+
+
+def _winner(contrasts: Sequence[Row], best: str) -> list[str]:
+    """Which network wins: the best run on stressed validation against the best run of each other network."""
+    rows = [row for row in contrasts if row["p_holm"] and row["figure"] == "stress_auc"]
+    nearest: dict[str, Row] = {}
+    for row in rows:
+        other = row["contrast"].removeprefix(f"{best} - ")
+        network = other.split("-")[0]
+        if network != best.split("-")[0] and float(row["difference"]) < float(
+            nearest.get(network, {"difference": 2})["difference"]
+        ):
+            nearest[network] = row
+    said = ["The study's winner is Xception, balanced and augmented."]
+    if not nearest:
+        return [f"{said[0]} Here no second network has been trained yet."]
+    said.append(
+        f"Best on stressed validation here, which alone decides: `{best}`. Against the best run of each other network,"
+    )
+    said.append("AUC on stressed validation, Holm-corrected over all runs:")
+    for row in nearest.values():
+        other = row["contrast"].removeprefix(f"{best} - ")
+        difference = "larger than chance" if float(row["p_holm"]) < 0.05 else "within chance"
+        said.append(f"- `{other}` ({row['epochs'].split(' - ')[-1]} epochs): {_points(row)}, {difference}.")
+    return [said[0], " ".join(said[1:3]), "", *said[3:]]
+
+
+def _answer(row: Row, p: Any) -> str:
+    if float(row["low"]) > 0:
+        return "yes"
+    return "no: it harms" if float(row["high"]) < 0 else f"not shown (p = {float(p):.2f})"
+
+
+def _points(row: Row) -> str:
+    value, low, high = (float(row[key]) for key in ("difference", "low", "high"))
+    return f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
