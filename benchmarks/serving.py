@@ -55,7 +55,7 @@ def speed() -> Facts:
         for count in (1, 2):
             with server(case, PEER_PORT, "benchmarks.peer:Peer", PEER_WORKERS=str(count)):
                 for facts, pictures in zip(sets, _sets(case), strict=True):
-                    facts["lines"] += _rates(f"the plain way, workers: {count}", PEER_PORT, pictures, REQUESTS or 200)
+                    facts["lines"] += _rates(f"the plain way, workers: {count}", PEER_PORT, pictures, REQUESTS or 120)
         for facts, pictures in zip(sets, _sets(case), strict=True):
             plain = max(line["rate"] for line in facts["lines"])
             with server(case, PORT):
@@ -64,7 +64,9 @@ def speed() -> Facts:
             facts["lines"] += lines
             facts["times"] = round(max(line["rate"] for line in lines) / plain, 1)
             facts["median"] = next(line["median"] for line in lines if line["clients"] == 1)
-            print(f"times the plain way {facts['times']}, median {facts['median']} ms, map adds {facts['map_adds']:.1%}")
+            print(
+                f"times the plain way {facts['times']}, median {facts['median']} ms, map adds {facts['map_adds']:.1%}"
+            )
         return {"network": case.words, "cores": os.cpu_count(), "sets": sets}
 
 
@@ -75,7 +77,7 @@ def _sets(case: Case) -> list[list[bytes]]:
 def _rates(name: str, port: int, pictures: list[bytes], count: int) -> list[Facts]:
     """Requests a second, median and 95th percentile in milliseconds, at each number of clients."""
     told = [request(pictures[place % len(pictures)]) for place in range(count)]
-    send_all(port, told[:50], 4)  # warm
+    send_all(port, told[:40], 4)  # warm
     lines = []
     for clients in CLIENTS:
         outcome = send_all(port, told, clients)
@@ -305,7 +307,9 @@ def _sizes() -> Facts:
         uv = shutil.which("uv") or str(ROOT / ".venv" / "bin" / "uv")
         install = ["pip", "install", "--quiet", "--compile-bytecode", "--link-mode", "copy", "--require-hashes"]
         subprocess.run([uv, "venv", "--quiet", place / "serve"], check=True)
-        subprocess.run([uv, *install, "--python", place / "serve", "-r", "requirements/serve.txt"], check=True, cwd=ROOT)
+        subprocess.run(
+            [uv, *install, "--python", place / "serve", "-r", "requirements/serve.txt"], check=True, cwd=ROOT
+        )
         home = {"BENTOML_HOME": str(place / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
         build = [sys.executable, "-m", "bentoml", "build"]
         subprocess.run(build, check=True, cwd=ROOT, env={**os.environ, **home}, capture_output=True)

@@ -88,12 +88,14 @@ def read(data: bytes, max_pixels: int) -> Film:
         _check_size(header, max_pixels)
         full = pydicom.dcmread(io.BytesIO(data), force=False)
         _check_codestream(full)
-        grey = _to_grey(full)
+        film = Film(_to_grey(full), _cautions(header))
     except Problem:
         raise
     except Exception:  # noqa: BLE001 - a decoder that meets hostile bytes may raise anything
         raise Problem(422, "undecodable", "the DICOM file cannot be decoded") from None
-    return Film(grey, _cautions(header))
+    if film.grey.ndim != 2 or not film.grey.size:
+        raise Problem(422, "undecodable", "the DICOM file holds no flat picture")
+    return film
 
 
 def _header(data: bytes) -> Dataset:

@@ -24,7 +24,6 @@ PLAIN = {
     404: ("not_found", "there is nothing at this address"),
     405: ("method_not_allowed", "this address takes another method"),
     503: ("not_ready", "no champion is loaded yet"),
-    504: ("overloaded", "the answer took too long"),
 }
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "

@@ -10,11 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, cast
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # before BentoML asks
+os.environ.setdefault("OTEL_SDK_DISABLED", "true")  # nothing reads its records
 
 from pipeline.serving import metrics  # isort: skip - names its folder before BentoML can import prometheus_client
 
 import bentoml
 import numpy as np
+from bentoml._internal.server.http import traffic
+from PIL import Image
 
 from pipeline import paths, settings
 from pipeline.errors import ProjectError
@@ -97,7 +100,6 @@ class _Examined(NamedTuple):
     http={"host": "127.0.0.1", "port": 3000},
     metrics={"enabled": False},  # BentoML labels its own by path, which a client chooses; ours are at /metrics
     logging={"access": {"enabled": False}},
-    traffic={"timeout": 3 * SETTINGS.patience_seconds},
 )
 class Pneumonia:
     """Pneumonia in frontal chest radiographs of children aged 1 to 5. Research software, not a medical device."""
@@ -108,7 +110,8 @@ class Pneumonia:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        importlib.import_module("pipeline.serving.dicom")  # so that the first film does not wait for it
+        importlib.import_module("pipeline.serving.dicom")  # the first film shall not wait for these two
+        Image.init()
         await CHAMPION.look()
         self.watch = asyncio.create_task(CHAMPION.watch())
 
@@ -178,6 +181,9 @@ def _look_at(data: bytes, champion: model.Model) -> tuple[np.ndarray, list[str]]
 
 
 _service = cast("bentoml.Service[Pneumonia]", Pneumonia)  # what the decorator has made of the class
+# BentoML's own timeout keeps what it knows of a request until its time is up, answered or not: under load some 20 MB for
+# each worker. The gate and `_examine` end what takes too long.
+traffic.TimeoutMiddleware = lambda app, timeout: app  # type: ignore[assignment,misc]
 _service.add_asgi_middleware(Gate, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
 _service.mount_asgi_app(
     page.build(CHAMPION.current, LIMITS, lambda: _service.openapi_spec.asdict()), path="/", name="page"

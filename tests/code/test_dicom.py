@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,13 @@ def test_real_films() -> None:
             outcome[path.name[:4]] = refusal.status
     assert outcome["raip"] and outcome["udac"] and outcome["wg04"]
     assert outcome["not_"] == 415
+
+
+@pytest.mark.parametrize("tag", [(0x0018, 0x0015), (0x0018, 0x5101), (0x0010, 0x1010)])
+def test_a_tag_of_no_known_kind_is_refused(tag: tuple[int, int]) -> None:
+    """What the file says of body part, view and age is read late; a broken tag there must not become an error of ours."""
+    good = film()
+    place = good.index(struct.pack("<HH", *tag)) + 4
+    with pytest.raises(Problem) as told:
+        dicom.read(good[:place] + b"C\xf0" + good[place + 2 :], MANY)
+    assert told.value.status == 422

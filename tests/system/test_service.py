@@ -183,3 +183,16 @@ def test_a_body_that_is_no_picture_form_is_refused(server: Server, request_: dic
     got = httpx.post(server.url + "/predict", **request_)
     assert got.status_code in (400, 415)
     assert set(got.json()) == {"error", "detail"}
+
+
+def test_bentoml_keeps_nothing_of_an_answered_request() -> None:
+    """Its timeout would, until the time is up; the service leaves it out, wherever BentoML puts it."""
+    script = (
+        "import types, pipeline.serving.service\n"
+        "from bentoml._internal.server.base_app import BaseAppFactory\n"
+        "server = types.SimpleNamespace(timeout=60, max_concurrency=None)\n"
+        "(timeout,) = BaseAppFactory.middlewares.fget(server)\n"
+        "print(timeout.cls('the app', **timeout.kwargs))"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert told.stdout.strip() == "the app"

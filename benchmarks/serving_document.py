@@ -1,0 +1,141 @@
+"""The measured part of docs/serving.md, written from what benchmarks/serving.json and the champion's contract hold.
+
+python -m benchmarks.serving_document
+"""
+
+import json
+from typing import Any
+
+from pipeline import paths
+from pipeline.evaluation.documents import insert
+from pipeline.files import write_text
+
+DOCUMENT = paths.ROOT / "docs" / "serving.md"
+KEPT = paths.ROOT / "benchmarks" / "serving.json"
+SITE = paths.METRICS / "site" / "nih-adults.json"
+Facts = dict[str, Any]
+
+
+def main() -> None:
+    """Replace the marked blocks of docs/serving.md."""
+    write_text(DOCUMENT, insert(DOCUMENT.read_text(encoding="utf-8"), blocks(), DOCUMENT.name))
+
+
+def blocks() -> dict[str, str]:
+    """Every block by name."""
+    found = json.loads(KEPT.read_text(encoding="utf-8"))
+    version = paths.CHAMPION.read_text(encoding="utf-8").strip()
+    contract = json.loads((paths.CHAMPIONS / version / "contract.json").read_text(encoding="utf-8"))
+    site = json.loads(SITE.read_text(encoding="utf-8"))
+    return {
+        "speed": _speed(found["speed"]),
+        "load": _load(found["load"]),
+        "faults": _faults(found["fuzz"], found["kill"]),
+        "start": _start(found["start"]),
+        "guard": _guard(contract["guard"], site),
+        "points": _points(contract),
+        "site": _site(site),
+    }
+
+
+def _speed(found: Facts) -> str:
+    parts = [f"Measured with {found['network']}, on {found['cores']} cores, client and server on the same machine."]
+    for one in found["sets"]:
+        parts.append(
+            f"\n{one['pictures']['count']} pictures, median {one['pictures']['kilobytes']:.0f} kB "
+            f"and {one['pictures']['megapixels']:.2f} megapixels: **{one['times']:.1f} times** the requests a second of "
+            f"the plain way at its best; median at one client **{one['median']:.1f} ms**, upload and decoding included; "
+            f"the map adds {100 * one['map_adds']:.0f} %.\n\n"
+            "| served by | clients | requests a second | median ms | 95th percentile ms |\n|---|---|---|---|---|"
+        )
+        parts += [
+            f"| {line['by']} | {line['clients']} | {line['rate']:.0f} | {line['median']:.1f} | {line['late']:.1f} |"
+            for line in one["lines"]
+        ]
+    return "\n".join(parts)
+
+
+def _load(found: Facts) -> str:
+    statuses = ", ".join(f"{number:,} times {status}" for status, number in found["statuses"].items())
+    return (
+        f"{found['sent']:,} requests, good (JPEG, PNG, TIFF, DICOM) and bad mixed, at 32 clients: {found['answered']:,} "
+        f"answered at {found['rate']} a second ({statuses}); {found['unexpected']} with another status than the file "
+        f"should get. {found['compared']:,} answers were compared with the prediction without a server: the largest "
+        f"distance is {found['largest_distance']:.0e}. The workers held {found['first_megabytes']} MB during the first "
+        f"thousand requests and {found['last_megabytes']} MB during the last ({100 * found['growth']:+.1f} %)."
+    )
+
+
+def _faults(fuzz: Facts, kill: Facts) -> str:
+    kinds = ", ".join(fuzz["statuses"])
+    worst = max(int(status) for statuses in fuzz["statuses"].values() for status in statuses)
+    schema = fuzz["schemathesis"]
+    return (
+        f"- Fuzzing: {fuzz['sent']:,} mutated files ({kinds}): highest status {worst}, {fuzz['lost']} without an answer, "
+        f"{fuzz['workers_lost']} workers lost, slowest answer {fuzz['slowest_milliseconds']} ms. schemathesis on the "
+        f"OpenAPI document: {schema['cases']} cases, {'no 5xx' if schema['passed'] else 'FAILED'}.\n"
+        f"- `kill -9` of one of two workers at {kill['clients']} clients: {kill['lost']} requests lost, the last of them "
+        f"{kill['last_loss_seconds']:.1f} s after the kill; every other one answered "
+        f"({', '.join(f'{number:,} times {status}' for status, number in kill['statuses'].items())}). The killed worker "
+        f"answered again after {kill['back_seconds']:.1f} s."
+    )
+
+
+def _start(found: Facts) -> str:
+    size = found["megabytes"]
+    total = size["environment"] + size["bundle"]
+    return (
+        f"From the command to the first 200 of `/readyz`: {min(found['seconds'])} to {max(found['seconds'])} s in "
+        f"{len(found['seconds'])} starts. The environment, installed as the Dockerfile does it, has "
+        f"{size['environment']:.0f} MB; what `bentoml build` packs has {size['bundle']:.1f} MB. Of the 700 MB that the image "
+        f"may have, {700 - total:.0f} MB are left for its base, `python:3.11-slim`; the image itself was not built for this."
+    )
+
+
+def _guard(guard: Facts, site: Facts) -> str:
+    refused = guard["test_refused"]
+    low, high = refused["low"], refused["high"]
+    lines = [
+        f"Its threshold refuses {100 * guard['threshold_refuses_of_validation']:.1f} % of the validation pictures. "
+        f"Of the official test pictures it refuses {100 * refused['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
+        f"of another hospital's {site['films']} adult films {_share(site['share_refused_by_guard'])}. Fitted without a kind "
+        "of stranger, it accepts of that kind:\n",
+        "| kind left out | accepted |\n|---|---|",
+    ]
+    kinds = guard["accepted_of_kinds_left_out_of_fitting"]
+    lines += [f"| {kind} | {100 * share:.1f} % |" for kind, share in sorted(kinds.items())]
+    return "\n".join(lines)
+
+
+def _points(contract: Facts) -> str:
+    sensitive, specific = (contract["operating_points"][name]["threshold"] for name in ("sensitive", "specific"))
+    text = f"Of this champion the sensitive point lies at {sensitive:.3f}, the specific one at {specific:.3f}."
+    if specific < sensitive:
+        text += (
+            " Each is fixed by itself, and this network keeps its classes so far apart on validation that they have "
+            "changed places: a film between them is `NORMAL` at the sensitive point though the specific one would alarm."
+        )
+    return text
+
+
+def _site(site: Facts) -> str:
+    local, accepted = site["local_threshold"], site["accepted"]
+    return (
+        f"On {site['films']} adult films of another hospital ({site['name']}; README.md has them by view): AUC "
+        f"{_figure(accepted['auc'])}; at the sensitive point sensitivity {_figure(accepted['sensitivity_at_sensitive'])}, "
+        f"specificity {_figure(accepted['specificity_at_sensitive'])}. With the local threshold {local['threshold']:.2f}, on "
+        f"the half of the patients that did not fix it: sensitivity {_figure(local['sensitivity_at_local'])}, specificity "
+        f"{_figure(local['specificity_at_local'])}."
+    )
+
+
+def _figure(found: list[float]) -> str:
+    return "{:.2f} ({:.2f} to {:.2f})".format(*found)
+
+
+def _share(found: list[float]) -> str:
+    return "{:.1f} % ({:.1f} to {:.1f} %)".format(*(100 * value for value in found))
+
+
+if __name__ == "__main__":
+    main()
