@@ -1,14 +1,17 @@
 """One or more stages of the pipeline, by `dvc repro`, in the workspace of a retraining."""
 
+import json
 import os
 import sys
 from pathlib import Path
 
-from pipeline import dvc
+import yaml
+
+from pipeline import dvc, paths
 from pipeline.command import run
 from pipeline.errors import ProjectError
+from pipeline.retraining import look, sharing
 from pipeline.retraining import request as requests
-from pipeline.retraining import sharing
 from pipeline.retraining.place import workspace_of
 from pipeline.retraining.processes import check, end_with_parent
 
@@ -33,11 +36,25 @@ def reproduce(stages: list[str]) -> Path:
     if sharing.is_on():
         sharing.take_inputs(folder, os.environ.get(sharing.LOCK, ""))
     for stage in stages:
-        force = ["--force"] if request.force and stage.startswith("train@") else []
+        again = (request.force and stage.startswith("train@")) or (stage == "ingest" and source_differs(folder))
+        force = ["--force"] if again else []
         check(dvc.command("--wait-for-lock", "repro", "--single-item", *force, stage), folder, stage)
     if sharing.is_on():
         sharing.push(folder, stages)
     return folder
+
+
+def source_differs(folder: Path) -> bool:
+    """Whether CXR_DATA holds other pictures than the workspace. DVC does not look there: it would bring back the last ones.
+
+    Raises:
+        ProjectError: the source is not there, or is no copy of the data set.
+    """
+    ingest = yaml.safe_load((folder / paths.PARAMS.name).read_text(encoding="utf-8"))["ingest"]
+    if ingest["dataset"] == "phantom" or not os.environ.get("CXR_DATA"):
+        return False
+    known = folder / paths.DATASET.relative_to(paths.ROOT)
+    return not known.is_file() or json.loads(known.read_text(encoding="utf-8"))["digest"] != look.identify(ingest)
 
 
 if __name__ == "__main__":

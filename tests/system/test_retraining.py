@@ -84,6 +84,19 @@ def test_a_run_without_new_pictures_is_a_skip(project: Path, tmp_path: Path) -> 
         shutil.rmtree(project / "predictions")
 
 
+def test_new_pictures_are_taken_although_nothing_that_dvc_knows_has_changed(project: Path, tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source")
+    found = []
+    for run in ("old", "new"):
+        for again in (False, True):
+            done = task(project, "step ingest", run, {"epochs": 1}, CXR_DATA=str(source))
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert ("didn't change, skipping" in done.stdout) == again, done.stdout
+        found.append(json.loads((workspace(project, run) / "data" / "dataset.json").read_text()))
+        Image.new("L", (80, 80), 99).save(source / "train" / "NORMAL" / "b.jpeg")
+    assert [dataset["pictures"] for dataset in found] == [6, 7]
+
+
 def test_a_source_that_is_not_there_is_named(project: Path, tmp_path: Path) -> None:
     assert str(tmp_path / "nowhere") in one_line(task(project, "look", "look", CXR_DATA=str(tmp_path / "nowhere")))
 
