@@ -86,7 +86,7 @@ def _start(found: Facts) -> str:
     total = size["environment"] + size["bundle"]
     return (
         f"From the command to the first 200 of `/readyz`: {min(found['seconds'])} to {max(found['seconds'])} s in "
-        f"{len(found['seconds'])} starts. The environment, installed as the Dockerfile does it, has "
+        f"{len(found['seconds'])} starts, on {found['cores']} cores at a load average of {found['load_average']}. The environment, installed as the Dockerfile does it, has "
         f"{size['environment']:.0f} MB; what `bentoml build` packs has {size['bundle']:.1f} MB. Of the 700 MB that the image "
         f"may have, {700 - total:.0f} MB are left for its base, `python:3.11-slim`; the image itself was not built for this."
     )

@@ -183,7 +183,7 @@ def _look_at(data: bytes, champion: model.Model) -> tuple[np.ndarray, list[str]]
 _service = cast("bentoml.Service[Pneumonia]", Pneumonia)  # what the decorator has made of the class
 # BentoML's own timeout keeps what it knows of a request until its time is up, answered or not: under load some 20 MB for
 # each worker. The gate and `_examine` end what takes too long.
-traffic.TimeoutMiddleware = lambda app, timeout: app  # type: ignore[assignment,misc]
+traffic.TimeoutMiddleware = lambda app, timeout: app  # type: ignore[assignment,misc,return-value]
 _service.add_asgi_middleware(Gate, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
 _service.mount_asgi_app(
     page.build(CHAMPION.current, LIMITS, lambda: _service.openapi_spec.asdict()), path="/", name="page"
