@@ -82,13 +82,14 @@ def _faults(fuzz: Facts, kill: Facts) -> str:
 
 
 def _start(found: Facts) -> str:
-    size = found["megabytes"]
+    size, seconds = found["megabytes"], found["seconds"]
     total = size["environment"] + size["bundle"]
     return (
-        f"From the command to the first 200 of `/readyz`: {min(found['seconds'])} to {max(found['seconds'])} s in "
-        f"{len(found['seconds'])} starts, on {found['cores']} cores at a load average of {found['load_average']}. The environment, installed as the Dockerfile does it, has "
-        f"{size['environment']:.0f} MB; what `bentoml build` packs has {size['bundle']:.1f} MB. Of the 700 MB that the image "
-        f"may have, {700 - total:.0f} MB are left for its base, `python:3.11-slim`; the image itself was not built for this."
+        f"From the command to the first 200 of `/readyz`: {min(seconds)} to {max(seconds)} s in {len(seconds)} starts, "
+        f"on {found['cores']} cores at a load average of {found['load_average']}. The environment, installed as the "
+        f"Dockerfile does it, has {size['environment']:.0f} MB; what `bentoml build` packs has {size['bundle']:.1f} MB. Of "
+        f"the 700 MB that the image may have, {700 - total:.0f} MB are left for its base, `python:3.11-slim`; the image "
+        "itself was not built for this."
     )
 
 
