@@ -50,9 +50,9 @@ def blocks() -> dict[str, str]:
         "pictures": _pictures(cost),
         "requests": _table(
             ["requests a second", "cores for the network alone", "what carries it"],
-            [[f"{rate:,}", f"{rate * cost['answer of the champion']:.2g}", by] for rate, by in ANSWERED.items()],
+            [[f"{rate:,}", _short(rate * cost["answer of the champion"]), by] for rate, by in ANSWERED.items()],
         ),
-        "airflow": _airflow(kept["airflow-overhead"], kept["airflow-workers"]),
+        "airflow": _airflow(kept["airflow-overhead"], kept.get("airflow-workers")),
     }
 
 
@@ -62,27 +62,39 @@ def _pictures(cost: dict[str, float]) -> str:
     for times, by in CARRIED.items():
         count = times * TRAINED
         each = [cost["preprocess: decode, resize"], cost["train: xception, a picture an epoch"]]
-        size = f"{count * PIXELS / 1e9:.2g} GB" if count * PIXELS < 1e12 else f"{count * PIXELS / 1e12:.2g} TB"
-        lines.append([f"{times:,} x", size, *(_time(count * seconds) for seconds in each), by])
+        lines.append(
+            [f"{times:,} x", f"{_short(count * PIXELS / 1e9)} GB", *(_time(count * seconds) for seconds in each), by]
+        )
     return _table(header, lines)
 
 
-def _airflow(overhead: dict[str, Any], workers: dict[str, Any]) -> str:
-    (alone,), (mapped,) = overhead["rows"], workers["rows"]
-    return (
+def _airflow(overhead: dict[str, Any], workers: dict[str, Any] | None) -> str:
+    (alone,) = overhead["rows"]
+    more = alone["here"] / alone["peer"] - 1
+    said = (
         f"Measured by `python -m benchmarks.airflow` on {overhead['cores']} cores: {alone['what']}, took "
         f"{alone['here']:.0f} s where {alone['beside']} took {alone['peer']:.0f} s at the same time on the same machine, "
-        f"**{100 * (alone['here'] / alone['peer'] - 1):+.1f} %**. {mapped['what']} of one thread each took "
-        f"{mapped['here']:.0f} s where they took {mapped['peer']:.0f} s {mapped['beside']}: "
-        f"**{mapped['here'] / mapped['peer']:.2f}** of it."
+        f"**{100 * more:+.1f} %**{' (what is below zero is noise)' if more < 0 else ''}. "
+    )
+    if workers is None:
+        return said + "What a second worker takes off was not measured on a free machine yet."
+    (mapped,) = workers["rows"]
+    return said + (
+        f"{mapped['what']} of one thread each took {mapped['here']:.0f} s where they took {mapped['peer']:.0f} s "
+        f"{mapped['beside']}: **{mapped['here'] / mapped['peer']:.2f}** of it."
     )
 
 
 def _time(seconds: float) -> str:
     for unit, length in (("days", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.2g} {unit}"
+        if seconds >= (1.5 if length > 1 else 1) * length:
+            return f"{_short(seconds / length)} {unit}"
     return f"{1000 * seconds:.3g} ms"
+
+
+def _short(value: float) -> str:
+    """Two digits that count, written out."""
+    return f"{float(f'{value:.2g}'):,g}"
 
 
 def _table(header: list[str], lines: list[list[str]]) -> str:
