@@ -63,7 +63,8 @@ PYTHON
     # The parts of `airflow standalone`, without its log servers, which would listen beyond this machine.
     AIRFLOW__API_AUTH__JWT_SECRET=$(python -c 'import secrets; print(secrets.token_hex(32))')
     export AIRFLOW__API_AUTH__JWT_SECRET AIRFLOW__CORE__EXECUTOR=LocalExecutor
-    trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+    # Asked again and again: a part that is asked while Python collects garbage does not hear it.
+    trap 'for _ in $(seq 30); do kill $(jobs -pr) 2>/dev/null || break; sleep 1; done; kill -KILL $(jobs -pr) 2>/dev/null || wait' EXIT
     trap 'exit 130' INT TERM
     airflow api-server &
     airflow dag-processor &

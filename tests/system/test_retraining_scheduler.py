@@ -119,7 +119,7 @@ class Airflow:
         self.wait(lambda: self.state(run, task) == "success", f"{task} to pass")
 
     def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.terminate()  # as Ctrl-C does
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=60)
         with contextlib.suppress(ProcessLookupError):
@@ -141,7 +141,10 @@ def airflow(tmp_path: Path) -> Iterator[Airflow]:
         yield started
     finally:
         started.stop()
-        assert not running(project), "something was left running"
+        until = time.monotonic() + 30
+        while left := running(project):
+            assert time.monotonic() < until, f"left running: {left}"
+            time.sleep(0.2)
 
 
 def write_source(folder: Path, train: int) -> None:
@@ -195,7 +198,7 @@ def test_announced_failed_repaired_delivered(airflow: Airflow, tmp_path: Path) -
         assert {code for code, _ in answers} == {200}, "the champion stopped serving"
         assert list(dict.fromkeys(version for _, version in answers)) == [champion, newer]
     changed = {line.split()[-1].split("/")[0] for line in git(airflow.project, "status", "--porcelain").splitlines()}
-    assert changed <= {"models", "metrics"}, "a retraining changed more of the checkout than its champion"
+    assert changed <= {"models", "metrics", "server.log"}, "a retraining changed more of the checkout than its champion"
 
 
 @contextlib.contextmanager
