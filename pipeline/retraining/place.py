@@ -97,22 +97,40 @@ def _prepare(folder: Path, request: Request) -> None:
 
 
 def _mend(folder: Path) -> None:
-    """Remove DVC's note of who uses which file where a full disk left half of it: DVC does nothing beside such a note.
+    """Mend DVC's note of who uses which file: DVC does nothing beside half a note, or one that names a process that was killed.
 
-    DVC does not write it in one step, so half of it is damage only when it stays so.
+    DVC does not write it in one step, so half of it is damage only when it stays so. It strikes out the dead itself, but
+    not those that nobody has buried (zombies), as in a container whose first process does not.
     """
     note = folder / ".dvc" / "tmp" / "rwlock"
     for pause in (1, 0):
         try:
-            text = note.read_text(encoding="utf-8")
-            json.loads(text or "{}")
-            return
+            users = json.loads(note.read_text(encoding="utf-8") or "{}")
+            break
         except FileNotFoundError:
             return
         except ValueError:
             time.sleep(pause)
-    log.warning("%s was half written: removed", note)
-    note.unlink(missing_ok=True)
+    else:
+        log.warning("%s was half written: removed", note)
+        note.unlink(missing_ok=True)
+        return
+    left = {}
+    for path, held in users.items():
+        alive = {"write": held.get("write"), "read": [user for user in held.get("read", []) if _lives(user["pid"])]}
+        if alive["write"] and not _lives(alive["write"]["pid"]):
+            alive["write"] = None
+        if alive := {how: who for how, who in alive.items() if who}:
+            left[path] = alive
+    if left != users:
+        write_text(note, json.dumps(left))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return not Path("/proc/self").exists()  # without /proc nothing is known: DVC decides
 
 
 @contextmanager
