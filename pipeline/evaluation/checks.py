@@ -3,6 +3,7 @@
 Every check asks a function from pictures, uint8 [n, side, side], to logits, float64 [n]; no framework is known here.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import metrics, sanity, statistics
-from pipeline.evaluation.measure import number
+from pipeline.evaluation.measure import UNDEFINED, number
 from pipeline.evaluation.predictions import Split
 from pipeline.evaluation.statistics import Floats, Sample
 
@@ -148,23 +149,28 @@ def correlation(maps: np.ndarray, others: Sequence[np.ndarray], sample: Sample) 
 
 
 def verdicts(cascade: Sequence[Row], masked: Sequence[Row], bordered: Sequence[Row]) -> dict[str, Row]:
-    """Pass or fail of each check, with what it asks."""
+    """Pass or fail of each check, with what it asks; an undefined figure passes nothing."""
     last = cascade[-1]
     frames = [row for row in bordered if row["shown"] == "frame alone"]
     return {
         "randomisation": {
             "asks": f"With every weight random the mean rank correlation's interval lies within {UNRELATED} of 0.",
-            "passes": bool(last["correlation_low"] > -UNRELATED and last["correlation_high"] < UNRELATED),
+            "passes": _bound(last, "correlation_low") > -UNRELATED and _bound(last, "correlation_high") < UNRELATED,
         },
         "masking": {
             "asks": "Greying the hottest places lowers the logit more than greying random ones: intervals above 0.",
-            "passes": all(row["pictures"] and row["difference_low"] > 0 for row in masked),
+            "passes": all(row["pictures"] and _bound(row, "difference_low") > 0 for row in masked),
         },
         "border": {
             "asks": "The frame alone does not tell the classes apart: every interval of its AUC holds .5.",
-            "passes": all(row["auc_low"] <= 0.5 <= row["auc_high"] for row in frames),
+            "passes": all(_bound(row, "auc_low") <= 0.5 <= _bound(row, "auc_high") for row in frames),
         },
     }
+
+
+def _bound(row: Row, name: str) -> float:
+    """A figure as a number; what is undefined becomes NaN, which no comparison holds for."""
+    return math.nan if row[name] == UNDEFINED else float(row[name])
 
 
 def _unchanged(pictures: np.ndarray) -> np.ndarray:

@@ -288,3 +288,11 @@ def test_a_run_that_is_unknown_or_was_never_trained_is_named_in_one_line(root):
         assert done.returncode == 1
         assert message in done.stderr.splitlines()[-1]
         assert sorted((root / "metrics" / "explain").iterdir()) == before
+
+
+def test_a_network_that_learned_nothing_passes_no_check():
+    nothing = "undefined"
+    cascade = [{"correlation_low": nothing, "correlation_high": nothing}]
+    masked = [{"pictures": 10, "difference_low": nothing}]
+    bordered = [{"shown": "frame alone", "auc_low": nothing, "auc_high": nothing}]
+    assert not any(row["passes"] for row in checks.verdicts(cascade, masked, bordered).values())
