@@ -29,11 +29,11 @@ def test_the_study_is_there_whole():
 
 def test_a_line_moved_up_to_runs_is_trained_and_keeps_its_place_in_the_table(tmp_path):
     def change(params):
-        params["train"]["runs"]["vgg16-raw-0"] = params["train"]["planned"].pop("vgg16-raw-0")
+        params["train"]["runs"]["inception_v3-raw-0"] = params["train"]["planned"].pop("inception_v3-raw-0")
 
     before, after = settings.load(), load(tmp_path, change)
-    assert "vgg16-raw-0" not in before.runs
-    assert "vgg16-raw-0" in after.runs
+    assert "inception_v3-raw-0" not in before.runs
+    assert "inception_v3-raw-0" in after.runs
     assert list(before.table) == list(after.table)
 
 
@@ -49,7 +49,7 @@ def test_later_layers_win(tmp_path):
         5,
         8,
     )
-    assert runs["vgg16-raw-0"].training.epochs == PARAMS["train"]["common"]["epochs"]
+    assert runs["inception_v3-raw-0"].training.epochs == PARAMS["train"]["common"]["epochs"]
 
 
 def test_fine_tuning_has_its_own_rate():
