@@ -74,12 +74,13 @@ def dependencies(run: settings.Run) -> list[str]:
 
 def parameters(run: settings.Run) -> dict[str, Any]:
     """The settings that dvc.yaml names for this training, with their values, as dvc.lock keeps them."""
+    whole = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
     values: dict[str, Any] = {}
     for text in _stage()["params"]:
         # A run's name may hold no dot, so that a dotted key has one reading.
         key = text.replace("${item.network}", run.network).replace("${item.group}", run.group)
         key = key.replace("${key}", run.name)
-        value = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
+        value = whole
         for part in key.split("."):
             value = value[part]
         values[key] = value

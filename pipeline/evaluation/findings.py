@@ -11,10 +11,7 @@ Row = Mapping[str, Any]
 CLAIMS = (
     ("augmentation helps", "augmented - raw"),
     ("balancing helps further", "balanced - augmented"),
-    *(
-        (said, name)
-        for said, name in zip(("ImageNet weights help", "balancing helps, at equal steps"), PAIRS, strict=True)
-    ),
+    *zip(("ImageNet weights help", "balancing helps, at equal steps"), PAIRS, strict=True),
 )
 SHOWN = {"test_accuracy": "accuracy", "test_auc": "AUC"}
 
@@ -28,7 +25,7 @@ def table(contrasts: Sequence[Row], best: str) -> str:
             lines.append(f"| {said} | not tested yet: its runs are missing | - | - |")
         for figure, title in SHOWN.items():
             if row := found.get(figure):
-                lines.append(f"| {said} | {_answer(row, row['p'])} | {title} {_points(row)} | {row['over']} |")
+                lines.append(f"| {said} | {_answer(row)} | {title} {_points(row)} | {row['over']} |")
     return "\n".join([*lines, "", *_winner(contrasts, best)])
 
 
@@ -43,24 +40,25 @@ def _winner(contrasts: Sequence[Row], best: str) -> list[str]:
             nearest.get(network, {"difference": 2})["difference"]
         ):
             nearest[network] = row
-    said = ["The study's winner is Xception, balanced and augmented."]
+    study = "The study's winner is Xception, balanced and augmented."
     if not nearest:
-        return [f"{said[0]} Here no second network has been trained yet."]
-    said.append(
-        f"Best on stressed validation here, which alone decides: `{best}`. Against the best run of each other network,"
+        return [f"{study} Here no second network has been trained yet."]
+    intro = (
+        f"Best on stressed validation here, which alone decides: `{best}`. Against the best run of each other network, "
+        "AUC on stressed validation, Holm-corrected over all runs:"
     )
-    said.append("AUC on stressed validation, Holm-corrected over all runs:")
+    lines = [study, intro, ""]
     for row in nearest.values():
         other = row["contrast"].removeprefix(f"{best} - ")
         difference = "larger than chance" if float(row["p_holm"]) < 0.05 else "within chance"
-        said.append(f"- `{other}` ({row['epochs'].split(' - ')[-1]} epochs): {_points(row)}, {difference}.")
-    return [said[0], " ".join(said[1:3]), "", *said[3:]]
+        lines.append(f"- `{other}` ({row['epochs'].split(' - ')[-1]} epochs): {_points(row)}, {difference}.")
+    return lines
 
 
-def _answer(row: Row, p: Any) -> str:
+def _answer(row: Row) -> str:
     if float(row["low"]) > 0:
         return "yes"
-    return "no: it harms" if float(row["high"]) < 0 else f"not shown (p = {float(p):.2f})"
+    return "no: it harms" if float(row["high"]) < 0 else f"not shown (p = {float(row['p']):.2f})"
 
 
 def _points(row: Row) -> str:
