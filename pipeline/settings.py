@@ -111,7 +111,7 @@ class Training:
     plateau_factor: float
     plateau_patience: int
     plateau_floor: float
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16"]
     scaling: Literal["unit", "own"]
     keep: Literal["last", "best"]
     augmenter: Literal["keras", "keras_cv"]

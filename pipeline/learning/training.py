@@ -18,7 +18,7 @@ from keras import ops
 from pipeline.errors import ProjectError
 from pipeline.files import atomic_file
 from pipeline.learning.augmentation import WholeGreyValues, build_augmentation
-from pipeline.learning.engine import choose_engine, use_precision
+from pipeline.learning.engine import choose_engine
 from pipeline.learning.networks import build
 from pipeline.settings import Run, Training
 
@@ -59,11 +59,12 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, its history, and the epoch (from 1) whose weights it holds."""
+    """A trained network, in float32, its history, the epoch (from 1) whose weights it holds, and what it learned in."""
 
     network: keras.Model
     history: list[Epoch]
     kept_epoch: int
+    precision: str
 
 
 class PixelTable(keras.layers.Layer):
@@ -116,12 +117,13 @@ def train(
         ProjectError: the network cannot be built, or the loss is not finite.
     """
     training = run.training
-    use_precision(training.precision)
+    precision = choose_engine().precision(training.precision)
     keras.utils.set_random_seed(run.seed)
     network = build(run.network, pictures.pixels.shape[1], training.scaling, run.weights)
-    trainer = _trainer(network, run, pictures.pixels)
+    learner = _learner(network, run, precision)
+    trainer = _trainer(learner, run, pictures.pixels)
     seeds = [variable for variable in trainer.variables if variable.name == "seed_generator_state"]
-    state = network.weights + trainer.optimizer.variables
+    state = learner.weights + trainer.optimizer.variables
     history, best = _restore(checkpoint, state)
 
     labels = pictures.labels.astype("float32")[:, None]
@@ -143,13 +145,12 @@ def train(
         figures = {name: float(logs[name][0]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
         steps = -(-len(rows) // training.batch_size)
         if training.keep == "best" and figures["val_loss"] < min((row["val_loss"] for row in history), default=np.inf):
-            best = [np.asarray(variable) for variable in network.weights]
+            best = [np.asarray(variable) for variable in learner.weights]
         history.append(Epoch(epoch=epoch, step=epoch * steps, learning_rate=rate, **figures))  # type: ignore[typeddict-item]
         _save(checkpoint, state, history, best)
-    if best:
-        network.set_weights(best)
+    network.set_weights(best or learner.get_weights())
     kept = min(history, key=lambda row: row["val_loss"]) if training.keep == "best" else history[-1]
-    return Trained(network, history, kept["epoch"])
+    return Trained(network, history, kept["epoch"], precision)
 
 
 def learning_rate(start: float, val_accuracies: list[float], training: Training) -> float:
@@ -172,6 +173,27 @@ def logit_predictor(network: keras.Model, batch_size: int = 64) -> Callable[[np.
     return lambda pixels: logits.predict(pixels[..., None], batch_size=batch_size, verbose=0)[:, 0]
 
 
+def _learner(network: keras.Model, run: Run, precision: str) -> keras.Model:
+    """The same network with the same weights, at the precision and with the kernels that learn fastest here."""
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        learner = build(run.network, network.input.shape[1], run.training.scaling)
+        if choose_engine().fused_normalization:
+            learner = keras.models.clone_model(learner, clone_function=_fused)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    learner.set_weights(network.get_weights())
+    return learner
+
+
+def _fused(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A copy of a layer; batch normalization comes back as the one kernel."""
+    from pipeline.fused_normalization import FusedBatchNormalization  # TensorFlow alone
+
+    kind = FusedBatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
+    return kind.from_config(layer.get_config())
+
+
 def _trainer(network: keras.Model, run: Run, pixels: np.ndarray) -> keras.Model:
     """Row numbers to logits, with the augmentation between, compiled and with its optimizer built."""
     engine = choose_engine()
@@ -180,7 +202,7 @@ def _trainer(network: keras.Model, run: Run, pixels: np.ndarray) -> keras.Model:
     for layer in build_augmentation(run.augmentation, run.training.augmenter):
         x = layer(x)
     logits = keras.Model(network.input, network.get_layer("logit").output, name="logits")
-    trainer = keras.Model(rows, logits(WholeGreyValues(name="whole_grey_values")(x)), name="trainer")
+    trainer = keras.Model(rows, logits(WholeGreyValues(dtype="float32", name="whole_grey_values")(x)), name="trainer")
     trainer.compile(
         optimizer=keras.optimizers.Adam(run.starting_rate),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),

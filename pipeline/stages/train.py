@@ -23,7 +23,13 @@ from pipeline.errors import ProjectError
 from pipeline.files import atomic_folder, sha256_of, write_json
 
 LABELS = {"NORMAL": 0, "PNEUMONIA": 1}
-CODE = ("networks.py", "augmentation.py", "training.py", "engine.py")  # what can change a weight
+CODE = (  # what can change a weight
+    "learning/networks.py",
+    "learning/augmentation.py",
+    "learning/training.py",
+    "learning/engine.py",
+    "fused_normalization.py",
+)
 PICTURE_COLUMNS = ["path", "split", "label", "subtype", "patient", "logit", "probability"]
 
 
@@ -112,7 +118,8 @@ def _describe(run: settings.Run, pictures: Any, trained: Any) -> dict[str, Any]:
         "epochs": len(trained.history),
         "kept_epoch": trained.kept_epoch,
         "starting_rate": run.starting_rate,
-        **{key: training[key] for key in ("batch_size", "precision", "scaling", "keep", "augmenter")},
+        "precision": trained.precision,
+        **{key: training[key] for key in ("batch_size", "scaling", "keep", "augmenter")},
         "image_size": int(pictures.pixels.shape[1]),
         "parameters": trained.network.count_params(),
         "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in trained.network.trainable_weights),
@@ -134,7 +141,7 @@ def _load(path: Path) -> np.ndarray:
 
 def _digest(run: settings.Run, starting_weights: str) -> str:
     """Everything a checkpoint depends on: a stale one lies under another name and is never resumed."""
-    code = Path(__file__).resolve().parents[1] / "learning"
+    code = Path(__file__).resolve().parents[1]
     inputs = [paths.array("development"), paths.group(run.group), paths.group("validation")]
     parts = [
         json.dumps(dataclasses.asdict(run), sort_keys=True),

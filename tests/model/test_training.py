@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import settings
 from pipeline.errors import ProjectError
+from pipeline.learning.engine import choose_engine
 from pipeline.learning.training import Pictures, learning_rate, logit_predictor, train
 
 SIDE = 96
@@ -28,7 +29,9 @@ def pictures(count=72, seed=0):
 
 def a_run(name="custom_cnn-robust-0", **training):
     run = settings.load().table[name]
-    return dataclasses.replace(run, training=dataclasses.replace(run.training, **{"batch_size": 16, **training}))
+    return dataclasses.replace(
+        run, training=dataclasses.replace(run.training, **{"batch_size": 16, "precision": "float32", **training})
+    )
 
 
 class Killed(Exception):
@@ -50,9 +53,12 @@ def killed_after(epochs, where):
     return lambda epoch, _: [Kill()] if epoch == epochs + 1 else []
 
 
-@pytest.mark.parametrize(("keep", "where"), [("last", "batch"), ("best", "end")])
-def test_a_killed_run_ends_with_the_same_network(tmp_path, keep, where):
-    run = a_run(epochs=3, keep=keep)
+@pytest.mark.parametrize(
+    ("keep", "where", "precision"),
+    [("last", "batch", "bfloat16"), ("last", "end", "float32"), ("best", "end", "float32")],
+)
+def test_a_killed_run_ends_with_the_same_network(tmp_path, keep, where, precision):
+    run = a_run(epochs=3, keep=keep, precision=precision)
     undisturbed = train(run, pictures(), tmp_path / "one.npz")
     with pytest.raises(Killed):
         train(run, pictures(), tmp_path / "two.npz", killed_after(1, where))
@@ -83,6 +89,54 @@ def test_the_best_epoch_is_kept(tmp_path):
     labels = held_out.labels[held_out.validation_rows]
     loss = np.mean(np.logaddexp(0, -logits) * labels + np.logaddexp(0, logits) * (1 - labels))
     assert loss == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_what_is_learned_in_bfloat16_is_kept_in_float32(tmp_path):
+    trained = train(a_run(epochs=4, precision="bfloat16"), pictures(), tmp_path / "one.npz")
+    assert trained.precision == "bfloat16"
+    assert {layer.compute_dtype for layer in trained.network.layers} == {"float32"}
+    assert {weight.dtype for weight in trained.network.weights} == {"float32"}
+    held_out = pictures()
+    logits = logit_predictor(trained.network)(held_out.pixels[held_out.validation_rows])
+    labels = held_out.labels[held_out.validation_rows]
+    loss = np.mean(np.logaddexp(0, -logits) * labels + np.logaddexp(0, logits) * (1 - labels))
+    assert loss == pytest.approx(trained.history[-1]["val_loss"], abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("setting", "native", "precision"),
+    [
+        ("auto", True, "bfloat16"),
+        ("auto", False, "float32"),
+        ("float32", True, "float32"),
+        ("bfloat16", False, "bfloat16"),
+    ],
+)
+def test_auto_precision_follows_the_device(setting, native, precision):
+    engine = dataclasses.replace(choose_engine(), native_bfloat16=native)
+    assert engine.precision(setting) == precision
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 5, 16), (1, 2, 2, 3)])
+def test_the_fused_normalization_is_that_of_keras(shape):
+    import tensorflow as tf
+
+    from pipeline.fused_normalization import FusedBatchNormalization
+
+    batch = tf.constant(np.random.default_rng(0).normal(2.0, 3.0, shape), "float32")
+    weights = tf.constant(np.random.default_rng(1).normal(size=shape), "float32")
+    found = []
+    for kind in (keras.layers.BatchNormalization, FusedBatchNormalization):
+        layer = kind(momentum=0.9)
+        layer.build(shape)
+        with tf.GradientTape() as tape:
+            tape.watch(batch)
+            outputs = layer(batch, training=True)
+            loss = tf.reduce_sum(outputs * weights)
+        gradients = tape.gradient(loss, [batch, layer.gamma.value, layer.beta.value])
+        found.append([outputs, layer(batch), layer.moving_mean.value, layer.moving_variance.value, *gradients])
+    for theirs, ours in zip(*found, strict=True):
+        assert np.allclose(theirs, ours, rtol=1e-4, atol=1e-4)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
