@@ -5,12 +5,14 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from pipeline.evaluation import calibration, measure, metrics, operating, predictions, published, statistics
 from pipeline.settings import Evaluate
+from pipeline.stages.evaluate import again
 from tests.fake_predictions import SMALL, pictures, write_logits, write_run
 
 OPTIONS = Evaluate(threshold=0.5, resamples=200, seed=0, sensitive=0.95, specific=0.95, prevalence=0.1)
@@ -195,6 +197,16 @@ def test_what_is_undefined_says_so_and_hides_nothing_else(tmp_path):
         assert flat[name] == "undefined", name
     assert (flat["test_sensitivity"], flat["test_specificity"], flat["test_auc"]) == (1.0, 0.0, 0.5)
     json.dumps(flat, allow_nan=False)
+
+
+def test_a_collapsed_run_comes_with_the_line_that_trains_it_again(tmp_path):
+    write_run(tmp_path / "vgg16-raw-0", pictures(SMALL))
+    facts = predictions.read(tmp_path / "vgg16-raw-0").facts
+    ((name, line),) = yaml.safe_load(again(facts)).items()
+    assert name == "vgg16-raw-0-low"
+    assert line == {key: facts[key] for key in ("network", "group", "seed", "weights", "epochs")} | {
+        "finetune_learning_rate" if facts["weights"] == "imagenet" else "learning_rate": 0.0001
+    }
 
 
 def test_learning_is_read_from_the_history(run):
