@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,9 +29,17 @@ PARAMS = {
 }
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """PostgreSQL runs as a user of its own where the tests run as root; pytest shuts its folders to others, again and again."""
+    with tempfile.TemporaryDirectory(prefix="cluster-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.mark.engines
 @pytest.mark.slow
-def test_two_workers_one_killed_leave_the_lock_of_a_serial_run(tmp_path: Path) -> None:
+def test_two_workers_one_killed_leave_the_lock_of_a_serial_run(folder: Path) -> None:
     """About 6 minutes on two free cores: four trainings through Airflow, one begun twice, then the same four in a row."""
     missing = [name for name in ("redis-server",) if shutil.which(name) is None]
     missing += [] if list(Path("/usr/lib/postgresql").glob("*/bin/postgres")) else ["postgresql"]
@@ -37,10 +47,7 @@ def test_two_workers_one_killed_leave_the_lock_of_a_serial_run(tmp_path: Path) -
         pytest.skip(f"NOT TESTED: retraining over several workers; apt-get install {' '.join(missing)} and run again")
     if not PYTHON.exists():
         pytest.fail("Airflow's environment is missing: run `make .venv-airflow/.ready` (make test does)")
-    tmp_path.chmod(0o755)  # PostgreSQL runs as a user of its own where the tests run as root
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    command = [PYTHON, ROOT / "scripts" / "cluster.py", tmp_path / "cluster", json.dumps(PARAMS), "--kill", "--serial"]
+    command = [PYTHON, ROOT / "scripts" / "cluster.py", folder / "cluster", json.dumps(PARAMS), "--kill", "--serial"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     begun = dict(re.findall(r"(custom_cnn-\S+) +success +worker-[12] +(\d) ", done.stdout))
@@ -48,4 +55,4 @@ def test_two_workers_one_killed_leave_the_lock_of_a_serial_run(tmp_path: Path) -
     assert sorted(begun.values()) == ["1", "1", "1", "2"], "all but the killed one are begun once"
     assert re.search(r"dvc.lock equals the serial one, as parsed YAML, in all \d\d stages", done.stdout)
     assert "killed worker-2" in done.stdout
-    assert not running(tmp_path), "something was left running"
+    assert not running(folder), "something was left running"
