@@ -57,7 +57,8 @@ def write_root(root: Path, dataset: str = "phantom", seed: int = 0) -> Path:
     write_table(root / "data" / "groups" / "validation.csv", ["row", "label"], validation)
     facts = {
         "run": RUN, "network": "custom_cnn", "group": "raw", "seed": seed, "weights": "random", "backend": "tensorflow",
-        "epochs": 1, "steps": 1, "parameters": 1, "training_pictures": 80, "image_size": SIDE, "scaling": "unit",
+        "precision": "float32", "epochs": 1, "steps": 1, "parameters": 1, "training_pictures": 80, "image_size": SIDE,
+        "scaling": "unit",
         "dataset": dataset, "edition": dataset, "dataset_digest": "0" * 64,
     }  # fmt: skip
     write_facts(root, facts)

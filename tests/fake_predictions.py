@@ -77,6 +77,7 @@ def write_run(
         "seed": int(parts[2]) if len(parts) > 2 else 0,
         "weights": "random",
         "backend": "tensorflow",
+        "precision": "float32",
         "epochs": epochs,
         "steps": 10 * epochs,
         "parameters": 1000,

@@ -126,7 +126,7 @@ def _caption(run: Row) -> str:
 
 
 def _who(row: Row) -> list[str]:
-    """What every row says of itself: run, starting weights, backend, epochs, seed and how many seeds there are."""
+    """What every row says of itself: run, starting weights, backend, precision, epochs, seed and how many seeds there are."""
     if row["run"] == FLOOR:
         return ["**floor without lungs**", row["backend"], "-", "-"]
     if row["status"] == "not run":
@@ -135,13 +135,13 @@ def _who(row: Row) -> list[str]:
     collapsed = " **(collapsed)**" if row["status"] == "collapsed" else ""
     return [
         f"{row['run']}{collapsed}",
-        f"{row['weights']}, {row['backend']}",
+        f"{row['weights']}, {row['backend']}, {row['precision']}",
         row["epochs"],
         f"{row['seed']} ({seeds})",
     ]
 
 
-WHO = ["run", "start, backend", "epochs", "seed"]
+WHO = ["run", "start, backend, precision", "epochs", "seed"]
 
 
 def _results(table: Sequence[Row]) -> str:

@@ -23,8 +23,8 @@ HISTORY = ["epoch", "step", "learning_rate", "loss", "accuracy", "val_loss", "va
 SPLITS = ("validation", "test")
 SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral")}
 FACTS = [
-    *("run", "network", "group", "seed", "weights", "backend", "epochs", "steps", "parameters"),
-    *("training_pictures", "dataset", "edition", "dataset_digest"),
+    *("run", "network", "group", "seed", "weights", "backend", "precision", "epochs", "steps"),
+    *("parameters", "training_pictures", "dataset", "edition", "dataset_digest"),
 ]
 TOLERANCE = 1e-5  # of a probability against its logit: float32 written as text
 

@@ -9,7 +9,20 @@ from pipeline.evaluation.measure import number
 from pipeline.settings import Run
 
 FLOOR = "floor"
-WHO = ["run", "network", "group", "weights", "backend", "epochs", "seed", "seeds", "steps", "status", "dataset"]
+WHO = [
+    "run",
+    "network",
+    "group",
+    "weights",
+    "backend",
+    "precision",
+    "epochs",
+    "seed",
+    "seeds",
+    "steps",
+    "status",
+    "dataset",
+]
 CLASS_FIGURES = [f"{figure}_{label}" for figure in ("recall", "precision", "f1") for label in ("normal", "pneumonia")]
 OURS = [
     "accuracy",

@@ -90,6 +90,7 @@ def _facts(fitted: floor.Floor, training: int, validation: int) -> dict[str, obj
         "seed": 0,
         "weights": "none",
         "backend": "scikit-learn",
+        "precision": "float64",
         "epochs": 0,
         "steps": 0,
         "parameters": len(fitted.kept) + 1,

@@ -253,7 +253,7 @@ def test_documents_are_filled_between_their_markers_and_nowhere_else(compared, t
     assert filled.startswith("# Title\n\n<!-- table2 -->\nchest-xray-pneumonia, 224px edition: ")
     assert "old" not in filled
     assert "\nprose\n" in filled
-    assert "| custom_cnn-raw-0 | random, tensorflow | 5 | 0 (one seed) |" in filled
+    assert "| custom_cnn-raw-0 | random, tensorflow, float32 | 5 | 0 (one seed) |" in filled
     assert "| custom_cnn-robust-0 | random | - | 0 | not run |" in filled
     stage("pipeline.evaluation.documents", root)
     assert (root / "README.md").read_text() == filled
