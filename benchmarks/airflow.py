@@ -61,7 +61,9 @@ def workers(folder: Path) -> dict[str, Any]:
     """Trainings mapped over two workers, and one after the other."""
     epochs = EPOCHS["workers"]
     mapped, serial = with_workers(folder / "cluster", json.dumps(request(epochs, RUNS)))
-    return row(f"{RUNS} trainings of {epochs} epochs in float32, mapped over two workers", "s", mapped, serial, "in a row")
+    return row(
+        f"{RUNS} trainings of {epochs} epochs in float32, mapped over two workers", "s", mapped, serial, "in a row"
+    )
 
 
 def request(epochs: int, runs: int) -> dict[str, object]:
