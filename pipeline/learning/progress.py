@@ -1,9 +1,12 @@
-"""Progress of a training, with the time left. In no stage's dependencies: it cannot change a weight."""
+"""Progress of a training, and a watch over its weights. In no stage's dependencies: neither can change a weight."""
 
 import logging
 import time
 
 import keras
+import numpy as np
+
+from pipeline.errors import ProjectError
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +37,24 @@ class Progress(keras.callbacks.Callback):
         log.info("epoch %.2f of %d, %s left: %s", done, self.epochs, f"{left / 60:.1f} min", figures)
 
 
+class StopOnNonFiniteWeights(keras.callbacks.Callback):
+    """Ends the run after an epoch that left a weight that is no number: a ReLU hides it from the loss."""
+
+    def __init__(self, epoch: int):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        for weight in self.model.weights:
+            if "float" in weight.dtype and not np.isfinite(np.asarray(weight)).all():
+                raise ProjectError(
+                    f"{weight.path} is not finite after epoch {self.epoch}, though the loss is; likely the precision is too "
+                    "low (set precision: float32 for this network) or the learning rate too high"
+                )
+
+
 class ProgressOfRun:
-    """Makes the callback of each epoch of one run."""
+    """Makes the callbacks of each epoch of one run."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -45,4 +64,4 @@ class ProgressOfRun:
         """The callbacks of `epoch` (from 1)."""
         if self.epochs_done is None:
             self.epochs_done = epoch - 1
-        return [Progress(epoch, epochs, self.epochs_done, self.started)]
+        return [StopOnNonFiniteWeights(epoch), Progress(epoch, epochs, self.epochs_done, self.started)]

@@ -12,6 +12,7 @@ import pytest
 from pipeline import settings
 from pipeline.errors import ProjectError
 from pipeline.learning.engine import choose_engine
+from pipeline.learning.progress import ProgressOfRun
 from pipeline.learning.training import Pictures, learning_rate, logit_predictor, train
 
 SIDE = 96
@@ -145,6 +146,20 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     assert not (tmp_path / "one.npz").exists()
 
 
+def test_a_weight_that_is_not_finite_stops_the_run(tmp_path):
+    class Poison(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kernel = self.model.get_layer("logits").get_layer("block1_conv").kernel
+            kernel.assign(np.full(kernel.shape, np.nan))
+
+    of_run = ProgressOfRun()
+    with pytest.raises(
+        ProjectError, match=r"block1_conv/kernel is not finite after epoch 1, though the loss is; likely"
+    ):
+        train(a_run(epochs=1), pictures(), tmp_path / "one.npz", lambda *of: [Poison(), *of_run(*of)])
+    assert not (tmp_path / "one.npz").exists()
+
+
 @pytest.mark.parametrize(
     "accuracies", [[0.5, 0.6, 0.6, 0.6, 0.6, 0.61, 0.6], [0.9] * 12, [0.1, 0.2, 0.3], [0.7, 0.70005, 0.7001, 0.6, 0.5]]
 )
@@ -171,6 +186,7 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, "tests/model")
 from test_training import a_run, pictures
+from pipeline.learning.progress import ProgressOfRun
 from pipeline.learning.training import logit_predictor, train
 trained = train(a_run("custom_cnn-balanced-0", epochs=4, batch_size=4), pictures(), Path(sys.argv[1]) / "state.npz")
 unseen = pictures(60, seed=2)
