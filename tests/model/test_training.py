@@ -30,9 +30,16 @@ def pictures(count=72, seed=0):
 
 def a_run(name="custom_cnn-robust-0", **training):
     run = settings.load().table[name]
-    return dataclasses.replace(
-        run, training=dataclasses.replace(run.training, **{"batch_size": 16, "precision": "float32", **training})
-    )
+    chosen = {"batch_size": 16, "precision": "float32", **training}
+    return dataclasses.replace(run, training=dataclasses.replace(run.training, **chosen))
+
+
+def held_out_loss(network):
+    """Log loss of a network on the validation pictures, in nats."""
+    held_out = pictures()
+    logits = logit_predictor(network)(held_out.pixels[held_out.validation_rows])
+    labels = held_out.labels[held_out.validation_rows]
+    return np.mean(np.logaddexp(0, -logits) * labels + np.logaddexp(0, logits) * (1 - labels))
 
 
 class Killed(Exception):
@@ -85,11 +92,7 @@ def test_the_best_epoch_is_kept(tmp_path):
     trained = train(a_run(epochs=4, keep="best"), pictures(), tmp_path / "one.npz")
     losses = [row["val_loss"] for row in trained.history]
     assert trained.kept_epoch == int(np.argmin(losses)) + 1
-    held_out = pictures()
-    logits = logit_predictor(trained.network)(held_out.pixels[held_out.validation_rows])
-    labels = held_out.labels[held_out.validation_rows]
-    loss = np.mean(np.logaddexp(0, -logits) * labels + np.logaddexp(0, logits) * (1 - labels))
-    assert loss == pytest.approx(min(losses), rel=1e-4)
+    assert held_out_loss(trained.network) == pytest.approx(min(losses), rel=1e-4)
 
 
 def test_what_is_learned_in_bfloat16_is_kept_in_float32(tmp_path):
@@ -97,11 +100,7 @@ def test_what_is_learned_in_bfloat16_is_kept_in_float32(tmp_path):
     assert trained.precision == "bfloat16"
     assert {layer.compute_dtype for layer in trained.network.layers} == {"float32"}
     assert {weight.dtype for weight in trained.network.weights} == {"float32"}
-    held_out = pictures()
-    logits = logit_predictor(trained.network)(held_out.pixels[held_out.validation_rows])
-    labels = held_out.labels[held_out.validation_rows]
-    loss = np.mean(np.logaddexp(0, -logits) * labels + np.logaddexp(0, logits) * (1 - labels))
-    assert loss == pytest.approx(trained.history[-1]["val_loss"], abs=0.05)
+    assert held_out_loss(trained.network) == pytest.approx(trained.history[-1]["val_loss"], abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +185,6 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, "tests/model")
 from test_training import a_run, pictures
-from pipeline.learning.progress import ProgressOfRun
 from pipeline.learning.training import logit_predictor, train
 trained = train(a_run("custom_cnn-balanced-0", epochs=4, batch_size=4), pictures(), Path(sys.argv[1]) / "state.npz")
 unseen = pictures(60, seed=2)
