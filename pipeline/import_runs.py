@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,10 @@ def main() -> None:
     known = settings.load().runs
     locked = dvc.lock()
     records = {folder: check(folder, known, locked) for folder in folders}
-    elsewhere = []
     for folder, record in records.items():
         place(folder, record)
-        if not (folder / "network").exists():
-            elsewhere.append(record["run"])
-    write_lock({record["run"]: record for record in records.values()})
+    elsewhere = [record["run"] for folder, record in records.items() if not (folder / "network").exists()]
+    write_lock({record["run"]: record for record in records.values()}, elsewhere)
     log.info("imported: %s", ", ".join(record["run"] for record in records.values()))
     if elsewhere:
         log.warning("these networks exist only on the machine that trained them: %s", ", ".join(elsewhere))
@@ -81,18 +79,27 @@ def check(folder: Path, known: Mapping[str, settings.Run], locked: Mapping[str, 
 
 
 def place(folder: Path, record: Record) -> None:
-    """Copy predictions, and the network where it came along, to where the stage would have written them."""
+    """Copy predictions, and the network where it came along, to where the stage would have written them.
+
+    A network of an earlier training of this run is removed: it is not the one that made these predictions.
+    """
     name = record["run"]
     with atomic_folder(paths.predictions(name)) as target:
         for file in PREDICTIONS:
             shutil.copyfile(folder / file, target / file)
+    network = paths.network(name).parent
     if (folder / "network").exists():
-        with atomic_folder(paths.network(name).parent) as target:
+        with atomic_folder(network) as target:
             shutil.copytree(folder / "network", target, dirs_exist_ok=True)
+    elif network.exists():
+        shutil.rmtree(network)
 
 
-def write_lock(records: Mapping[str, Record]) -> None:
-    """Put each run's entry into dvc.lock, as `dvc repro` would have written it."""
+def write_lock(records: Mapping[str, Record], elsewhere: Collection[str]) -> None:
+    """Put each run's entry into dvc.lock, as `dvc repro` would have written it; networks go into DVC's cache.
+
+    `elsewhere` names the runs whose network did not come along.
+    """
     whole = yaml.safe_load(paths.LOCK.read_text(encoding="utf-8"))
     for name, record in records.items():
         whole["stages"][f"{dvc.TRAIN}{name}"] = {
@@ -102,7 +109,7 @@ def write_lock(records: Mapping[str, Record]) -> None:
             "outs": [{"path": path} | there for path, there in sorted(record["outs"].items())],
         }
     write_text(paths.LOCK, yaml.safe_dump(whole, sort_keys=False))
-    with_network = [name for name in records if paths.network(name).exists()]
+    with_network = [name for name in records if name not in elsewhere]
     if with_network and dvc.call("commit", "--force", *(f"{dvc.TRAIN}{name}" for name in with_network)) != 0:
         raise ProjectError("dvc commit failed (its message is above): the networks are in place, not in the cache")
 

@@ -26,7 +26,7 @@ def check_inputs(chosen: settings.Settings, trainings: list[str]) -> None:
     """What can be known to be wrong before anything is deleted.
 
     Raises:
-        ProjectError: a source folder of the wrong shape, weights that are not there, a full or unwritable disk.
+        ProjectError: a source folder of the wrong shape, a weight file that is not there, a full or unwritable disk.
     """
     if not os.access(paths.ROOT, os.W_OK):
         raise ProjectError(f"{paths.ROOT} cannot be written to")
@@ -35,8 +35,14 @@ def check_inputs(chosen: settings.Settings, trainings: list[str]) -> None:
     copy, weights = os.environ.get("CXR_DATA"), os.environ.get("CXR_WEIGHTS")
     if copy and chosen.ingest.dataset != "phantom":
         sources.find_classes(Path(copy).expanduser())
-    if weights and any(chosen.runs[name].weights == "imagenet" for name in trainings) and not Path(weights).is_dir():
-        raise ProjectError(f"CXR_WEIGHTS is no folder: {weights}")
+    pretrained = {chosen.runs[name].network for name in trainings if chosen.runs[name].weights == "imagenet"}
+    if weights and pretrained:
+        if not Path(weights).is_dir():
+            raise ProjectError(f"CXR_WEIGHTS is no folder: {weights}")
+        from pipeline.learning.networks import starting_weights_digest  # Keras: 12 s
+
+        for network in sorted(pretrained):
+            starting_weights_digest(network, "imagenet")  # names a file that is missing
 
 
 def forecast(chosen: settings.Settings, trainings: list[str]) -> str:

@@ -1,21 +1,17 @@
 """params.yaml as typed dataclasses: a missing, unknown or ill-typed key is an error that names it."""
 
 import dataclasses
-import difflib
 import os
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal
 
 import yaml
 
 from pipeline import paths
 from pipeline.errors import ProjectError
-
-T = TypeVar("T")
+from pipeline.typed import build, choose, expect_keys
 
 Level = Literal["error", "warning"]
 Augmentation = Literal["none", "geometric", "robust"]
@@ -315,16 +311,38 @@ def load(path: Path = paths.PARAMS) -> Settings:
     train = sections.pop("train", None)
     if train is None:
         raise ProjectError(f"{path.name}: section 'train' is missing")
-    groups = _build(Groups, sections.get("groups"), "groups")
-    _expect_keys(train, ["common", "networks", "groups", "runs", "planned"], "train")
+    groups = build(Groups, sections.get("groups"), "groups")
+    expect_keys(train, ["common", "networks", "groups", "runs", "planned"], "train")
     sections |= {"networks": list(train["networks"]), "runs": {}, "planned": {}}
-    settings = _build(Settings, sections, "")
+    settings = build(Settings, sections, "")
     row_lists = list(groups.sets)
-    return dataclasses.replace(
+    settings = dataclasses.replace(
         settings,
         runs=_resolve_runs(train, "runs", row_lists),
         planned=_resolve_runs(train, "planned", row_lists),
     )
+    _expect_ranges(settings)
+    return settings
+
+
+def _expect_ranges(settings: Settings) -> None:
+    """Raise a `ProjectError` at the first number that no stage could work with, before any stage has begun."""
+    evaluate, groups = settings.evaluate, settings.groups
+    limits: list[tuple[str, float, float, float]] = [
+        ("preprocess.image_size", settings.preprocess.image_size, 32, 1024),
+        ("groups.validation_percent", groups.validation_percent, 1, 99),
+        ("evaluate.resamples", evaluate.resamples, 20, 100_000),
+    ]
+    for key in ("threshold", "sensitive", "specific", "prevalence"):
+        limits.append((f"evaluate.{key}", getattr(evaluate, key), 1e-6, 1 - 1e-6))
+    for table in ("runs", "planned"):
+        for name, run in getattr(settings, table).items():
+            where, training = f"train.{table}.{name}", run.training
+            limits += [(f"{where}: {key}", getattr(training, key), 1, 100_000) for key in ("epochs", "batch_size")]
+            limits.append((f"{where}: the learning rate", run.starting_rate, 1e-12, float("inf")))
+    for where, value, low, high in limits:
+        if not low <= value <= high:
+            raise ProjectError(f"params.yaml: {where}: {value} does not lie between {low:g} and {high:g}")
 
 
 def load_serve(environ: Mapping[str, str] = os.environ, path: Path = paths.PARAMS) -> Serve:
@@ -337,7 +355,7 @@ def load_serve(environ: Mapping[str, str] = os.environ, path: Path = paths.PARAM
     for key in values:
         if (name := f"SERVE_{key.upper()}") in environ:
             values[key] = yaml.safe_load(environ[name])
-    serve = _build(Serve, values, "serve")
+    serve = build(Serve, values, "serve")
     if serve.prevalence is not None and not 0 < serve.prevalence < 1:
         raise ProjectError(f"params.yaml: serve.prevalence: {serve.prevalence} does not lie between 0 and 1")
     return serve
@@ -345,18 +363,18 @@ def load_serve(environ: Mapping[str, str] = os.environ, path: Path = paths.PARAM
 
 def _resolve_runs(train: Any, table: str, row_lists: list[str]) -> dict[str, Run]:
     """Merge `common`, network, group and run, later ones winning, into one `Run` for each line of a table."""
-    common = _build(Training, train["common"], "train.common")
+    common = build(Training, train["common"], "train.common")
     overridable = [field.name for field in dataclasses.fields(Training)]
     runs = {}
     for name, line in (train[table] or {}).items():
         where = f"train.{table}.{name}"
         own = ["network", "group", "seed", "weights"]
-        _expect_keys(line, own, where, optional=overridable)
-        network = _choose(train["networks"], line["network"], f"{where}.network", "train.networks") or {}
-        group = _choose(train["groups"], line["group"], f"{where}.group", "train.groups") or {}
-        _choose(dict.fromkeys(row_lists), line["group"], f"{where}.group", "groups.sets")
-        _expect_keys(network, [], f"train.networks.{line['network']}", optional=overridable)
-        _expect_keys(group, ["augmentation"], f"train.groups.{line['group']}", optional=overridable)
+        expect_keys(line, own, where, optional=overridable)
+        network = choose(train["networks"], line["network"], f"{where}.network", "train.networks") or {}
+        group = choose(train["groups"], line["group"], f"{where}.group", "train.groups") or {}
+        choose(dict.fromkeys(row_lists), line["group"], f"{where}.group", "groups.sets")
+        expect_keys(network, [], f"train.networks.{line['network']}", optional=overridable)
+        expect_keys(group, ["augmentation"], f"train.groups.{line['group']}", optional=overridable)
         overrides = {
             key: value for layer in (network, group, line) for key, value in layer.items() if key in overridable
         }
@@ -366,65 +384,5 @@ def _resolve_runs(train: Any, table: str, row_lists: list[str]) -> dict[str, Run
             "augmentation": group["augmentation"],
             "training": merged,
         }
-        runs[name] = _build(Run, fields, where)
+        runs[name] = build(Run, fields, where)
     return runs
-
-
-def _choose(options: Mapping[str, Any], name: Any, where: str, table: str) -> Any:
-    if name not in options:
-        raise ProjectError(f"params.yaml: {where}: {name!r} is not in {table}{_nearest(str(name), options)}")
-    return options[name]
-
-
-def _expect_keys(value: Any, required: list[str], where: str, optional: list[str] | None = None) -> None:
-    """Raise a `ProjectError` unless `value` is a mapping with all required keys and no unknown one."""
-    place = where or "top level"
-    if not isinstance(value, dict):
-        raise ProjectError(f"params.yaml: {place}: expected a mapping, got {value!r}")
-    known = required + (optional or [])
-    for key in value:
-        if key not in known:
-            raise ProjectError(f"params.yaml: {place}: unknown key {key!r}{_nearest(str(key), known)}")
-    for key in required:
-        if key not in value:
-            raise ProjectError(f"params.yaml: {place}: key {key!r} is missing")
-
-
-def _nearest(word: str, options: Any) -> str:
-    close = difflib.get_close_matches(word, [str(option) for option in options], n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(map(str, options))}"
-
-
-def _build(kind: type[T], value: Any, where: str) -> T:
-    """Build the dataclass `kind` from a mapping, checking keys and types."""
-    hints = typing.get_type_hints(kind)
-    _expect_keys(value, list(hints), where)
-    prefix = f"{where}." if where else ""
-    return kind(**{key: _convert(hint, value[key], prefix + key) for key, hint in hints.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin = get_origin(hint)
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, where)
-    if origin is Literal:
-        if value not in get_args(hint):
-            raise ProjectError(f"params.yaml: {where}: {value!r} is none of {', '.join(map(str, get_args(hint)))}")
-        return value
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ProjectError(f"params.yaml: {where}: expected a mapping, got {value!r}")
-        return {str(key): _convert(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin is list:
-        if not isinstance(value, list):
-            raise ProjectError(f"params.yaml: {where}: expected a list, got {value!r}")
-        return [_convert(get_args(hint)[0], item, f"{where}[{place}]") for place, item in enumerate(value)]
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        return _convert(next(kind for kind in get_args(hint) if kind is not type(None)), value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        raise ProjectError(f"params.yaml: {where}: expected {hint.__name__}, got {value!r}")
-    return value

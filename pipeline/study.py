@@ -46,9 +46,12 @@ def _track(log_file: Path) -> None:
         )  # fmt: skip
 
 
-def _reproduce(stages: tuple[str, ...]) -> list[str]:
-    """Run stages one by one; returns those that failed."""
-    return [stage for stage in stages if dvc.call("--wait-for-lock", "repro", "--single-item", stage) != 0]
+def _reproduce(stages: tuple[str, ...]) -> str | None:
+    """Run stages one by one; returns the first that failed: those after it would lose their outputs for nothing."""
+    for stage in stages:
+        if dvc.call("--wait-for-lock", "repro", "--single-item", stage) != 0:
+            return stage
+    return None
 
 
 def main() -> None:
@@ -68,7 +71,7 @@ def main() -> None:
     LOGS.mkdir(parents=True, exist_ok=True)
     broken = _reproduce(DATA_STAGES)
     if broken:
-        raise ProjectError(f"stage {broken[0]} failed (its message is above); no training was started")
+        raise ProjectError(f"stage {broken} failed (its message is above); no training was started")
     todo = [name for name in dvc.trainings_to_run(chosen.runs) if name in names]
     log.info("%s, %d at a time; logs in %s", forecast(chosen, todo), arguments.jobs, LOGS)
     threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
@@ -81,7 +84,10 @@ def main() -> None:
             if training.result():
                 failed.append(name)
     broken = _reproduce(LATER_STAGES)
-    problems = [f"{name} (see {LOGS / name}.log)" for name in failed] + [f"stage {stage}" for stage in broken]
+    _track(LOGS / "track.log")  # the figures and curves of every run
+    problems = [f"{name} (see {LOGS / name}.log)" for name in failed]
+    if broken:
+        problems.append(f"stage {broken} (its message is above; what comes after it did not run)")
     if problems:
         raise ProjectError(f"failed: {', '.join(problems)}; everything else is done")
 

@@ -27,7 +27,7 @@ PAIRS = {
 class Contrast:
     """A difference of one figure, first minus second, with its interval.
 
-    `over` says what was averaged; `epochs` how long each pair was trained, which must be equal for a fair comparison.
+    `over` says what was averaged and what was left out; `epochs` how long each pair was trained.
     """
 
     name: str
@@ -44,14 +44,17 @@ class Contrast:
 def planned(figures: Mapping[str, Figures], runs: Mapping[str, Run], facts: Facts) -> list[Contrast]:
     """Groups against each other over the networks that have both; transfer; balancing at equal steps.
 
-    A network with several seeds enters with the mean of the seeds that both groups have. The intervals hold the
-    chance of other patients, not of other seeds.
+    A network with several seeds enters with the mean of the seeds that both groups have. A pair that was not trained
+    for as many epochs compares epochs, not groups: it is left out, and named. The intervals hold the chance of other
+    patients, not of other seeds.
     """
     found = []
     for first, second in GROUPS:
-        pairs = _pairs(runs, figures, first, second)
+        pairs, unequal = _pairs(runs, figures, facts, first, second)
         if pairs:
-            found += _contrasts(f"{first} - {second}", list(pairs.values()), figures, facts, ", ".join(pairs))
+            over = ", ".join(pairs)
+            over += f" (left out, unequal epochs: {', '.join(unequal)})" if unequal else ""
+            found += _contrasts(f"{first} - {second}", list(pairs.values()), figures, facts, over)
     for name, (first, second) in PAIRS.items():
         if first in figures and second in figures:
             found += _contrasts(name, [[(first, second)]], figures, facts, f"{first}; {second}")
@@ -84,15 +87,20 @@ def release(named: Mapping[str, Any], figures: Mapping[str, Figures], facts: Fac
 
 
 def _pairs(
-    runs: Mapping[str, Run], figures: Mapping[str, Figures], first: str, second: str
-) -> dict[str, list[tuple[str, str]]]:
-    """For each network, the planned runs `network-group-seed` that exist in both groups, seed by seed."""
+    runs: Mapping[str, Run], figures: Mapping[str, Figures], facts: Facts, first: str, second: str
+) -> tuple[dict[str, list[tuple[str, str]]], list[str]]:
+    """For each network, the runs `network-group-seed` that exist in both groups, seed by seed; and unequal ones."""
     pairs: dict[str, list[tuple[str, str]]] = {}
+    unequal = []
     for run in runs.values():
         ours, theirs = f"{run.network}-{first}-{run.seed}", f"{run.network}-{second}-{run.seed}"
-        if run.name == ours and ours in figures and theirs in figures:
+        if run.name != ours or ours not in figures or theirs not in figures:
+            continue
+        if int(facts[ours]["epochs"]) == int(facts[theirs]["epochs"]):
             pairs.setdefault(run.network, []).append((ours, theirs))
-    return pairs
+        else:
+            unequal.append(run.network)
+    return pairs, unequal
 
 
 def _contrasts(

@@ -11,22 +11,21 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline import paths, settings
 from pipeline.command import run as run_command
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import findings, published, speed
-from pipeline.evaluation.measure import UNDEFINED
+from pipeline.evaluation import findings, published, run_tables, speed
+from pipeline.evaluation.formatting import Row, collapsed, figure, label, markdown, of
 from pipeline.evaluation.tables import FLOOR
 from pipeline.files import write_text
 
 log = logging.getLogger("documents")
 
+SAME = 0.001  # AUC: float16 weights and another runtime move it less
 DOCUMENTS = ("README.md", "docs/results.md")
 MARKER = re.compile(r"(<!-- (?P<name>[a-z0-9-]+) -->\n).*?(<!-- /(?P=name) -->)", re.DOTALL)
-Row = Mapping[str, Any]
 
 
 def main() -> None:
@@ -69,51 +68,23 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
         "table3": _results(table3),
         "table2-classes": _classes(table2),
         "table3-classes": _classes(table3),
-        "learning": _learning(runs),
-        "splits": _splits(runs),
-        "operating": _operating(runs, options.evaluate.prevalence),
-        "calibration": _calibration(runs),
-        "subtypes": _subtypes(runs),
-        "stress": _stress(runs),
-        "seeds": _seeds(runs, options.table),
+        "learning": run_tables.learning(runs),
+        "splits": run_tables.splits(runs),
+        "operating": run_tables.operating(runs, options.evaluate.prevalence),
+        "fixed": run_tables.fixed(runs),
+        "calibration": run_tables.calibration(runs),
+        "subtypes": run_tables.subtypes(runs),
+        "stress": run_tables.stress(runs),
+        "seeds": run_tables.seeds(runs, options.table),
         "contrasts": _contrasts(row for row in contrasts if not row["p_holm"]),
         "winner": _contrasts((row for row in contrasts if row["p_holm"] and row["figure"] == "test_auc"), holm=True),
         "findings": findings.table(contrasts, candidate["best"]),
         "candidate": _candidate(candidate),
-        "answer": _answer(folder),
+        "answer": _answer(folder, candidate),
+        "caveats": run_tables.caveats(runs, _floor(folder.parent / "predictions" / FLOOR / "run.json")),
     }
     captioned = {name: f"{caption}\n\n{text}" for name, text in made.items()}
     return captioned | {"speed": speed.table(paths.ROOT / "benchmarks" / "measured.json")}
-
-
-def figure(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> str:
-    """A figure for a reader: `.943 (.925 to .960)`; "undefined" as it is; a dash where there is none."""
-    if value in ("", None):
-        return "-"
-    if value == UNDEFINED:
-        return UNDEFINED
-    text = _short(value, digits)
-    return text if low in ("", None) else f"{text} ({_short(low, digits)} to {_short(high, digits)})"
-
-
-def _short(value: Any, digits: int) -> str:
-    return UNDEFINED if value == UNDEFINED else re.sub(r"^(-?)0\.", r"\1.", f"{float(value):.{digits}f}")
-
-
-def _of(row: Row, name: str, digits: int = 3) -> str:
-    """A figure of a row with its interval."""
-    return figure(row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high"), digits)
-
-
-def _pair(row: Row, name: str, digits: int = 3) -> str:
-    """The same figure of normal and of pneumonia."""
-    ends = [_of(row, f"{name}_{label}", digits) for label in ("normal", "pneumonia")]
-    return "-" if ends == ["-", "-"] else " / ".join(ends)
-
-
-def _markdown(header: Sequence[str], body: Iterable[Sequence[Any]]) -> str:
-    lines = [" | ".join(header), " | ".join("---" for _ in header)]
-    return "\n".join(f"| {line} |" for line in [*lines, *(" | ".join(map(str, row)) for row in body)])
 
 
 def _caption(run: Row) -> str:
@@ -128,19 +99,20 @@ def _caption(run: Row) -> str:
 def _who(row: Row) -> list[str]:
     """What every row says of itself: run, starting weights, backend, precision, epochs, seed and how many seeds there are."""
     if row["run"] == FLOOR:
-        return ["**floor without lungs**", row["backend"], "-", "-"]
+        return [label(row), row["backend"], "-", "-"]
     if row["status"] == "not run":
         return [row["run"], row["weights"], "-", f"{row['seed']}"]
     seeds = "one seed" if row["seeds"] == "1" else f"{row['seeds']} seeds"
-    collapsed = " **(collapsed)**" if row["status"] == "collapsed" else ""
     return [
-        f"{row['run']}{collapsed}",
+        f"{row['run']}{' **(collapsed)**' if collapsed(row) else ''}",
         f"{row['weights']}, {row['backend']}, {row['precision']}",
         row["epochs"],
         f"{row['seed']} ({seeds})",
     ]
 
 
+CLASSES = ("normal", "pneumonia")
+MACROS = ("recall", "precision", "f1")
 WHO = ["run", "start, backend, precision", "epochs", "seed"]
 
 
@@ -153,143 +125,49 @@ def _results(table: Sequence[Row]) -> str:
         if row["status"] == "not run":
             body.append([*line, "not run", *["-"] * (len(header) - len(line) - 1)])
             continue
-        line += [_of(row, "accuracy"), _of(row, "published_accuracy"), _of(row, "auc")]
-        line += [_of(row, "balanced_accuracy"), _of(row, "published_auc_of_rounded")]
+        line += [of(row, "accuracy"), of(row, "published_accuracy"), of(row, "auc")]
+        line += [of(row, "balanced_accuracy"), of(row, "published_auc_of_rounded")]
         for name in ("recall_pneumonia", "recall_normal"):
-            line += [_of(row, name), _of(row, f"published_{name}", 2)]
+            line += [of(row, name), of(row, f"published_{name}", 2)]
         body.append(line)
-    return _markdown(header, body)
+    return markdown(header, body)
 
 
 def _classes(table: Sequence[Row]) -> str:
     header = ["run", "precision normal / pneumonia", "published", "F1 normal / pneumonia", "published"]
-    header += ["macro recall, precision, F1", "loss", "published", "TN FP / FN TP", "published"]
+    header += ["macro recall", "macro precision", "macro F1", "published macros"]
+    header += ["loss", "published", "TN FP / FN TP", "published"]
     body = []
     for row in table:
         if row["status"] == "not run":
             body.append([row["run"], "not run", *["-"] * (len(header) - 2)])
             continue
-        line = [row["run"]]
+        line = [label(row)]
         for name in ("precision", "f1"):
-            line += [_pair(row, name), _pair({**row, **_bare(row, f"published_{name}")}, f"published_{name}", 2)]
-        line.append(", ".join(figure(row[f"{name}_macro"]) for name in ("recall", "precision", "f1")))
-        line += [_of(row, "log_loss"), figure(row["published_loss"]), _counts(row, ""), _counts(row, "published_")]
+            line += [" / ".join(of(row, f"{name}_{one}") for one in CLASSES), _published_pair(row, name)]
+        line += [of(row, f"{name}_macro") for name in MACROS]
+        macros = [_published_macro(row, name) for name in MACROS]
+        line.append("-" if "-" in macros else ", ".join(macros))
+        line += [of(row, "log_loss"), figure(row["published_loss"]), _counts(row, ""), _counts(row, "published_")]
         body.append(line)
-    return _markdown(header, body)
+    return markdown(header, body)
 
 
-def _bare(row: Row, name: str) -> dict[str, str]:
-    """Drop the intervals of a published pair: both together fill the page."""
-    return {f"{name}_{label}_{end}": "" for label in ("normal", "pneumonia") for end in ("low", "high")}
+def _published_pair(row: Row, name: str) -> str:
+    """As printed, without the interval: both together fill the page."""
+    both = [figure(row[f"published_{name}_{one}"], digits=2) for one in CLASSES]
+    return "-" if "-" in both else " / ".join(both)
+
+
+def _published_macro(row: Row, name: str) -> str:
+    """The mean of both classes, as the study's headline has it."""
+    both = [row[f"published_{name}_{one}"] for one in CLASSES]
+    return "-" if "" in both else figure(sum(map(float, both)) / 2)
 
 
 def _counts(row: Row, prefix: str) -> str:
     tn, fp, fn, tp = (row[f"{prefix}{name}"] for name in ("tn", "fp", "fn", "tp"))
     return f"{tn} {fp} / {fn} {tp}" if tn else "-"
-
-
-def _learning(runs: Sequence[Row]) -> str:
-    header = ["run", "pictures", "steps", "epochs", "epochs to 95 %", "training accuracy", "training - validation"]
-    body = [
-        [
-            run["run"],
-            run["training_pictures"],
-            run["steps"],
-            run["epochs"],
-            run["epochs_to_95"],
-            figure(run["training_accuracy"]),
-            figure(run["training_gap"]),
-        ]
-        for run in runs
-        if run["run"] != FLOOR
-    ]
-    return _markdown(header, body)
-
-
-def _splits(runs: Sequence[Row]) -> str:
-    header = ["run", "AUC validation", "AUC stressed", "AUC test", "specificity validation", "specificity stressed"]
-    header += ["specificity test", "accuracy validation", "accuracy test", "accuracy gap"]
-    names = ["validation_auc", "stress_auc", "test_auc", "validation_specificity", "stress_specificity"]
-    names += ["test_specificity", "validation_accuracy", "test_accuracy", "gap_accuracy"]
-    return _markdown(header, ([run["run"], *(_of(run, name) for name in names)] for run in runs))
-
-
-def _operating(runs: Sequence[Row], prevalence: float) -> str:
-    percent = f"{100 * prevalence:g}_percent"
-    shown = ["sensitivity", "specificity", "ppv", "npv", f"ppv_{percent}", f"npv_{percent}"]
-    header = ["run", "threshold", "sensitivity", "specificity", "PPV", "NPV"]
-    header += [f"PPV at {100 * prevalence:g} %", f"NPV at {100 * prevalence:g} %"]
-    points = (
-        ("", "", "plain"),
-        ("_sensitive", "_at_sensitive", "sensitive"),
-        ("_specific", "_at_specific", "specific"),
-    )
-    body = [
-        [run["run"], f"{label}: {figure(run[f'threshold{cut}'])}", *(_of(run, f"test_{name}{at}") for name in shown)]
-        for run in runs
-        for cut, at, label in points
-    ]
-    return _markdown(header, body)
-
-
-def _calibration(runs: Sequence[Row]) -> str:
-    shown = {
-        "calibration_intercept": "intercept",
-        "calibration_slope": "slope",
-        "brier": "Brier",
-        "log_loss": "log loss",
-    }
-    header = ["run", *(f"{name}{when}" for name in shown.values() for when in (" as trained", " recalibrated"))]
-    body = (
-        [run["run"], *(_of(run, f"test_{name}{when}") for name in shown for when in ("", "_recalibrated"))]
-        for run in runs
-    )
-    return _markdown(header, body)
-
-
-def _subtypes(runs: Sequence[Row]) -> str:
-    header = ["run"]
-    names = []
-    for split in ("validation", "test"):
-        for kind in ("bacterial", "viral"):
-            header += [f"{kind} sensitivity, {split}", f"{kind} AUC, {split}"]
-            names += [f"{split}_{kind}_sensitivity", f"{split}_{kind}_auc"]
-    return _markdown(header, ([run["run"], *(_of(run, name) for name in names)] for run in runs))
-
-
-def _stress(runs: Sequence[Row]) -> str:
-    pattern = re.compile(r"stress_(.+)_auc")
-    changes = [match[1] for key in runs[0] if (match := pattern.fullmatch(key))]
-    header = ["run", "clean", *changes, "pooled"]
-    body = (
-        [
-            run["run"],
-            figure(run["validation_auc"]),
-            *(figure(run[f"stress_{change}_auc"]) for change in changes),
-            _of(run, "stress_auc"),
-        ]
-        for run in runs
-    )
-    return _markdown(header, body)
-
-
-def _seeds(runs: Sequence[Row], plan: Mapping[str, settings.Run]) -> str:
-    """Mean and range over seeds, where a network and group has several; a row of one seed says so."""
-    header = ["network", "group", "seeds", "test accuracy", "test AUC", "stressed validation AUC"]
-    together: dict[tuple[str, str], list[Row]] = {}
-    for run in runs:
-        line = plan.get(run["run"])
-        if line and run["run"] == f"{line.network}-{line.group}-{line.seed}":
-            together.setdefault((line.network, line.group), []).append(run)
-    body = []
-    for (network, group), same in together.items():
-        cells = []
-        for name in ("test_accuracy", "test_auc", "stress_auc"):
-            values = [float(run[name]) for run in same if run[name] != UNDEFINED]
-            spread = (min(values), max(values)) if len(values) > 1 else (None, None)
-            cells.append(figure(sum(values) / len(values), *spread) if values else UNDEFINED)
-        body.append([network, group, len(same) if len(same) > 1 else "one seed", *cells])
-    return _markdown(header, body)
 
 
 def _contrasts(rows: Iterable[Row], holm: bool = False) -> str:
@@ -306,7 +184,7 @@ def _contrasts(rows: Iterable[Row], holm: bool = False) -> str:
         ]
         for row in rows
     ]
-    return _markdown(header, body) if body else "None yet: the runs that they compare have not been made."
+    return markdown(header, body) if body else "None yet: the runs that they compare have not been made."
 
 
 def _candidate(named: Row) -> str:
@@ -330,13 +208,19 @@ def _candidate(named: Row) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _answer(folder: Path) -> str:
+def _floor(path: Path) -> Row | None:
+    """What the floor without lungs read, and what was the same in every picture."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _answer(folder: Path, candidate: Row) -> str:
     """Does it work? The champion on validation, on the official test, and on every other hospital's films measured."""
     if not paths.CHAMPION.exists():
         return "No champion yet."
     version = paths.CHAMPION.read_text(encoding="utf-8").strip()
     contract = paths.CHAMPIONS / version / "contract.json"
-    figures = json.loads(contract.read_text(encoding="utf-8"))["figures"]
+    told = json.loads(contract.read_text(encoding="utf-8"))
+    figures = told["figures"]
     names = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
     titles = {"validation": "validation patients", "stress": "the same, stressed", "test": "official test set"}
     lines = ["| measured on | ROC AUC | sensitivity | specificity | refused by the guard |", "|---|---|---|---|---|"]
@@ -355,6 +239,13 @@ def _answer(folder: Path) -> str:
                 f"| another hospital: {site['name']}{title} | {' | '.join(cells)} | {'' if title else refused} |"
             )
     lines += ["", f"Champion: `{version}`, as it is served, at its sensitive operating point."]
+    named = (candidate["released"] or candidate)["run"]
+    if named != told["run"]:
+        lines.append(f"The rule's candidate is now `{named}` (below); it has not become champion.")
+    own = folder / "runs" / f"{told['run']}.json"
+    now = json.loads(own.read_text(encoding="utf-8"))["test_auc"] if own.exists() else None
+    if now is not None and abs(now - figures["test"]["auc"]["value"]) > SAME:
+        lines.append(f"`{told['run']}` has been trained again since: its rows in the tables are of the later training.")
     return "\n".join(lines)
 
 

@@ -25,7 +25,7 @@ def roc_overlay(runs: Mapping[str, Predictions], plan: Mapping[str, Run], metric
     `by` is "group" (custom_cnn: figure 10) or "network" (figure 12). A ring is the study's published point.
     """
     names = list(runs)
-    keys = _present([getattr(plan[name], by) for name in names], GROUPS if by == "group" else NETWORKS)
+    keys = _present([getattr(run, by) for run in plan.values()], GROUPS if by == "group" else NETWORKS)
     titles = [""] if by == "group" else _present([plan[name].group for name in names], GROUPS)
     columns = min(2, len(titles))
     figure, grid = panels(-(-len(titles) // columns), columns, width=4.4, height=4.2)
@@ -195,10 +195,10 @@ def _present(found: Sequence[str], order: Sequence[str]) -> list[str]:
 def _by_network_and_group(
     runs: Mapping[str, Predictions], plan: Mapping[str, Run], **size: Any
 ) -> tuple[Figure, list[tuple[Axes, str | None]]]:
-    """A row a network, a column a group; each panel with its run, or "not run" and None."""
+    """A row a network of the plan, a column a group; each panel with its run, or "not run" and None."""
     places = {(plan[name].network, plan[name].group): name for name in runs}
-    networks = _present([network for network, _ in places], NETWORKS)
-    groups = _present([group for _, group in places], GROUPS)
+    networks = _present([run.network for run in plan.values()], NETWORKS)
+    groups = _present([run.group for run in plan.values()], GROUPS)
     figure, grid = panels(len(networks), len(groups), **size)
     cells = []
     for line, network in zip(grid, networks, strict=True):

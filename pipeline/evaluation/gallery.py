@@ -26,28 +26,30 @@ def draw(
     bars = "Bars: 95 % bootstrap by patient within class."
     order = [*runs, *(name for name in (tables.FLOOR,) if name in metrics)]
     # One run for each network and group: further seeds and controls stand in the overview of all runs.
-    main = {name: one for name, one in runs.items() if tables.is_main(plan[name])}
+    table = {name: run for name, run in plan.items() if tables.is_main(run)}
+    main = {name: one for name, one in runs.items() if name in table}
 
     def save(name: str, figure: Any, title: str, note: str) -> None:
         canvas.save(figure, folder / f"{name}.svg", title, dataset, note)
 
     for kind, by in (("custom_cnn", "group"), ("transfer", "network")):
-        own = {name: one for name, one in main.items() if (plan[name].network == "custom_cnn") == (by == "group")}
+        part = {name: run for name, run in table.items() if (run.network == "custom_cnn") == (by == "group")}
+        own = {name: one for name, one in main.items() if name in part}
         if not own:
             continue
         subject = "custom_cnn" if by == "group" else "transfer networks"
         save(
             f"confusion-{kind}",
-            figures.confusions(own, plan, metrics),
+            figures.confusions(own, part, metrics),
             f"Confusion at 0.5, {subject}",
             _note(where),
         )
         rings = "Rings: the study's published counts." if real else ""
-        save(f"roc-{kind}", figures.roc_overlay(own, plan, metrics, by), f"ROC, {subject}", _note(where, rings))
+        save(f"roc-{kind}", figures.roc_overlay(own, part, metrics, by), f"ROC, {subject}", _note(where, rings))
     if main:
         note = "Training figures are means over the epoch, with augmentation and dropout on."
         for what in ("accuracy", "loss"):
-            save(f"training-{what}", figures.training_curves(main, plan, what), f"{what.capitalize()} by epoch", note)
+            save(f"training-{what}", figures.training_curves(main, table, what), f"{what.capitalize()} by epoch", note)
     save("reliability", figures.reliability(runs[chosen], samples), f"Calibration of {chosen}", bars)
     crosses = "Crosses: the study's published accuracy." if real else ""
     note = _note(f"filled: {where}; hollow: validation", bars, crosses)

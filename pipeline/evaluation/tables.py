@@ -1,5 +1,6 @@
 """The study's tables with our figures beside the published ones, as rows for CSV."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -46,7 +47,12 @@ Row = dict[str, Any]
 
 def is_main(run: Run) -> bool:
     """The run that stands for its network and group, beside the published one: seed 0, no control."""
-    return run.name == f"{run.network}-{run.group}-0"
+    return run.seed == 0 and not is_control(run)
+
+
+def is_control(run: Run) -> bool:
+    """A run beside the table of networks, groups and seeds: its name says more than `network-group-seed`."""
+    return run.name != f"{run.network}-{run.group}-{run.seed}"
 
 
 def columns() -> list[str]:
@@ -63,10 +69,7 @@ def columns() -> list[str]:
 def rows(runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], floor: Mapping[str, Any] | None) -> list[Row]:
     """One row a run, in the order of params.yaml, whether it ran or not; the floor without lungs last."""
     planned = list(runs)
-    seeds: dict[tuple[str, str], set[int]] = {}
-    for run in planned:
-        if run.name in metrics:
-            seeds.setdefault((run.network, run.group), set()).add(run.seed)
+    seeds = Counter((run.network, run.group) for run in planned if run.name in metrics and not is_control(run))
     table = []
     for run in planned:
         row: Row = {
@@ -78,7 +81,7 @@ def rows(runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], floor: M
             "status": NOT_RUN,
         }
         if run.name in metrics:
-            row |= _ours(metrics[run.name]) | {"seeds": len(seeds[run.network, run.group])}
+            row |= _ours(metrics[run.name]) | {"seeds": 1 if is_control(run) else seeds[run.network, run.group]}
             # Published figures are about children; they do not stand beside generated pictures.
             if row["dataset"] == published.DATASET and is_main(run):
                 row |= _published(run.network, run.group)
@@ -89,7 +92,7 @@ def rows(runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], floor: M
 
 
 def study(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """metrics/study.json: six figures a run, each with its interval, and the data set's name."""
+    """metrics/study.json: six figures a run, each with its interval."""
     return {
         run: {f"{name}{end}": own[f"{name}{end}"] for name in STUDY for end in ("", "_low", "_high")}
         for run, own in metrics.items()

@@ -1,6 +1,6 @@
 """A floor without lungs: what a picture's size, file and brightness alone say of its label.
 
-Whoever reads a network's AUC needs this one beside it: on this data set the file's bytes alone give .83 on test.
+Whoever reads a network's AUC needs this one beside it.
 """
 
 from collections.abc import Mapping, Sequence

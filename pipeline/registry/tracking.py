@@ -21,6 +21,7 @@ from pipeline import paths
 from pipeline.command import run as run_command
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
+from pipeline.evaluation import predictions
 from pipeline.files import sha256_of
 
 if TYPE_CHECKING:
@@ -42,19 +43,23 @@ def main() -> None:
     names = sorted(path.parent.name for path in paths.PREDICTIONS.glob("*/run.json"))
     if not names:
         raise ProjectError("predictions/ holds no run to publish: train one first (make repro)")
+    # A damaged file is our fault, not the server's: it fails here.
+    facts = {name: predictions.read(paths.predictions(name)).facts for name in names}
     with _one_at_a_time():
         client = connect(uri)
         try:
-            publish(client, names)
+            publish(client, facts)
             from pipeline.registry import mirror
 
             mirror.publish(client)
+        except ProjectError:
+            raise
         except Exception as error:  # noqa: BLE001 - each store and transport raises kinds of its own
             log.warning(
                 "MLflow at %s did not take it all (%s); the next `make track` makes up for it", uri, _short(error)
             )
             return
-    log.info("published %d runs to %s; see them with: mlflow ui --backend-store-uri %s", len(names), uri, uri)
+    log.info("published %d runs to %s; see them with: mlflow ui --backend-store-uri %s", len(facts), uri, uri)
 
 
 def connect(uri: str) -> "MlflowClient":
@@ -69,13 +74,12 @@ def connect(uri: str) -> "MlflowClient":
     return MlflowClient(tracking_uri=uri)
 
 
-def publish(client: "MlflowClient", names: list[str]) -> None:
-    """One parent for each data set, and one child for each run in predictions/."""
+def publish(client: "MlflowClient", facts: dict[str, dict[str, Any]]) -> None:
+    """One parent for each data set, and one child for each run in predictions/; `facts` are the runs' run.json."""
     experiment = experiment_id(client, EXPERIMENT)
-    facts = {name: json.loads((paths.predictions(name) / "run.json").read_text(encoding="utf-8")) for name in names}
     lock = _lock()
     for digest in sorted({fact["dataset_digest"] for fact in facts.values()}):
-        mine = [name for name in names if facts[name]["dataset_digest"] == digest]
+        mine = [name for name in facts if facts[name]["dataset_digest"] == digest]
         first = facts[mine[0]]
         parent = ensure(
             client,
@@ -166,7 +170,9 @@ def _publish_run(
         for key, value in figures.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and key not in facts
     ]
-    curves = sorted(path for path in paths.PLOTS.rglob("*") if path.is_file() and path.stem == name)
+    curves: dict[str, list[Path]] = {}  # plots/roc/test/<run>.csv and others of the same name: a folder each
+    for path in sorted(paths.PLOTS.rglob(f"{name}.*")):
+        curves.setdefault(f"curves/{path.parent.relative_to(paths.PLOTS)}", []).append(path)
     return ensure(
         client,
         experiment,
@@ -179,7 +185,7 @@ def _publish_run(
         },
         params=facts,
         metrics=metrics,
-        artifacts={"predictions": sorted(folder.iterdir()), "metrics": [summary], "curves": curves},
+        artifacts={"predictions": sorted(folder.iterdir()), "metrics": [summary], **curves},
     )
 
 
@@ -226,7 +232,7 @@ def _code_digest(lock: dict[str, Any], name: str) -> str:
     """SHA-256 over what dvc.lock says of the code that trained a run."""
     code = [
         f"{dep.get('md5')}  {dep['path']}"
-        for dep in lock.get(f"train@{name}", {}).get("deps", [])
+        for dep in lock.get(f"train@{name}", lock.get(name, {})).get("deps", [])  # the floor is a stage of its own
         if dep["path"].startswith("pipeline/")
     ]
     return hashlib.sha256("\n".join(code).encode()).hexdigest() if code else "not in dvc.lock"

@@ -31,7 +31,7 @@ def main() -> None:
 
     sound = [name for name in planned if not metrics[name]["collapsed"]] or list(planned)
     named = candidate.name(
-        {name: headlines[name]["stress_auc"] for name in sound},
+        {name: headlines[name][options.compare.candidate] for name in sound},
         {name: headlines[name]["validation_auc"] for name in sound},
         facts,
         options.compare.release,

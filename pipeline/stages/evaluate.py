@@ -1,9 +1,8 @@
 """Stage `evaluate`: the prediction files of every run -> its figures with intervals, and its curves."""
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
+import yaml
 from tqdm import tqdm
 
 from pipeline import paths, settings
@@ -13,12 +12,13 @@ from pipeline.files import atomic_folder, write_json
 
 log = logging.getLogger("evaluate")
 
-LOWER_RATE = 0.0001  # of a second try, where the study's 0.001 taught a network nothing
+TENTH = 0.1  # of the learning rate that taught a network nothing, for a second try
 
 
 def main() -> None:
     """Write metrics/runs/, plots/roc/ and plots/reliability/."""
-    options = settings.load().evaluate
+    whole = settings.load()
+    options = whole.evaluate
     runs = predictions.read_all(paths.PREDICTIONS)
     samples = measure.draw(next(iter(runs.values())), options)
     with (
@@ -30,20 +30,21 @@ def main() -> None:
             figures, facts = measure.measure(one, samples, options)
             write_json(metrics / f"{name}.json", measure.summary(one, figures, facts))
             if facts["collapsed"]:
-                log.warning(
-                    "%s learned nothing; to run it again beside it, add to train.runs: %s", name, again(one.facts)
-                )
+                log.warning("%s learned nothing%s", name, advice(whole.runs.get(name)))
             curves.write_roc(roc, one)
             curves.write_reliability(reliability, one, samples)
     log.info("%d runs in %s", len(runs), paths.METRICS / "runs")
 
 
-def again(facts: Mapping[str, Any]) -> str:
-    """The line of `train.runs` that trains a collapsed run once more at a tenth of the study's rate."""
-    line = {key: facts[key] for key in ("network", "group", "seed", "weights", "epochs")}
-    rate = "finetune_learning_rate" if facts["weights"] == "imagenet" else "learning_rate"
-    rest = ", ".join(f"{key}: {value}" for key, value in (line | {rate: LOWER_RATE}).items())
-    return f"{facts['run']}-low: {{{rest}}}"
+def advice(run: settings.Run | None) -> str:
+    """For a collapsed run of params.yaml, the line of `train.runs` that trains it beside it at a tenth of its rate."""
+    if run is None:
+        return ""
+    raw = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))["train"]["runs"][run.name]
+    rate = "finetune_learning_rate" if run.weights == "imagenet" else "learning_rate"
+    line = raw | {rate: float(f"{run.starting_rate * TENTH:.6g}")}
+    rest = ", ".join(f"{key}: {value}" for key, value in line.items())
+    return f"; to run it again beside it, add to train.runs: {run.name}-low: {{{rest}}}"
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """What is committed agrees with itself: predictions -> metrics -> tables -> documents. Whatever is there is checked."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
 
 import pytest
 
-from pipeline import paths, settings
+from pipeline import dvc, paths, settings
+from pipeline.data.tables import read_table
 from pipeline.evaluation import documents, measure, predictions
 
 # Another machine's arithmetic may move the last digits; a wrong figure moves more.
@@ -63,6 +67,59 @@ def test_all_figures_follow_from_the_predictions(name):
     for key, value in again.items():
         number = isinstance(value, float)
         assert flat[key] == (pytest.approx(value, rel=1e-3, abs=1e-3) if number else value), key
+
+
+def test_tables_follow_from_the_predictions(tmp_path):
+    """`compare` as it runs, on the committed predictions and figures: the same tables, contrasts and candidate."""
+    if not (paths.METRICS / "candidate.json").exists():
+        assert names() == []
+        return
+    shutil.copyfile(paths.PARAMS, tmp_path / paths.PARAMS.name)
+    shutil.copytree(paths.METRICS / "runs", tmp_path / "metrics" / "runs")
+    (tmp_path / "predictions").symlink_to(paths.PREDICTIONS)
+    environ = {**os.environ, "PIPELINE_ROOT": str(tmp_path)}
+    command = [sys.executable, "-m", "pipeline.stages.compare"]
+    done = subprocess.run(command, cwd=paths.ROOT, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("table2.csv", "table3.csv", "contrasts.csv"):
+        again, committed = read_table(tmp_path / "metrics" / name), read_table(paths.METRICS / name)
+        assert [number(row) for row in again] == [close(row) for row in committed], name
+    for name in ("study.json", "candidate.json"):
+        again, committed = (json.loads((root / name).read_text()) for root in (tmp_path / "metrics", paths.METRICS))
+        assert again == nested(committed), name
+
+
+def number(value):
+    """A row of a table, what looks like a number as one."""
+    if isinstance(value, dict):
+        return {key: number(one) for key, one in value.items()}
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def close(row):
+    return nested(number(row))
+
+
+def nested(value):
+    """The same, each float to be met closely."""
+    if isinstance(value, dict):
+        return {key: nested(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [nested(one) for one in value]
+    return pytest.approx(value, **CLOSE) if isinstance(value, float) else value
+
+
+def test_the_lock_speaks_of_the_committed_code_and_settings():
+    """What ran is what is here: no stage's code, settings or command differs from dvc.lock."""
+    differing = {
+        stage: changes
+        for stage, changes in dvc.status().items()
+        if any(isinstance(one, str) or "modified" in json.dumps(one.get("changed deps", {})) for one in changes)
+    }
+    assert not differing, "run these stages again (make repro), or undo the change"
 
 
 @pytest.mark.parametrize("document", documents.DOCUMENTS)

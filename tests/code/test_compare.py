@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from pipeline import paths, settings
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import candidate, documents, measure, predictions, tables
+from pipeline.evaluation import candidate, documents, formatting, measure, predictions, tables
 from pipeline.settings import Release, Start
 from tests.fake_predictions import SMALL, pictures, write_run
 
@@ -32,10 +33,12 @@ DONE = {  # name -> quality of its predictions; resnet50 and the robust group ar
     "custom_cnn-balanced-1": 2.9,
     "custom_cnn-augmented-0-steps": 2.7,
     "densenet121-augmented-0": 3.0,
+    "densenet121-raw-0": 2.4,
     "densenet121-balanced-0": 3.1,
     "densenet121-balanced-0-random": 2.0,
     "inception_v3-balanced-0": 9.0,
 }
+SHORT = "densenet121-raw-0"  # fewer epochs than the run that it would be compared with
 NOT_RUN = ["resnet50-balanced-0", "custom_cnn-robust-0"]
 
 
@@ -49,9 +52,9 @@ def project(root: Path, done: dict[str, float] = DONE, **facts: str) -> Path:
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     for seed, (name, quality) in enumerate(done.items()):
         line = lines[name]
-        own = {"network": line["network"], "group": line["group"], "weights": line["weights"]}
-        parameters = PARAMETERS[line["network"]]
-        write_run(root / "predictions" / name, ROWS, seed=seed, quality=quality, parameters=parameters, **own, **facts)
+        own: dict[str, Any] = {"network": line["network"], "group": line["group"], "weights": line["weights"]}
+        own |= {"parameters": PARAMETERS[line["network"]], "epochs": 3 if name == SHORT else 5}
+        write_run(root / "predictions" / name, ROWS, seed=seed, quality=quality, **own, **facts)
     return root
 
 
@@ -100,6 +103,8 @@ def test_every_run_of_the_table_has_a_row_whether_it_ran_or_not(compared):
     row = rows["custom_cnn-balanced-0"]
     assert (row["weights"], row["backend"], row["epochs"], row["seed"]) == ("random", "tensorflow", "5", "0")
     assert (row["seeds"], rows["densenet121-balanced-0"]["seeds"]) == ("2", "1")
+    assert rows["custom_cnn-augmented-0-steps"]["seeds"] == "1", "a control is no further seed"
+    assert rows["custom_cnn-augmented-0"]["seeds"] == "2"
     flat = json.loads((compared / "metrics/runs/custom_cnn-balanced-0.json").read_text())
     assert float(row["accuracy_low"]) == flat["test_accuracy_low"]
 
@@ -133,7 +138,9 @@ def test_contrasts_are_paired_differences_of_the_runs_that_are_there(compared):
     found = {(row["contrast"], row["figure"]): row for row in rows}
     balanced = found["balanced - augmented", "test_auc"]
     assert balanced["over"] == "custom_cnn, densenet121"
-    assert found["augmented - raw", "test_auc"]["over"] == "custom_cnn"
+    unequal = found["augmented - raw", "test_auc"]
+    assert unequal["over"] == "custom_cnn (left out, unequal epochs: densenet121)"
+    assert unequal["epochs"] == "5 - 5"
 
     options = settings.load(compared / "params.yaml")
     runs = predictions.read_all(compared / "predictions")
@@ -204,7 +211,11 @@ def test_figures_hold_every_run_and_no_date(compared):
     }
     forest = (compared / "plots/study/forest.svg").read_text()
     assert all(name in forest for name in DONE)
-    assert "not run" in (compared / "plots/study/confusion-transfer.svg").read_text()
+    # A network of which nothing ran, and a group of which nothing ran, have their panels all the same.
+    for name in ("confusion-transfer", "training-accuracy"):
+        panels = (compared / f"plots/study/{name}.svg").read_text()
+        assert "resnet50, balanced" in panels and "not run" in panels, name
+    assert "custom_cnn, robust" in (compared / "plots/study/confusion-custom_cnn.svg").read_text()
     assert "dc:date" not in forest
 
 
@@ -246,12 +257,18 @@ def test_phantoms_are_named_wherever_their_figures_are_shown(tmp_path):
 def test_documents_are_filled_between_their_markers_and_nowhere_else(compared, tmp_path):
     root = tmp_path / "documents"
     shutil.copytree(compared, root)
-    text = "# Title\n\n<!-- table2 -->\nold\n<!-- /table2 -->\n\nprose\n<!-- candidate -->\n<!-- /candidate -->\n"
+    text = "# Title\n\n<!-- table2 -->\nwas here before\n<!-- /table2 -->\n\nprose\n<!-- candidate -->\n<!-- /candidate -->\n"
+    text += "<!-- splits -->\n<!-- /splits -->\n<!-- caveats -->\n<!-- /caveats -->\n"
     (root / "README.md").write_text(text)
     stage("pipeline.evaluation.documents", root)
+    every = [row for table in ("table2", "table3") for row in read_table(root / f"metrics/{table}.csv") if row["fp"]]
     filled = (root / "README.md").read_text()
     assert filled.startswith("# Title\n\n<!-- table2 -->\nchest-xray-pneumonia, 224px edition: ")
-    assert "old" not in filled
+    assert "was here before" not in filled
+    assert "custom_cnn-raw-0 (5 epochs, random)" in filled and f"{SHORT} (3 epochs, imagenet)" in filled
+    false = sum(int(row["fp"]) for row in every)
+    share = false / (false + sum(int(row["fn"]) for row in every))
+    assert f"Of the errors of all {len(DONE)} runs on the official test set at 0.5, {share:.0%} are normal" in filled
     assert "\nprose\n" in filled
     assert "| custom_cnn-raw-0 | random, tensorflow, float32 | 5 | 0 (one seed) |" in filled
     assert "| custom_cnn-robust-0 | random | - | 0 | not run |" in filled
@@ -336,3 +353,11 @@ def test_what_may_not_be_released_is_named_with_the_reason():
     assert heavy["released"]["run"] == "small"
     assert heavy["considered"][0]["not_released_because"] == "60.0 MB as float32, more than 45"
     assert named(Release(0, []))["released"] is None
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.5, ".500"), (0.9994, ".999"), (0.9999994, "1 - 6.0e-07"), (0.0000212, "2.1e-05"), ("undefined", "undefined")],
+)
+def test_a_threshold_next_to_0_or_1_is_told_apart_from_it(value, said):
+    assert formatting.threshold(value) == said

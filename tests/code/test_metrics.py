@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
+from pipeline import paths
+from pipeline import settings as project_settings
 from pipeline.evaluation import calibration, measure, metrics, operating, predictions, published, statistics
 from pipeline.settings import Evaluate
-from pipeline.stages.evaluate import again
+from pipeline.stages.evaluate import advice
 from tests.fake_predictions import SMALL, pictures, write_logits, write_run
 
 OPTIONS = Evaluate(threshold=0.5, resamples=200, seed=0, sensitive=0.95, specific=0.95, prevalence=0.1)
@@ -199,14 +202,20 @@ def test_what_is_undefined_says_so_and_hides_nothing_else(tmp_path):
     json.dumps(flat, allow_nan=False)
 
 
-def test_a_collapsed_run_comes_with_the_line_that_trains_it_again(tmp_path):
-    write_run(tmp_path / "vgg16-raw-0", pictures(SMALL))
-    facts = predictions.read(tmp_path / "vgg16-raw-0").facts
-    ((name, line),) = yaml.safe_load(again(facts)).items()
-    assert name == "vgg16-raw-0-low"
-    assert line == {key: facts[key] for key in ("network", "group", "seed", "weights", "epochs")} | {
-        "finetune_learning_rate" if facts["weights"] == "imagenet" else "learning_rate": 0.0001
-    }
+def test_a_collapsed_run_comes_with_the_line_that_trains_it_again():
+    raw = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))["train"]["runs"]
+    runs = project_settings.load().runs
+    for run, rate, tenth in (
+        ("custom_cnn-raw-0", "learning_rate", 0.0001),
+        ("xception-balanced-0", "finetune_learning_rate", 0.0001),
+    ):
+        ((name, line),) = yaml.safe_load(advice(runs[run]).split("train.runs: ")[1]).items()
+        assert name == f"{run}-low"
+        assert line == raw[run] | {rate: tenth}, "everything as before, but the rate"
+    run = runs["xception-balanced-0"]
+    gentle = replace(run, training=replace(run.training, finetune_learning_rate=1e-4))
+    assert "finetune_learning_rate: 1e-05" in advice(gentle)
+    assert advice(None) == ""
 
 
 def test_learning_is_read_from_the_history(run):

@@ -27,14 +27,35 @@ def test_the_study_is_there_whole():
     assert study == {(network, group) for network in networks for group in ("augmented", "balanced", "raw", "robust")}
 
 
-def test_a_line_moved_up_to_runs_is_trained_and_keeps_its_place_in_the_table(tmp_path):
+def test_a_line_is_trained_in_runs_and_keeps_its_place_in_the_table_in_planned(tmp_path):
     def change(params):
-        params["train"]["runs"]["inception_v3-raw-0"] = params["train"]["planned"].pop("inception_v3-raw-0")
+        params["train"]["planned"]["custom_cnn-raw-0"] = params["train"]["runs"].pop("custom_cnn-raw-0")
 
-    before, after = settings.load(), load(tmp_path, change)
-    assert "inception_v3-raw-0" not in before.runs
-    assert "inception_v3-raw-0" in after.runs
-    assert list(before.table) == list(after.table)
+    trained, planned = settings.load(), load(tmp_path, change)
+    assert "custom_cnn-raw-0" in trained.runs
+    assert "custom_cnn-raw-0" not in planned.runs
+    assert list(trained.table) == list(planned.table)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "where"),
+    [
+        (("train", "common", "epochs"), 0, "train.runs.custom_cnn-augmented-0: epochs: 0"),
+        (("train", "groups", "raw", "batch_size"), 0, "train.runs.custom_cnn-raw-0: batch_size: 0"),
+        (("train", "common", "learning_rate"), -0.1, "the learning rate: -0.1"),
+        (("evaluate", "threshold"), 1.0, "evaluate.threshold: 1.0"),
+        (("evaluate", "resamples"), 0, "evaluate.resamples: 0"),
+        (("groups", "validation_percent"), 100, "groups.validation_percent: 100"),
+    ],
+)
+def test_a_number_that_no_stage_could_work_with_is_named(tmp_path, path, value, where):
+    def change(params):
+        for key in path[:-1]:
+            params = params[key]
+        params[path[-1]] = value
+
+    with pytest.raises(ProjectError, match=f"{where} does not lie between"):
+        load(tmp_path, change)
 
 
 def test_later_layers_win(tmp_path):

@@ -193,7 +193,6 @@ print("figures", json.dumps({"unseen": float(right.mean()), "history": trained.h
 """
 
 
-@pytest.mark.slow
 def test_jax_reaches_the_same_figures(tmp_path):
     """The same code on the other backend: the same order and seeds, so the losses differ by rounding and dropout alone."""
     figures = []

@@ -6,6 +6,7 @@ import re
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -301,6 +302,48 @@ def test_two_trainings_of_one_run_do_not_meet(project):
     assert "another process trains this run now" in errors.splitlines()[-1]
 
 
+def test_the_study_goes_on_past_a_failed_training_and_names_its_log(finished, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder, symlinks=True)
+    short = RUNS["custom_cnn-raw-0"] | {"epochs": 1}
+    change(folder, "train", "runs", "custom_cnn-raw-1", short | {"seed": 1, "learning_rate": 1e30})
+    change(folder, "train", "runs", "custom_cnn-raw-2", short | {"seed": 2})
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.study", "--jobs", "2"],
+        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    log = folder / ".cache" / "study" / "custom_cnn-raw-1.log"
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"study: failed: custom_cnn-raw-1 (see {log}); everything else is done"
+    assert "the loss is" in log.read_text() and "learning rate" in log.read_text()
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    assert {name for name in lock if name.startswith("train@")} == {
+        f"train@{name}" for name in (*RUNS, "custom_cnn-raw-2")
+    }
+    assert "custom_cnn-raw-2" in (folder / "metrics" / "study.json").read_text()
+    assert would_run(folder) >= {"train@custom_cnn-raw-1"}
+    assert not {name for name in would_run(folder) if name.startswith("train@")} - {"train@custom_cnn-raw-1"}
+    with sqlite3.connect(
+        folder / "mlflow.db"
+    ) as database:  # the figures of the new run arrived, not its training alone
+        query = "SELECT count(*) FROM runs JOIN latest_metrics USING (run_uuid) WHERE name = ? AND key = 'test_auc'"
+        assert database.execute(query, ("custom_cnn-raw-2",)).fetchone()[0] == 1
+
+
+def test_a_data_stage_that_fails_ends_the_study_at_once(finished, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder, symlinks=True)
+    change(folder, "validate", "max_quarantined", -1.0)  # no set of pictures can keep this promise
+    before = digests(folder / "data" / "groups")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.study"],
+        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("study: stage validate failed")
+    assert digests(folder / "data" / "groups") == before
+
+
 def test_an_unknown_run_is_one_line(project):
     process = stage(project, "train", "custom_cnn-rwa-0")
     _, errors = process.communicate()
@@ -361,9 +404,13 @@ def test_a_run_of_another_machine_is_imported_and_not_trained_again(project, tmp
     kept = tmp_path / "kept"
     shutil.move(project / "models/runs" / name, kept)
     shutil.rmtree(project / "predictions" / name)
+    stale = project / "models/runs" / name / "network.weights.h5"
+    stale.parent.mkdir()
+    stale.write_bytes(b"of an earlier training")
     try:
         done = python("pipeline.import_runs", str(bag))
         assert done.returncode == 0, done.stderr
+        assert not stale.exists(), "a network that did not make these predictions"
         assert "exist only on the machine that trained them: " + name in done.stderr
         assert numbers(yaml.safe_load(lock.read_text())["stages"][f"train@{name}"]) == numbers(by_dvc)
         again = call(project, "repro", "--allow-missing", "--dry", f"train@{name}")
