@@ -51,10 +51,13 @@ def main() -> None:
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     whole = sum(clock for clock, _ in seconds.values())
+    start = _start()
+    sys.stdout.write(f"{'start of evaluate, until it reads':<48}{start:8.2f} s\n")
     record.keep(
         "evaluation",
         [
             record.row(f"evaluate and compare {len(runs)} runs, every interval", "s", round(whole, 1)),
+            record.row("start of evaluate, until it reads the predictions", "s", round(start, 2)),
             record.row("one AUC with its interval", "s", round(ours, 4), round(theirs, 2), "scikit-learn in a loop"),
         ],
     )
@@ -83,6 +86,14 @@ def _stage(stage: str, root: Path) -> tuple[float, float]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     busy = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     return time.perf_counter() - start, busy
+
+
+def _start() -> float:
+    """Seconds that a process takes to start, import the stage and read the settings."""
+    start = time.perf_counter()
+    script = "from pipeline import settings; from pipeline.stages import evaluate; settings.load()"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=paths.ROOT)
+    return time.perf_counter() - start
 
 
 def _ours(split: predictions.Split) -> float:

@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def main() -> None:
     todo = [name for name in dvc.trainings_to_run(chosen.runs) if name in names]
     log.info("%s, %d at a time; logs in %s", forecast(chosen, todo), arguments.jobs, LOGS)
     threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+    started = time.monotonic()
     failed = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
         trainings = {pool.submit(train_one, name, threads): name for name in todo}
@@ -83,6 +85,7 @@ def main() -> None:
             log.info("%d of %d: %s %s", place, len(todo), name, "failed" if training.result() else "done")
             if training.result():
                 failed.append(name)
+    log.info("%d trainings in %.1f minutes", len(todo), (time.monotonic() - started) / 60)
     broken = _reproduce(LATER_STAGES)
     _track(LOGS / "track.log")  # the figures and curves of every run
     problems = [f"{name} (see {LOGS / name}.log)" for name in failed]

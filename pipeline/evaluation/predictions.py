@@ -88,6 +88,9 @@ def read(folder: Path) -> Predictions:
         )
         if len(set(splits[split].labels.tolist())) < 2:
             raise ProjectError(f"{_name(folder)}/pictures.csv: {split} needs pictures of both classes")
+    told, held = facts.get("validation_pictures"), len(splits["validation"].paths)
+    if told not in (None, held):
+        raise ProjectError(f"{_name(folder)}/pictures.csv holds {held} validation pictures; run.json says {told}")
     shared = set(splits["validation"].patients) & set(splits["test"].patients)
     if shared:
         raise ProjectError(f"{_name(folder)}/pictures.csv: patient {min(shared)} is in both validation and test")

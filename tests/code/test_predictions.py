@@ -104,6 +104,15 @@ def test_a_line_that_cannot_be_true_is_named(folder, file, change, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_validation_picture_that_every_run_lacks_is_missed_all_the_same(folder):
+    run = json.loads((folder / "run.json").read_text())
+    there = sum(row[1] == "validation" for row in ROWS)
+    (folder / "run.json").write_text(json.dumps(run | {"validation_pictures": there + 1}))
+    message = f"pictures.csv holds {there} validation pictures; run.json says {there + 1}"
+    with pytest.raises(ProjectError, match=message):
+        predictions.read(folder)
+
+
 def test_a_patient_on_both_sides_is_named(folder):
     def leak(rows):
         split, patient = rows[0].index("split"), rows[0].index("patient")

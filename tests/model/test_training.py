@@ -1,8 +1,10 @@
 import dataclasses
 import json
+import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -11,8 +13,9 @@ import pytest
 
 from pipeline import settings
 from pipeline.errors import ProjectError
+from pipeline.learning import engine
 from pipeline.learning.engine import choose_engine
-from pipeline.learning.progress import ProgressOfRun
+from pipeline.learning.progress import SECONDS_BETWEEN_LINES, Progress, ProgressOfRun
 from pipeline.learning.training import Pictures, learning_rate, logit_predictor, train
 
 SIDE = 96
@@ -113,8 +116,36 @@ def test_what_is_learned_in_bfloat16_is_kept_in_float32(tmp_path):
     ],
 )
 def test_auto_precision_follows_the_device(setting, native, precision):
-    engine = dataclasses.replace(choose_engine(), native_bfloat16=native)
-    assert engine.precision(setting) == precision
+    chosen = dataclasses.replace(choose_engine(), native_bfloat16=native)
+    assert chosen.precision(setting) == precision
+
+
+def test_on_a_cpu_xla_is_off_and_a_command_says_what_is_on_and_why(capsys):
+    with_tensorflow = choose_engine()
+    assert (with_tensorflow.backend, with_tensorflow.jit_compile, with_tensorflow.steps_per_execution) == (
+        "tensorflow",
+        False,
+        1,
+    )
+    engine.main()
+    said = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert set(said) >= {"backend", "jit_compile", "steps_per_execution", "precision", "pixels", "augmentation"}
+    assert "False" in said["jit_compile"] and "XLA is slower" in said["jit_compile"]
+
+
+def test_time_left_counts_what_this_process_did(caplog):
+    """Two of four epochs came from an earlier process; half of the third took 10 seconds here: 30 are left."""
+    resumed = Progress(epoch=3, epochs=4, epochs_done=2, started=time.monotonic() - 10)
+    resumed.set_params({"steps": 8})
+    with caplog.at_level(logging.INFO):
+        resumed.on_train_batch_end(3, {"loss": 0.5})
+        assert caplog.messages == [], "one line in half a minute"
+        resumed.last_line -= SECONDS_BETWEEN_LINES
+        resumed.on_train_batch_end(3, {"loss": 0.5})
+        assert caplog.messages == ["epoch 2.50 of 4, 0.5 min left: loss 0.5000"]
+        resumed.started = time.monotonic() - 20
+        resumed.on_epoch_end(3, {"loss": 0.25})
+        assert caplog.messages[-1] == "epoch 3.00 of 4, 0.3 min left: loss 0.2500"
 
 
 @pytest.mark.parametrize("shape", [(8, 6, 5, 16), (1, 2, 2, 3)])
