@@ -15,7 +15,10 @@ def row(what: str, unit: str, here: float, peer: float | None = None, beside: st
     return {"what": what, "unit": unit, "here": here, "peer": peer, "beside": beside}
 
 
-def keep(benchmark: str, rows: list[dict[str, Any]]) -> None:
-    """Replace what was known of one benchmark; the others stay."""
+def keep(benchmark: str, rows: list[dict[str, Any]], others_stay: bool = False) -> None:
+    """Replace what was known of one benchmark, or with `others_stay` only the rows of the same name."""
     known = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    if others_stay:
+        before = {one["what"]: one for one in known.get(benchmark, {}).get("rows", [])}
+        rows = list((before | {one["what"]: one for one in rows}).values())
     write_json(KEPT, known | {benchmark: {"cores": os.cpu_count(), "rows": rows}})

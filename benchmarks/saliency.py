@@ -1,52 +1,95 @@
 """What class activation maps cost: all 624 test pictures of a network, beside plain prediction and a gradient tape.
 
-    python -m benchmarks.saliency [NETWORK ...]
+    python -m benchmarks.saliency [NETWORK ...] [stage]
 
 Weights are random: the time does not depend on them. Each way is warmed up, then the best of three turns counts.
+`stage` is the whole stage `explain` on the data and the candidate that are here, written elsewhere. Without a name,
+everything; the stage only where the data are. Exit status 1 past a limit; what was measured is kept either way.
 """
 
+import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from benchmarks import record
-from pipeline import settings
+from pipeline import paths, settings
 from pipeline.learning import networks, saliency
 
 PICTURES = 624
 BATCH = 32
 ROUNDS = 3
+LIMIT = 2.0  # times plain prediction
+STAGE = "stage"
+STAGE_MINUTES = 10
+READ = ("params.yaml", "data", "models", "predictions", "metrics/candidate.json")  # what `explain` reads
 
 
 def main() -> None:
-    """Print one table."""
+    """Print one table, keep its figures, and fail past a limit."""
+    here = paths.array("test").is_file()
+    chosen = sys.argv[1:] or [*networks.NETWORKS, *([STAGE] if here else [])]
+    lines, rows, slow = [], [], []
+    for name in chosen:
+        row = _stage() if name == STAGE else _maps(name)
+        rows.append(row)
+        lines.append(f"{row['what']:<44}{row['here']:9.2f} {row['unit']}")
+        if name == STAGE:
+            slow += [name] if row["here"] >= STAGE_MINUTES else []
+            continue
+        ratio = row["here"] / row["peer"]
+        lines[-1] += f"{row['peer']:9.2f} s of plain prediction, ratio {ratio:.2f}"
+        slow += [name] if ratio >= LIMIT else []
+    record.keep("saliency", rows, others_stay=True)
+    print("\n".join([*lines, f"limits: ratio {LIMIT}, stage {STAGE_MINUTES} min"]))
+    if slow:
+        sys.exit(f"past the limit: {', '.join(slow)}")
+
+
+def _maps(name: str) -> dict[str, Any]:
+    """The maps of one network; what a tape takes is printed."""
     side = settings.load().preprocess.image_size
     pictures = np.random.default_rng(0).integers(0, 256, (PICTURES, side, side, 1)).astype(np.uint8)
-    lines = [f"{PICTURES} pictures of {side} x {side}, batch {BATCH}, TensorFlow on the CPU; seconds"]
-    lines.append(
-        f"{'network':<14}{'plain':>9}{'with maps':>11}{'ratio':>8}{'tape':>9}{'ratio':>8}   (limit 2.0 with maps)"
+    network = networks.build(name, side)
+    explainer, tape = saliency.explainer(network), _tape(network)
+    plain, mapped, usual = _seconds(
+        [
+            lambda: network.predict(pictures, batch_size=BATCH, verbose=0),
+            lambda: explainer.predict(pictures, batch_size=BATCH, verbose=0),
+            lambda: [tape(pictures[at : at + BATCH]) for at in range(0, PICTURES, BATCH)],
+        ]
     )
-    rows = []
-    for name in sys.argv[1:] or networks.NETWORKS:
-        network = networks.build(name, side)
-        explainer = saliency.explainer(network)
-        tape = _tape(network)
-        plain, mapped, usual = _seconds(
-            [
-                lambda model=network: model.predict(pictures, batch_size=BATCH, verbose=0),
-                lambda model=explainer: model.predict(pictures, batch_size=BATCH, verbose=0),
-                lambda way=tape: [way(pictures[at : at + BATCH]) for at in range(0, PICTURES, BATCH)],
-            ]
+    print(
+        f"{name}: plain {plain:.2f} s, with maps {mapped:.2f} s, with a gradient tape {usual:.2f} s ({usual / plain:.2f})"
+    )
+    title = f"maps of {PICTURES} pictures, {name}"
+    return record.row(title, "s", round(mapped, 2), round(plain, 2), "plain prediction")
+
+
+def _stage() -> dict[str, Any]:
+    """The stage `explain` of this checkout's candidate, run in a folder that only links to what it reads."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name in READ:
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).symlink_to(paths.ROOT / name)
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "pipeline.stages.explain"],
+            cwd=Path(__file__).parents[1],
+            env={**os.environ, "PIPELINE_ROOT": folder},
+            check=True,
         )
-        lines.append(f"{name:<14}{plain:9.2f}{mapped:11.2f}{mapped / plain:8.2f}{usual:9.2f}{usual / plain:8.2f}")
-        title = f"maps of {PICTURES} pictures, {name}"
-        rows.append(record.row(title, "s", round(mapped, 2), round(plain, 2), "plain prediction"))
-    record.keep("saliency", rows)
-    sys.stdout.write("\n".join(lines) + "\n")
+        minutes = (time.perf_counter() - started) / 60
+    return record.row("explain, the whole stage, candidate", "min", round(minutes, 2))
 
 
 def _tape(network: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:

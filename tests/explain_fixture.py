@@ -13,6 +13,7 @@ import yaml
 from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table, write_table
 from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS
+from tests import champion_fixture
 from tests.candidate_fixture import RUN, command, write_network, write_root
 
 
@@ -25,6 +26,8 @@ def explained() -> Path:
     write_settings(root)
     write_network(root)
     write_predictions(root)
+    (root / "models" / "candidate").mkdir()  # what `package` leaves, as far as `explain` reads it
+    np.savez(root / "models" / "candidate" / "guard.npz", **champion_fixture.plain_guard(limit=0.0))
     for stage in ("evaluate", "compare", "explain"):
         done = command(root, f"pipeline.stages.{stage}")
         assert done.returncode == 0, done.stderr

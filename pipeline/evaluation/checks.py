@@ -3,7 +3,6 @@
 Every check asks a function from pictures, uint8 [n, side, side], to logits, float64 [n]; no framework is known here.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import metrics, sanity, statistics
-from pipeline.evaluation.measure import UNDEFINED, number
+from pipeline.evaluation.measure import number
 from pipeline.evaluation.predictions import Split
 from pipeline.evaluation.statistics import Floats, Sample
 
 Ask = Callable[[np.ndarray], Floats]
 Change = Callable[[np.ndarray], np.ndarray]
 Row = dict[str, Any]
-UNRELATED = 0.2  # rank correlations within plus or minus this count as none
 
 
 @dataclass(frozen=True)
@@ -142,35 +140,16 @@ def unusual(
 
 
 def correlation(maps: np.ndarray, others: Sequence[np.ndarray], sample: Sample) -> Row:
-    """Mean rank correlation of maps [n, h, w] with those of several draws; a constant map agrees with nothing: 0."""
+    """Mean rank correlation of maps [n, h, w] with those of several draws; a constant map of theirs agrees with none: 0.
+
+    A picture whose own map is constant has nothing to agree with and is left out: `constant_maps` is the share of these,
+    `undefined` the share of all correlations in which either map was constant.
+    """
     each = np.stack([sanity.rank_correlation(maps, other) for other in others])
-    row = _flat({"correlation": sanity.mean(np.nan_to_num(each).mean(axis=0), sample)})
-    return row | {"undefined": number(float(np.isnan(each).mean()))}
-
-
-def verdicts(cascade: Sequence[Row], masked: Sequence[Row], bordered: Sequence[Row]) -> dict[str, Row]:
-    """Pass or fail of each check, with what it asks; an undefined figure passes nothing."""
-    last = cascade[-1]
-    frames = [row for row in bordered if row["shown"] == "frame alone"]
-    return {
-        "randomisation": {
-            "asks": f"With every weight random the mean rank correlation's interval lies within {UNRELATED} of 0.",
-            "passes": _bound(last, "correlation_low") > -UNRELATED and _bound(last, "correlation_high") < UNRELATED,
-        },
-        "masking": {
-            "asks": "Greying the hottest places lowers the logit more than greying random ones: intervals above 0.",
-            "passes": all(row["pictures"] and _bound(row, "difference_low") > 0 for row in masked),
-        },
-        "border": {
-            "asks": "The frame alone does not tell the classes apart: every interval of its AUC holds .5.",
-            "passes": all(_bound(row, "auc_low") <= 0.5 <= _bound(row, "auc_high") for row in frames),
-        },
-    }
-
-
-def _bound(row: Row, name: str) -> float:
-    """A figure as a number; what is undefined becomes NaN, which no comparison holds for."""
-    return math.nan if row[name] == UNDEFINED else float(row[name])
+    told = np.flatnonzero(np.ptp(maps.reshape(len(maps), -1), axis=1) > 0)
+    row = _flat({"correlation": sanity.mean(np.nan_to_num(each[:, told]).mean(axis=0), sample.take(told))})
+    shares = {"undefined": np.isnan(each).mean(), "constant_maps": 1 - len(told) / len(maps)}
+    return row | {name: number(float(share)) for name, share in shares.items()}
 
 
 def _unchanged(pictures: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """The report and its sheets as an example in docs/example/, from a workspace of generated radiographs and from no other.
 
-    python -m pipeline.evaluation.example WORKSPACE
+    python -m pipeline.evaluation.example [WORKSPACE]
 
-Sheets with real pictures never enter git; these show nobody.
+Without a workspace it makes one, .work/example, with all six networks, small and hardly trained: some minutes on two
+cores. Sheets with real pictures never enter git; these show nobody.
 """
 
 import json
@@ -10,8 +11,9 @@ import logging
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
-from pipeline import paths
+from pipeline import dvc, paths, workspace
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.evaluation.report import webp
@@ -28,11 +30,36 @@ SHEETS = (
 )
 
 
+# One run of each network; what they learn matters less than that every figure of the page is drawn.
+QUICK = {"group": "balanced", "seed": 0, "weights": "random", "epochs": 1, "batch_size": 8}
+RUNS: dict[str, dict[str, Any]] = {
+    "custom_cnn-balanced-0": {"network": "custom_cnn", **QUICK, "epochs": 6, "batch_size": 4},
+    **{
+        f"{network}-balanced-0": {"network": network, **QUICK}
+        for network in ("resnet50", "densenet121", "vgg16", "inception_v3", "xception")
+    },
+}
+OVERLAY: dict[str, Any] = {
+    "ingest": {"dataset": "phantom", "phantom": {"train": 320, "val": 16, "test": 100}},
+    "preprocess": {"image_size": 96},
+    "train": {"runs": RUNS, "planned": {}},
+    "evaluate": {"resamples": 500},
+    "explain": {"cascade": {"pictures": 40, "steps": 8, "draws": 2}},
+}
+
+
 def main() -> None:
-    """Copy the report and the sheets, as WebP, from a workspace."""
-    if len(sys.argv) != 2:
-        raise ProjectError("usage: python -m pipeline.evaluation.example WORKSPACE (make demo makes .work/demo)")
-    copy(Path(sys.argv[1]), paths.ROOT / "docs" / "example")
+    """Copy the report and the sheets, as WebP, from a workspace; make one where none is named."""
+    if len(sys.argv) > 2:
+        raise ProjectError("usage: python -m pipeline.evaluation.example [WORKSPACE]")
+    copy(Path(sys.argv[1]) if len(sys.argv) == 2 else _make(), paths.ROOT / "docs" / "example")
+
+
+def _make() -> Path:
+    folder = workspace.create("example", OVERLAY, copy=True)
+    if dvc.call("repro", folder=folder) != 0:
+        raise ProjectError("a stage failed (its message is above)")
+    return folder
 
 
 def copy(workspace: Path, target: Path) -> None:

@@ -1,17 +1,21 @@
 """Figures of what a network looks at: feature maps, maps over radiographs, and the checks of those maps."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from pipeline.evaluation import sanity
 from pipeline.evaluation.canvas import COLOURS, FAINT, panels
 from pipeline.evaluation.measure import UNDEFINED
 
+GREY = 90  # under the colour bar
 WEAK, STRONG = np.array([255.0, 190.0, 60.0]), np.array([215.0, 25.0, 28.0])
 LOCALISES = "The map shows what spoke for pneumonia on a coarse grid; by itself it localises nothing."
 
@@ -28,23 +32,40 @@ class Look:
 def overlay(picture: np.ndarray, evidence: np.ndarray, largest: float) -> np.ndarray:
     """A radiograph, uint8 [side, side], under its map, float [h, w], orange to red up to `largest`: uint8 [side, side, 3]."""
     strength = np.clip(evidence / max(largest, 1e-9), 0, 1)
-    smooth = sanity.enlarge(strength[None], len(picture))[0][..., None]
-    colour = WEAK + (STRONG - WEAK) * smooth
-    opacity = 0.65 * smooth
-    return np.rint(picture[..., None] * (1 - opacity) + colour * opacity).astype(np.uint8)
+    return _tint(picture, sanity.enlarge(strength[None], len(picture))[0])
+
+
+def _tint(grey: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """Grey values, uint8 [...], under the colours of evidence, 0 to 1 [...]: uint8 [..., 3]."""
+    strong = strength[..., None]
+    opacity = 0.65 * strong
+    return np.rint(grey[..., None] * (1 - opacity) + (WEAK + (STRONG - WEAK) * strong) * opacity).astype(np.uint8)
+
+
+def _colour_bar(figure: Figure, grid: Sequence[Sequence[Axes]], largest: float) -> None:
+    """The scale of the maps, as it looks over a grey picture."""
+    colours = _tint(np.full(256, GREY, np.uint8), np.linspace(0, 1, 256)) / 255.0
+    scale = ScalarMappable(Normalize(0, largest), ListedColormap(colours))
+    figure.colorbar(
+        scale, ax=[axes for line in grid for axes in line], shrink=0.5, label="evidence for pneumonia, logits"
+    )
+
+
+def grid_note(maps: np.ndarray) -> str:
+    """What every figure about maps [n, h, w] says of them."""
+    return f"{LOCALISES} Its own grid: {' x '.join(map(str, maps.shape[1:]))}."
 
 
 def scale_note(maps: np.ndarray, largest: float) -> str:
     """What every figure with maps says of their grid and their colours."""
-    grid = " x ".join(map(str, maps.shape[1:]))
     colours = f"One colour scale, 0 to {largest:.3g} logits (the 95th percentile of the validation maps' maxima)."
-    return f"{LOCALISES} Its own grid: {grid}. {colours}"
+    return f"{grid_note(maps)} {colours}"
 
 
 def feature_maps(picture: np.ndarray, networks: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """The study's Table 4: a row a network with the first map, float [h, w], of each layer."""
     columns = 1 + max(len(maps) for maps in networks.values())
-    figure, grid = panels(len(networks), columns, width=1.35, height=1.6)
+    figure, grid = panels(len(networks), columns, width=1.35, height=1.7)
     for axes in (axes for line in grid for axes in line):
         axes.set_axis_off()
     for line, (network, maps) in zip(grid, networks.items(), strict=True):
@@ -52,14 +73,13 @@ def feature_maps(picture: np.ndarray, networks: Mapping[str, Mapping[str, np.nda
         line[0].set_title(network, fontsize=9)
         for axes, (layer, image) in zip(line[1:], maps.items(), strict=False):
             axes.imshow(image, cmap="viridis")
-            axes.set_title(f"{layer}\n{image.shape[0]} x {image.shape[1]}", fontsize=5.5)
+            axes.set_title(f"{layer}\n{image.shape[0]} x {image.shape[1]}", fontsize=8)
     return figure
 
 
-def pairs(looks: Sequence[Look], largest: float, other: tuple[str, np.ndarray] | None = None) -> Figure:
-    """The study's figure 13: a row a radiograph, original beside overlay; `other` is the study's own map and its title."""
-    columns = 3 if other else 2
-    figure, grid = panels(len(looks), columns, width=3.0, height=3.1)
+def pairs(looks: Sequence[Look], largest: float, title: str, maps: np.ndarray) -> Figure:
+    """The study's figure 13: a row a radiograph, original beside overlay; then the study's own maps [looks, h, w]."""
+    figure, grid = panels(len(looks), 3, width=3.0, height=3.1)
     for place, (line, look) in enumerate(zip(grid, looks, strict=True)):
         for axes in line:
             axes.set_axis_off()
@@ -67,12 +87,11 @@ def pairs(looks: Sequence[Look], largest: float, other: tuple[str, np.ndarray] |
         line[0].set_title(look.title, fontsize=8)
         line[1].imshow(overlay(look.picture, look.evidence, largest))
         line[1].set_title("evidence for pneumonia", fontsize=8)
-        if other:
-            title, maps = other
-            line[2].imshow(look.picture, cmap="gray", vmin=0, vmax=255)
-            extent = (-0.5, len(look.picture) - 0.5, len(look.picture) - 0.5, -0.5)
-            line[2].imshow(maps[place], cmap="jet", alpha=0.5, extent=extent, interpolation="bilinear")
-            line[2].set_title(title, fontsize=8)
+        line[2].imshow(look.picture, cmap="gray", vmin=0, vmax=255)
+        extent = (-0.5, len(look.picture) - 0.5, len(look.picture) - 0.5, -0.5)
+        line[2].imshow(maps[place], cmap="jet", alpha=0.5, extent=extent, interpolation="bilinear")
+        line[2].set_title(title, fontsize=8)
+    _colour_bar(figure, grid, largest)
     return figure
 
 
@@ -84,12 +103,19 @@ def sheet(groups: Mapping[str, Sequence[Look]], largest: float) -> Figure:
         axes.set_axis_off()
     for place, (name, looks) in enumerate(groups.items()):
         grid[2 * place][0].text(
-            -0.08, 0.5, name, rotation=90, va="center", ha="right", transform=grid[2 * place][0].transAxes
+            -0.08,
+            0.5,
+            textwrap.fill(name, 22),
+            rotation=90,
+            va="center",
+            ha="right",
+            transform=grid[2 * place][0].transAxes,
         )
         for column, look in enumerate(looks):
             grid[2 * place][column].imshow(look.picture, cmap="gray", vmin=0, vmax=255)
             grid[2 * place][column].set_title(look.title, fontsize=6.5)
             grid[2 * place + 1][column].imshow(overlay(look.picture, look.evidence, largest))
+    _colour_bar(figure, grid, largest)
     return figure
 
 

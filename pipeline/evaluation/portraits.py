@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.tables import write_table
-from pipeline.evaluation import calibration, canvas, checks, looks, selection
+from pipeline.evaluation import calibration, canvas, looks, selection, verdicts
 from pipeline.evaluation.checks import Row, Subject
 from pipeline.evaluation.looks import Look
 
@@ -22,18 +22,18 @@ def pair(folder: Path, subject: Subject, rows: Sequence[int], layer: str, study_
     """The study's figure 13, and beside ours its own formula on `layer`: maps float [rows, h, w]."""
     maps = subject.parts["test"].maps
     own = [_look(subject, row) for row in rows]
-    figure = looks.pairs(own, subject.largest, (f"the study's formula\n{layer}", study_maps))
+    figure = looks.pairs(own, subject.largest, f"the study's formula\n{layer}", study_maps)
     note = f"{AS_TRAINED} {looks.scale_note(maps, subject.largest)}"
-    note += f" The study's formula weighs and sums the channels of {layer}, each picture on a scale of its own."
+    note += f" The study's formula weighs and sums the channels of {layer}, each picture on a scale of its own, without a bar."
     canvas.save(figure, folder / "maps.png", f"Class activation maps of {subject.name}", subject.facts["dataset"], note)
 
 
 def sheet(folder: Path, subject: Subject) -> None:
-    """Twenty-four test pictures: confident and right, confident and wrong, unsure."""
+    """Twenty-four test pictures: right and wrong ones furthest from the threshold, and others nearest to it."""
     part = subject.parts["test"]
     chosen = selection.notable(part.split.labels, part.logits, subject.plain, SHEET // 3)
     groups = {name: [_look(subject, row) for row in own] for name, own in chosen.items()}
-    title = f"{subject.name} on the official test set: confident and right, confident and wrong, unsure"
+    title = f"{subject.name} on the official test set: {'; '.join(groups)}"
     note = f"{AS_TRAINED} {looks.scale_note(part.maps, subject.largest)}"
     canvas.save(looks.sheet(groups, subject.largest), folder / "sheet.png", title, subject.facts["dataset"], note)
 
@@ -58,24 +58,25 @@ def gallery(folder: Path, subject: Subject) -> None:
     write_table(folder / "gallery.csv", GALLERY, table)
 
 
-def draw_checks(
-    folder: Path, subject: Subject, tables: Mapping[str, Sequence[Row]], verdicts: Mapping[str, Row]
-) -> None:
-    """The checks' curves, each with its verdict."""
+def draw_checks(folder: Path, subject: Subject, tables: Mapping[str, Sequence[Row]], judged: Mapping[str, Row]) -> None:
+    """The checks' curves, each with what was asked, what was found, and the verdict."""
     dataset = subject.facts["dataset"]
 
     def save(name: str, figure: Any, title: str, note: str) -> None:
         canvas.save(figure, folder / f"{name}.svg", f"{subject.name}: {title}", dataset, note)
 
-    def asked(check: str) -> str:
-        return f"{'Passes' if verdicts[check]['passes'] else 'FAILS'}: {verdicts[check]['asks']}"
+    def verdict(check: str) -> str:
+        return f"{'Passes' if judged[check]['passes'] else 'FAILS'}. {verdicts.sentence(judged[check])}"
 
     rows = tables["randomisation"]
-    of = f"{rows[0]['pictures']} validation pictures called pneumonia, {rows[0]['draws']} draws of random weights."
-    title = "maps under random weights"
-    save("randomisation", looks.cascade(rows, checks.UNRELATED), title, f"{asked('randomisation')} {of}")
-    save("border", looks.borders(tables["border"]), "does it read the frame?", asked("border"))
-    note = "Bars: 95 % bootstrap by patient within class. Verdicts at the plain threshold."
+    validation = subject.parts["validation"]
+    whose = "called pneumonia" if (validation.logits >= subject.plain).any() else "(none is called pneumonia)"
+    of = f"{rows[0]['pictures']} validation pictures {whose}, {rows[0]['draws']} draws of random weights."
+    note = f"{verdict('randomisation')} {of} {looks.grid_note(validation.maps)}"
+    save("randomisation", looks.cascade(rows, verdicts.UNRELATED), "maps under random weights", note)
+    save("border", looks.borders(tables["border"]), "does it read the frame?", verdict("border"))
+    threshold = f"{float(calibration.sigmoid(np.float64(subject.plain))):g}"
+    note = f"Bars: 95 % bootstrap by patient within class. PNEUMONIA is called from a probability of {threshold}."
     save("stress", looks.stress(tables["stress"], "plain"), "changed pictures", note)
 
 

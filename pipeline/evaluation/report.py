@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,13 @@ from PIL import Image
 from pipeline import paths
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import documents, published
+from pipeline.evaluation import documents, formatting, published
 from pipeline.evaluation.measure import UNDEFINED
 from pipeline.settings import Settings
 
 TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpeg": "image/jpeg"}
 SPLITS = ("train", "val", "test")
 SUBTYPES = ("normal", "bacterial", "viral", "unknown")
-POINTS = {"": "0.5", "_at_sensitive": "sensitive", "_at_specific": "specific"}
 Row = Mapping[str, Any]
 Context = dict[str, Any]
 
@@ -38,22 +37,51 @@ def collect(options: Settings) -> Context:
     named = _json(paths.METRICS / "candidate.json")
     contract = _json(paths.CANDIDATE / "contract.json")
     run = (named["released"] or named)["run"] if named else None
+    champion = paths.CHAMPION.read_text(encoding="utf-8").strip() if paths.CHAMPION.is_file() else None
+    sites = [_json(path) for path in sorted((paths.METRICS / "site").glob("*.json"))]
+    own = [site for site in sites if contract and site["version"] == contract["version"]]
     return {
         "dataset": dataset,
         "generated": dataset["dataset"] != published.DATASET,
         "run": run,
+        "releasable": bool(named and named["released"]),
         "metrics": _json(paths.METRICS / "runs" / f"{run}.json") if run else None,
         "floor": _json(paths.METRICS / "runs" / "floor.json"),
+        "floor_reads": floor_reads(_json(paths.predictions("floor") / "run.json")),
         "contract": contract,
-        "champion": paths.CHAMPION.read_text(encoding="utf-8").strip() if paths.CHAMPION.is_file() else None,
+        "champion": champion,
+        "served": served(contract, champion),
         "flow": flow(options),
         "files": files(),
         "blocks": _blocks(options),
-        "sites": [_json(path) for path in sorted((paths.METRICS / "site").glob("*.json"))],
+        "sites": own,
+        "foreign_sites": [site for site in sites if site not in own],
         "explain": _explain(),
         "gallery": _gallery(paths.REPORTS / "explain" / "gallery"),
         "options": options,
     }
+
+
+def served(contract: Row | None, champion: str | None) -> str:
+    """One sentence: is the network that report and card are about the one that is served?"""
+    if champion is None:
+        return "No network was served when this was written: there was no champion."
+    if contract is None:
+        return f"Served when this was written was the champion {champion}; no candidate had been packaged."
+    if champion == contract["version"]:
+        return f"The candidate {champion} is the champion that was served when this was written."
+    return (
+        f"This is about the candidate {contract['version']}. Served when it was written was another network, the champion "
+        f"{champion}, for which nothing here holds; its own card is models/champions/{champion}/card.md."
+    )
+
+
+def floor_reads(facts: Row | None) -> str:
+    """The columns that the floor without lungs reads, and those that it had to drop, as its run.json lists them."""
+    if facts is None:
+        return "size, file and brightness"
+    read, lost = (", ".join(facts[name]).replace("_", " ") for name in ("columns", "dropped"))
+    return f"{read} ({lost}: the same in every training picture, so not read)" if lost else read
 
 
 def render(template: str, context: Context) -> str:
@@ -66,7 +94,7 @@ def render(template: str, context: Context) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals |= {"image": image, "table": table, "figure": figure, "POINTS": POINTS}
+    environment.globals |= {"image": image, "table": table, "figure": figure}
     environment.filters["md"] = lambda text: Markup(_markdown(text))  # noqa: S704 - our own Markdown, escaped by mistune
     return environment.get_template(template).render(context)
 
@@ -94,11 +122,11 @@ def figure(row: Row, name: str, digits: int = 3) -> str:
     """A figure of a flat row, or of a contract's nested one, with its interval; a dash where there is none."""
     nested = row.get(name)
     if isinstance(nested, Mapping):
-        return documents.figure(nested["value"], nested["low"], nested["high"], digits)
+        return formatting.figure(nested["value"], nested["low"], nested["high"], digits)
     if isinstance(nested, list):
         value, low, high = (UNDEFINED if part is None else part for part in nested)
-        return documents.figure(value, low, high, digits)
-    return documents.figure(nested, row.get(f"{name}_low"), row.get(f"{name}_high"), digits)
+        return formatting.figure(value, low, high, digits)
+    return formatting.figure(nested, row.get(f"{name}_low"), row.get(f"{name}_high"), digits)
 
 
 def table(rows: Iterable[Row], columns: Mapping[str, str], digits: int = 3) -> Markup:
@@ -147,18 +175,18 @@ def flow(options: Settings) -> Context | None:
 
 
 def counts(rows: Iterable[Mapping[str, str]]) -> Context:
-    """Pictures and patients, in all and by subtype."""
-    pictures: Counter[str] = Counter()
-    patients: defaultdict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        pictures[row["subtype"]] += 1
-        patients[row["subtype"]].add(row["patient"])
-    kinds = [name for name in SUBTYPES if pictures[name]]
+    """Pictures and patients: in all, of pneumonia, and by subtype."""
+    rows = list(rows)
+    kinds = {name: [row for row in rows if row["subtype"] == name] for name in SUBTYPES}
     return {
-        "pictures": sum(pictures.values()),
-        "patients": len(set().union(*patients.values())),
-        "subtypes": {name: {"pictures": pictures[name], "patients": len(patients[name])} for name in kinds},
+        **_how_many(rows),
+        "pneumonia": _how_many([row for row in rows if row["label"] == "PNEUMONIA"]),
+        "subtypes": {name: _how_many(own) for name, own in kinds.items() if own},
     }
+
+
+def _how_many(rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
+    return {"pictures": len(rows), "patients": len({row["patient"] for row in rows})}
 
 
 def files() -> Context | None:

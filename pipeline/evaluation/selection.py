@@ -6,19 +6,21 @@ from pipeline.evaluation.statistics import Bools, Floats
 
 
 def notable(labels: Bools, logits: Floats, cut: float, each: int) -> dict[str, np.ndarray]:
-    """Rows of the pictures that were confidently right, confidently wrong, and nearest to the logit `cut`.
+    """Rows of the pictures right and wrong furthest from the logit `cut`, and of the others nearest to it, by title.
 
-    Right ones come half from each class. Fewer than `each` where there are no more.
+    Right ones come half from each class. No picture is shown twice. Fewer than `each` where there are no more.
     """
     distance = np.abs(logits - cut)
     right = (logits >= cut) == labels
     most = np.argsort(-distance, kind="stable")
     first = [most[(right & (labels == label))[most]] for label in (False, True)]
-    halves = [first[0][: each // 2], first[1][: each - each // 2]]
+    sure = np.concatenate([first[0][: each // 2], first[1][: each - each // 2]])
+    wrong = most[~right[most]][:each]
+    rest = most[~np.isin(most, np.concatenate([sure, wrong]))]
     return {
-        "confident and right": np.concatenate(halves),
-        "confident and wrong": most[~right[most]][:each],
-        "unsure": most[::-1][:each],
+        "right, furthest from the threshold": sure,
+        "wrong, furthest from the threshold": wrong,
+        "the others nearest to the threshold": rest[::-1][:each],
     }
 
 

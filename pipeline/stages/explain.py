@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ import numpy as np
 from pipeline import paths, settings
 from pipeline.command import run as run_command
 from pipeline.data import probes
-from pipeline.data.imaging import read_pixels
 from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
@@ -28,15 +28,19 @@ from pipeline.evaluation import (
     calibration,
     canvas,
     checks,
+    explain_settings,
     looks,
     measure,
+    originals,
     portraits,
     predictions,
+    published,
     sanity,
     selection,
     style,
+    verdicts,
 )
-from pipeline.evaluation.checks import Part, Subject
+from pipeline.evaluation.checks import Part, Row, Subject
 from pipeline.files import atomic_folder, write_json
 from pipeline.registry.graph import Graph
 from pipeline.serving import guard as guards
@@ -49,15 +53,17 @@ PLOTS = paths.PLOTS / "explain"
 SHEETS = paths.REPORTS / "explain"
 AGREEMENT = 0.02  # logits: the graph on this machine against what training wrote
 BORDERS = {"without its frame": probes.without_frame, "frame alone": probes.frame_alone}
-Row = dict[str, Any]
 
 
 def main() -> None:
     """Write metrics/explain/ and plots/explain/ (no single patient), and reports/explain/ (single pictures, outside git)."""
+    started = time.monotonic()
     options = settings.load()
+    explain_settings.check(options)
     name = _chosen(options)
     from pipeline.learning import inspection, trained  # Keras: 12 s, after the settings are known to be good
 
+    _expect_layers(options)
     network = trained.load(name)
     subject = _subject(name, network, options)
     with atomic_folder(METRICS) as metrics, atomic_folder(PLOTS) as plots, atomic_folder(SHEETS) as sheets:
@@ -71,11 +77,22 @@ def main() -> None:
         tables = {"randomisation": cascade, **found}
         for table, rows in tables.items():
             write_table(metrics / f"{table}.csv", list(dict.fromkeys(key for row in rows for key in row)), rows)
-        verdicts = checks.verdicts(cascade, found["masking"], found["border"])
-        write_json(metrics / "summary.json", _summary(subject, verdicts, drawn))
-        portraits.draw_checks(plots, subject, tables, verdicts)
-    for check, verdict in verdicts.items():
-        log.info("%s: %s. %s", check, "passes" if verdict["passes"] else "FAILS", verdict["asks"])
+        judged = verdicts.verdicts(cascade, found["masking"], found["border"])
+        write_json(metrics / "summary.json", _summary(subject, judged, drawn))
+        portraits.draw_checks(plots, subject, tables, judged)
+    for check, verdict in judged.items():
+        log.info("%s: %s. %s", check, "passes" if verdict["passes"] else "FAILS", verdicts.sentence(verdict))
+    log.info("%.0f s", time.monotonic() - started)
+
+
+def _expect_layers(options: Settings) -> None:
+    """Ask every network for the layers named in explain.layers, trained or not: a wrong name is told before the work."""
+    from pipeline.learning import inspection, trained
+
+    side = options.preprocess.image_size
+    for kind, layers in options.explain.layers.items():
+        network = trained.build({"network": kind, "image_size": side, "scaling": "unit"})
+        inspection.feature_maps(network, np.zeros((side, side), np.uint8), layers)
 
 
 def _chosen(options: Settings) -> str:
@@ -183,7 +200,8 @@ def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Setting
             layers = options.explain.layers.get(kind) or inspection.first_and_last(network)
             maps[kind] = inspection.feature_maps(network, picture, layers)
         shown[kind] = name
-    note = f"First map of each layer, each on its own scale; one picture of the official test set: {part.split.paths[place]}."
+    note = "First map of each layer, each on its own scale and grid; none localises a disease. "
+    note += f"One picture of the official test set: {part.split.paths[place]}."
     if absent := [kind for kind, name in shown.items() if not name]:
         note += f" Not trained yet: {', '.join(absent)}."
     title = "Feature maps of the first nine and last three layers"
@@ -212,7 +230,7 @@ def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
         found["border"] += checks.borders(part, subject.ask, setting.borders, BORDERS)
         found["stress"] += checks.stress(part, subject.ask, changes, subject.cuts)
         found["unusual"] += checks.unusual(part, subject.ask, probes.UNUSUAL, subject.cuts, refuse)
-    return found | {"strangers": list(_strangers(subject, guard)), "originals": list(_originals(subject))}
+    return found | {"strangers": list(_strangers(subject, guard)), "originals": _originals(subject)}
 
 
 def _strangers(subject: Subject, guard: guards.Guard | None) -> Iterator[Row]:
@@ -239,35 +257,19 @@ def _guard() -> guards.Guard | None:
     return None
 
 
-def _originals(subject: Subject) -> Iterator[Row]:
+def _originals(subject: Subject) -> list[Row]:
     """Pictures at their original size against their twins in data/raw, where CXR_ORIGINALS names a folder of them."""
+    if subject.facts["dataset"] != published.DATASET:
+        log.info("the pictures are generated and have no originals: CXR_ORIGINALS is not read")
+        return []
     folder = os.environ.get("CXR_ORIGINALS")
     if not folder:
-        log.info("CXR_ORIGINALS names no folder: originals are not compared")
-        return
-    twins = {Path(row["path"]).name: row for row in read_table(paths.MANIFEST)}
-    found = sorted((path for path in Path(folder).rglob("*.jpeg") if path.name in twins), key=lambda path: path.name)
-    if not found:
-        raise ProjectError(f"CXR_ORIGINALS={folder} holds no picture of the data set")
-    side = subject.parts["test"].pixels.shape[1]
-    pairs = [
-        np.stack([read_pixels(path, side) for path in paths_of])
-        for paths_of in (found, [paths.RAW / twins[path.name]["path"] for path in found])
-    ]
-    logits = [subject.ask(pictures) for pictures in pairs]
-    apart = np.abs(calibration.sigmoid(logits[0]) - calibration.sigmoid(logits[1]))
-    row: Row = {"pictures": len(found), "edition": subject.facts["edition"]}
-    row |= {
-        "probability_apart_mean": round(float(apart.mean()), 5),
-        "probability_apart_largest": round(float(apart.max()), 5),
-    }
-    for point, cut in subject.cuts.items():
-        if cut is not None:
-            row[f"{point}_flips"] = int(((logits[0] >= cut) != (logits[1] >= cut)).sum())
-    yield row
+        log.warning("CXR_ORIGINALS names no folder of originals: metrics/explain/originals.csv will be EMPTY")
+        return []
+    return [originals.compare(subject, Path(folder), paths.MANIFEST, paths.RAW)]
 
 
-def _summary(subject: Subject, verdicts: Mapping[str, Row], drawn: Row) -> Row:
+def _summary(subject: Subject, judged: Mapping[str, Row], drawn: Row) -> Row:
     part = subject.parts["validation"]
     facts = {key: subject.facts[key] for key in ("network", "group", "dataset", "edition", "dataset_digest")}
     return {
@@ -277,7 +279,7 @@ def _summary(subject: Subject, verdicts: Mapping[str, Row], drawn: Row) -> Row:
         "map_scale": [0.0, round(subject.largest, 5)],
         "thresholds_logit": subject.cuts,
         "pictures": {name: len(own.pixels) for name, own in subject.parts.items()},
-        "checks": dict(verdicts),
+        "checks": dict(judged),
         "feature_maps": drawn,
     }
 

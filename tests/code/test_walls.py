@@ -79,10 +79,43 @@ def test_every_stage_has_its_module_and_every_dependency_is_there():
                 assert dependency not in ("pipeline/settings.py", "pipeline/paths.py")
 
 
+# What every stage may use, and what changes no output: how it starts, fails, finds, reads and writes, and by how many.
+NO_OUTPUT = {
+    *(f"pipeline/{name}.py" for name in ("command", "errors", "files", "paths", "settings", "typed")),
+    "pipeline/data/parallel.py",
+    "pipeline/data/tables.py",
+}
+# These list fewer than they import: a further dependency would train every run again, or make data that others rest on.
+AS_THEY_ARE = {"ingest", "validate", "preprocess", "groups", "train"}
+
+
+def reached(path):
+    """Every module of pipeline/ that a file imports, directly or through others, itself included: paths below the root."""
+    found, waiting = set(), [path]
+    while waiting:
+        file = waiting.pop()
+        if file.is_file() and file not in found:
+            found.add(file)
+            names = (name for name in imports(file) if name.startswith("pipeline."))
+            waiting += [ROOT / f"{name.replace('.', '/')}.py" for name in names]
+    return {file.relative_to(ROOT).as_posix() for file in found}
+
+
+def test_every_module_that_can_change_an_output_is_a_dependency():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name in stages.keys() - AS_THEY_ARE:
+        unlisted = reached(ROOT / f"pipeline/stages/{name}.py") - set(stages[name]["deps"]) - NO_OUTPUT
+        assert not unlisted, f"{name}: {sorted(unlisted)}"
+
+
 def test_no_picture_of_a_patient_and_no_large_file_is_tracked():
     for name in tracked():
         assert not name.lower().endswith((".jpeg", ".jpg", ".dcm", ".npy")), name
         assert not name.startswith(("data/raw", "data/arrays", "reports/")), name
+        # Pictures in pixels are those of docs/example, which shows generated radiographs alone; curves are drawn as SVG.
+        assert not name.lower().endswith((".png", ".webp", ".gif", ".tif", ".tiff", ".bmp")) or name.startswith(
+            "docs/example/"
+        ), name
         path = ROOT / name
         assert not path.is_file() or path.stat().st_size < 45 * 2**20, name
 

@@ -1,10 +1,15 @@
 """The closed form of Grad-CAM against automatic differentiation, for all six networks."""
 
+import json
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks import record
+from benchmarks import saliency as benchmark
 from pipeline.errors import ProjectError
 from pipeline.learning import networks, saliency
 
@@ -60,3 +65,22 @@ def test_a_network_without_pooling_before_its_head_is_refused_by_name():
     network = keras.Model(pixels, keras.layers.Dense(1, name="logit")(hidden), name="odd")
     with pytest.raises(ProjectError, match="odd: no max pooling before the dense layer; its layers are .*flat"):
         saliency.explainer(network)
+
+
+def test_the_benchmark_fails_past_its_limit_and_keeps_the_other_networks_rows(monkeypatch, tmp_path):
+    kept = tmp_path / "measured.json"
+    before = {"what": "maps of 8 pictures, vgg16", "unit": "s", "here": 3.0, "peer": 2.0, "beside": "plain prediction"}
+    kept.write_text(json.dumps({"saliency": {"cores": 2, "rows": [before]}, "demo": {"cores": 2, "rows": []}}))
+    monkeypatch.setattr(record, "KEPT", kept)
+    monkeypatch.setattr(benchmark, "PICTURES", 8)
+    monkeypatch.setattr(sys, "argv", ["saliency", "custom_cnn"])
+    monkeypatch.setattr(benchmark, "LIMIT", 1e9)
+    benchmark.main()
+    monkeypatch.setattr(benchmark, "LIMIT", 0.0)
+    with pytest.raises(SystemExit, match="past the limit: custom_cnn"):
+        benchmark.main()
+    found = json.loads(kept.read_text())
+    assert set(found) == {"saliency", "demo"}
+    rows = found["saliency"]["rows"]
+    assert rows[0] == before
+    assert [row["what"] for row in rows] == ["maps of 8 pictures, vgg16", "maps of 8 pictures, custom_cnn"]

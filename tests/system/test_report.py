@@ -10,9 +10,9 @@ from PIL import Image
 
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import example
+from pipeline.evaluation import example, report
 from tests.browser_fixture import CHROMIUM, browser
-from tests.candidate_fixture import RUN, command
+from tests.candidate_fixture import RUN, command, write_candidate
 from tests.explain_fixture import explained, write_settings
 
 HOME = Path(__file__).resolve().parents[2]
@@ -56,6 +56,107 @@ def test_every_section_has_its_content(root, html):
         assert row["patient"] in gallery
     assert html.count('class="check') == 1 + len(("randomisation", "masking", "border"))
     assert f"The answer in short: {RUN}" in html
+
+
+def test_what_holds_of_real_films_is_not_said_of_generated_ones(root, html):
+    for text in (html, (root / "docs" / "data-card.md").read_text()):
+        assert "letter R" not in text
+        assert "lungs are darker" not in text
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
+    drawings = [caption for caption in captions if caption.startswith("Architecture of")]
+    assert len(drawings) == 2
+    assert not any("Generated" in caption for caption in drawings)
+    assert sum("<strong>Generated radiographs.</strong>" in caption for caption in captions) > 5
+
+
+def test_every_map_says_that_it_localises_nothing_and_on_which_grid(root, html):
+    gallery = html[html.index('id="failing"') : html.index('id="limits"')]
+    assert "grid of 2 x 2 cells" in gallery
+    assert "localises nothing" in gallery
+    drawn = re.sub(r"<[^>]+>|\s+", " ", (root / "plots" / "explain" / "randomisation.svg").read_text())
+    assert re.search(r"localises +nothing", drawn)
+    assert re.search(r"grid: +2 +x +2", drawn)
+
+
+def test_a_verdict_on_the_page_and_on_the_card_tells_what_was_found(html):
+    checks = html[html.index('class="checks"') : html.index("Agreement of the maps")]
+    assert checks.count("Asked:") == checks.count("Found:") == 3
+    assert re.search(r"AUC of the frame alone \S+ to \S+ on validation, \S+ to \S+ on test", checks)
+
+
+def test_figures_of_another_hospital_stand_beside_the_network_that_was_measured(root, tmp_path):
+    copy = shutil.copytree(root, tmp_path / "root")
+    version = write_candidate(copy)
+    shutil.copytree(copy / "models" / "candidate", copy / "models" / "champions" / "other-1")
+    path = copy / "models" / "champions" / "other-1" / "contract.json"
+    contract = json.loads(path.read_text())
+    contract["figures"] = dict.fromkeys(contract["figures"], contract["figures"]["validation"])
+    path.write_text(json.dumps(contract))
+    (copy / "models" / "CHAMPION").write_text("other-1\n")
+    (copy / "metrics" / "site").mkdir()
+    for name, measured, auc in (("near", version, 0.8123), ("far", "other-1", 0.7345)):
+        names = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
+        site = {"name": name, "version": measured, "films": 20, "patients": 10, "views": {}}
+        site |= {"accepted": {figure: [auc, auc - 0.1, auc] for figure in names}, "share_refused_by_guard": [0, 0, 0.1]}
+        (copy / "metrics" / "site" / f"{name}.json").write_text(json.dumps(site))
+    missing = next((copy / "reports" / "explain" / "gallery").glob("*.jpeg"))
+    missing.unlink()
+    done = command(copy, "pipeline.stages.report")
+    assert done.returncode == 0, done.stderr
+    html, card = (copy / "reports" / "index.html").read_text(), (copy / "docs" / "model-card.md").read_text()
+    answer = html[html.index("The answer in short") : html.index('id="data"')]
+    beside, other = answer.split("Another hospital, another network")
+    assert "another hospital: near" in beside
+    assert "far" not in re.sub(r"how far|so far", "", beside)
+    assert ".812" in beside
+    assert "other-1, the champion" in other
+    assert ".734" in other or ".735" in other
+    assert (
+        card.index("near: 20 films") < card.index("Measured with other versions") < card.index("far: version other-1")
+    )
+    for text in (html, card):
+        assert (
+            f"This is about the candidate {version}. Served when it was written was another network, the champion other-1"
+            in text
+        )
+    assert 'src="None"' not in html
+    assert f"reports/explain/gallery/{missing.name} is missing" in html
+    assert "Champion: other-1." in html[html.index('id="again"') :]
+    assert not re.search(r"[a-z0-9]\.(?:There is|Champion|With)", html[html.index('id="again"') :])
+
+
+def test_the_floor_says_what_it_read():
+    facts = {"columns": ["bytes", "mean", "percentile_5"], "dropped": ["width", "height"]}
+    assert report.floor_reads(facts) == (
+        "bytes, mean, percentile 5 (width, height: the same in every training picture, so not read)"
+    )
+    assert report.floor_reads(facts | {"dropped": []}) == "bytes, mean, percentile 5"
+
+
+def test_a_box_of_the_flow_holds_all_of_pneumonia():
+    kinds = [
+        ("normal", "NORMAL", "a"),
+        ("viral", "PNEUMONIA", "b"),
+        ("bacterial", "PNEUMONIA", "c"),
+        ("viral", "PNEUMONIA", "b"),
+    ]
+    found = report.counts([{"subtype": kind, "label": label, "patient": who} for kind, label, who in kinds])
+    assert (found["pictures"], found["patients"]) == (4, 3)
+    assert found["pneumonia"] == {"pictures": 3, "patients": 2}
+    assert found["subtypes"]["viral"] == {"pictures": 2, "patients": 1}
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="CHROMIUM IS NOT INSTALLED: the printed page is not looked at")
+def test_what_is_folded_on_the_screen_is_printed(root):
+    unseen = (
+        "[...document.querySelectorAll('details > :not(summary)')]"
+        ".filter(one => !one.checkVisibility({contentVisibilityAuto: true})).length"
+    )
+    with browser() as page:
+        page.open((root / "reports" / "index.html").as_uri())
+        assert page.run(unseen) > 3
+        page.call("Emulation.setEmulatedMedia", media="print")
+        assert page.run(unseen) == 0
 
 
 def test_what_is_not_there_yet_is_said_plainly(tmp_path):
