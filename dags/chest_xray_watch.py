@@ -1,13 +1,26 @@
 """Announce new pictures: when the source's content is new, emit the Asset that starts `pneumonia_retrain`."""
 
+import logging
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, CronTriggerTimetable
 
 ROOT = Path(os.environ.get("PIPELINE_HOME") or Path(__file__).resolve().parents[1])
+
+
+def explain_failure(context: Any) -> None:
+    """Say in the task's log what a failed look means, and what to do."""
+    logging.getLogger(__name__).error(
+        "Nobody knows whether there are new pictures. What to do: the last line above that begins with 'retraining:' says "
+        "what is wrong; put that right and clear this task, or wait for the next night. More: docs/operating.md, 'When a "
+        "retraining fails'. Log: %s",
+        getattr(context["task_instance"], "log_url", "in the task's log folder"),
+    )
+
 
 with DAG(
     "chest_xray_watch",
@@ -18,6 +31,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=True,
+    default_args={"on_failure_callback": explain_failure},
 ) as dag:
     BashOperator(
         task_id="look",

@@ -40,7 +40,9 @@ PARAMS = {
     "networks": Param([], type="array", items={"type": "string"}, description="Only runs of these networks."),
     "groups": Param([], type="array", items={"type": "string"}, description="Only runs on these data groups."),
     "epochs": Param(None, type=["null", "integer"], minimum=1, description="Instead of those in params.yaml."),
-    "force": Param(False, type="boolean", description="Go on, and train again, although nothing changed."),
+    "force": Param(
+        False, type="boolean", description="Go on, and train again, although nothing changed; on one machine."
+    ),
     "settings": Param({}, type="object", description="Laid over params.yaml, for this run alone."),
     "deliver": Param(
         os.environ.get("RETRAIN_DELIVER", "workspace"),
@@ -121,7 +123,7 @@ with DAG(
     package = BashOperator(task_id="package", **rules("step package", retries=1, minutes=60))
     gate = BashOperator(task_id="gate", **rules("gate", retries=0, minutes=60))
     promote = BashOperator(task_id="promote", **rules("promote", retries=0, minutes=15))
-    smoke = BashOperator(task_id="smoke_test", outlets=[CHAMPION], **rules("smoke", retries=1, minutes=15))
+    smoke = BashOperator(task_id="smoke_test", **rules("smoke", retries=1, minutes=15))
     # A rejected candidate is reported too; a run that had nothing to do is not.
     report = BashOperator(
         task_id="report",
@@ -130,7 +132,15 @@ with DAG(
     )
     track = BashOperator(task_id="track", **rules("track", retries=2, minutes=30))
     deliver = BashOperator(task_id="deliver", **rules("deliver", retries=1, minutes=15))
+    # Succeeds, and emits, only where the champion that serves is this run's: not from a workspace, not from a branch.
+    announce = BashOperator(
+        task_id="announce",
+        outlets=[CHAMPION],
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        **rules("announce", retries=1, minutes=15),
+    )
 
     look >> plan >> ingest >> validate >> prepare >> train >> collect >> evaluate >> package
     package >> gate >> promote >> smoke
     [package, smoke] >> report >> [track, deliver]
+    [report, deliver] >> announce

@@ -19,6 +19,7 @@ export PATH="$bin:$PATH"
 export AIRFLOW_HOME="${AIRFLOW_HOME:-$root/.airflow}"
 export AIRFLOW__CORE__DAGS_FOLDER="$root/dags"
 export AIRFLOW__CORE__LOAD_EXAMPLES=false
+export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=false # `retrain` may be what makes the DAG known; `up` shall find it on
 export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS=admin:admin
 export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE="$AIRFLOW_HOME/passwords.json"
 export AIRFLOW__API__HOST=127.0.0.1
@@ -28,7 +29,7 @@ export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=false
 
 # As many trainings at once as there are GPUs, or one for every two cores; each with its share of the cores.
 cores=$(getconf _NPROCESSORS_ONLN)
-gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l || true)
+gpus=$("$root/.venv/bin/python" -c 'from pipeline.retraining import gpu; print(len(gpu.found()))')
 slots=${TRAINING_SLOTS:-$((gpus > 0 ? gpus : (cores > 1 ? cores / 2 : 1)))}
 export TF_NUM_INTRAOP_THREADS="${TF_NUM_INTRAOP_THREADS:-$((cores / slots > 0 ? cores / slots : 1))}"
 
@@ -47,7 +48,6 @@ case "${1:-}" in
 up)
     migrate
     airflow pools set training "$slots" "Trainings at once" >/dev/null
-    export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION=false
     password=$(python - <<'PYTHON'
 import json, os, secrets
 from pathlib import Path

@@ -1,5 +1,6 @@
 """This project as a repository of its own, for tests that retrain in it; and what they ask of git and the system."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,11 @@ import yaml
 from pipeline.workspace import merge
 
 ROOT = Path(__file__).resolve().parents[1]
+SMALL = {
+    "ingest": {"dataset": "phantom", "phantom": {"train": 60, "val": 4, "test": 16}},
+    "train": {"runs": {"custom_cnn-raw-0": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}}},
+}
+NOTHING_TO_DO = 99
 RESULTS = ("predictions/", "metrics/", "models/", "plots/", "dvc.lock")
 
 
@@ -52,4 +58,36 @@ def running(folder: Path) -> list[str]:
                 found.append((process / "cmdline").read_text().replace("\0", " "))
         except OSError:
             continue
+    return found
+
+
+def environment(run: str, params: dict[str, Any], **more: str) -> dict[str, str]:
+    """The environment that the DAG gives to a task."""
+    return clean_environment(AIRFLOW_CTX_DAG_RUN_ID=run) | {"RETRAIN_PARAMS": json.dumps(params)} | more
+
+
+def task(
+    project: Path, call: str, run: str, params: dict[str, Any] | None = None, **more: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a task's command as Airflow does."""
+    verb, *arguments = call.split()
+    done = subprocess.run(
+        [".venv/bin/python", "-m", f"pipeline.retraining.{verb}", *arguments],
+        cwd=project, env=environment(run, params or {}, **more), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line in which a failed task says why."""
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("retraining: ")]
+    assert len(said) == 1, done.stderr
+    return said[0]
+
+
+def workspace(project: Path, run: str) -> Path:
+    """The folder of a run's workspace."""
+    (found,) = project.glob(f".work/retrain-{run}-*/")
     return found

@@ -1,7 +1,8 @@
 """May this change be merged? Three questions about the committed results, answered against a base commit.
 
 `dvc metrics diff` shows every figure and always exits 0. Among dozens of figures some always fall by chance, so one
-figure decides, on validation patients: the released champion's, with a paired bootstrap by patient.
+figure decides, on validation patients: the released champion's, with a paired bootstrap by patient. How far it may fall
+stands in the base's params.yaml, so that no change can widen its own margin.
 """
 
 import argparse
@@ -45,10 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base", help="the commit or branch to compare with, as in: main")
     base = _git("merge-base", parser.parse_args().base, "HEAD").strip()
-    rules = settings.load()
     verdicts = _excuse(
         [
-            *_champion(base, rules.metrics_gate, rules.evaluate.resamples, rules.evaluate.seed),
+            *_champion(base, *_rules(base)),
             *_missing_runs(base),
             _pipeline_agrees(),
         ],
@@ -63,6 +63,22 @@ def main() -> None:
         meant = [verdict.fall for verdict in failed if verdict.fall]
         hint = f"; if it is meant, say why in {ACCEPTED} under fall: {' or '.join(meant)}" if meant else ""
         raise ProjectError(f"{len(failed)} of {len(verdicts)} rules failed: {', '.join(v.rule for v in failed)}{hint}")
+
+
+def _rules(base: str) -> tuple[MetricsGate, int, int]:
+    """Margins, resamples and seed as the base has them; this change's own where the base knows none yet.
+
+    Raises:
+        ProjectError: they cannot be read.
+    """
+    own = settings.load()
+    try:
+        known = yaml.safe_load(_show(base, paths.PARAMS.name) or "") or {}
+        if "metrics_gate" not in known:
+            return own.metrics_gate, own.evaluate.resamples, own.evaluate.seed
+        return MetricsGate(**known["metrics_gate"]), known["evaluate"]["resamples"], known["evaluate"]["seed"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ProjectError(f"the base's params.yaml cannot be read: {' '.join(str(error).split())}") from None
 
 
 def compare(base: Split, head: Split, margins: MetricsGate, resamples: int, seed: int) -> list[Verdict]:
@@ -149,7 +165,12 @@ def _champion_run(read: Any) -> str | None:
     contract = read(f"models/champions/{version.strip()}/contract.json")
     if contract is None:
         raise ProjectError(f"models/CHAMPION names {version.strip()}, but models/champions/ has no contract of it")
-    return str(json.loads(contract)["run"])
+    try:
+        return str(json.loads(contract)["run"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProjectError(
+            f"models/champions/{version.strip()}/contract.json cannot be read: {type(error).__name__}: {error}"
+        ) from None
 
 
 def _missing_runs(base: str) -> list[Verdict]:
@@ -175,7 +196,10 @@ def _pipeline_agrees() -> Verdict:
     if result.returncode != 0:
         lines = [line for line in result.stderr.splitlines() if line.strip()]
         return Verdict(False, rule, f"dvc status failed: {' '.join(lines[:3])}")
-    stages = json.loads(result.stdout or "{}")
+    try:
+        stages = json.loads(result.stdout or "{}")
+    except ValueError:
+        return Verdict(False, rule, f"dvc status answered no JSON: {' '.join(result.stdout.split())[:200]}")
     wrong = {name: found for name, changes in stages.items() if (found := _disagreements(changes))}
     if not wrong:
         return Verdict(True, rule, "nothing is modified since it ran")
@@ -216,8 +240,14 @@ def _excuse(verdicts: list[Verdict], base: str) -> list[Verdict]:
 
 def _accepted(text: str | None) -> list[tuple[str, str]]:
     """Entries (fall, reason) in file order; an entry without a reason is an error."""
+    try:
+        found = yaml.safe_load(text or "") or []
+    except yaml.YAMLError as error:
+        raise ProjectError(f"{ACCEPTED} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(found, list):
+        raise ProjectError(f"{ACCEPTED}: expected a list of entries with `fall` and a `reason`")
     entries = []
-    for entry in yaml.safe_load(text or "") or []:
+    for entry in found:
         if not isinstance(entry, dict) or set(entry) != {"fall", "reason"} or not str(entry["reason"]).strip():
             raise ProjectError(f"{ACCEPTED}: expected entries with `fall` and a `reason`, got {entry!r}")
         entries.append((str(entry["fall"]), " ".join(str(entry["reason"]).split())))

@@ -1,5 +1,7 @@
 """Every training of the run in one workspace and one dvc.lock, whoever trained it."""
 
+from pathlib import Path
+
 from pipeline import dvc
 from pipeline.command import run
 from pipeline.retraining import request as requests
@@ -7,14 +9,22 @@ from pipeline.retraining import sharing
 from pipeline.retraining.place import runs_of, workspace_of
 from pipeline.retraining.processes import check, end_with_parent
 
+# DVC hands a stage's command to $SHELL: this one refuses it, and says which.
+NO_SHELL = Path(__file__).with_name("no_training.sh")
+
 
 def main() -> None:
-    """Reproduce all trainings: nothing is left to do where they ran here, and the run cache has them where not."""
+    """Reproduce all trainings: nothing is left to do where they ran here, and the run cache has them where not.
+
+    Raises:
+        ProjectError: one is neither here nor in the run cache; it is not trained in passing.
+    """
     end_with_parent()
     folder = workspace_of(requests.from_environment())
     stages = [f"train@{name}" for name in runs_of(folder)]
     pull = ["--pull"] if sharing.is_on() else []
-    check(dvc.command("--wait-for-lock", "repro", "--single-item", *pull, *stages), folder, "collect")
+    command = dvc.command("--wait-for-lock", "repro", "--single-item", *pull, *stages)
+    check(command, folder, "collect", SHELL=str(NO_SHELL))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pipeline import paths
 from pipeline.command import run
 from pipeline.data import kaggle, sources
 from pipeline.files import sha256_of
-from pipeline.retraining import place
+from pipeline.retraining import memory
 from pipeline.retraining import request as requests
 
 log = logging.getLogger("look")
@@ -59,13 +59,13 @@ def identify(ingest: dict[str, Any]) -> str:
 def seen() -> set[str]:
     """What the committed runs and the finished retrainings on this machine were made from, named as by `identify`."""
     facts = list(paths.PREDICTIONS.glob("*/run.json"))
-    known = {name for file in facts for name in _names(_read(file), "dataset_digest", None)}
-    for folder in place.retrainings():
-        if not (place.finished(folder) and place.was_whole(folder)):
-            continue
-        ingest = yaml.safe_load((folder / paths.PARAMS.name).read_text(encoding="utf-8"))["ingest"]
-        known |= _names(_read(folder / "data" / "dataset.json"), "digest", ingest)
-    return known
+    return memory.recall() | {name for file in facts for name in _names(_read(file), "dataset_digest", None)}
+
+
+def names_of(folder: Path) -> set[str]:
+    """What the retraining in the workspace `folder` was made from, named as by `identify`."""
+    ingest = yaml.safe_load((folder / paths.PARAMS.name).read_text(encoding="utf-8"))["ingest"]
+    return _names(_read(folder / paths.DATASET.relative_to(paths.ROOT)), "digest", ingest)
 
 
 def _names(facts: dict[str, Any], digest: str, ingest: dict[str, Any] | None) -> set[str]:

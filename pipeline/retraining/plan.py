@@ -12,12 +12,11 @@ from pipeline.retraining.processes import output
 
 
 def main() -> None:
-    """Print the commit that all tasks of the run work on, on whatever machine."""
+    """Print the commit that all tasks of the run work on, on whatever machine: the one that its workspace was made at."""
     rival.expect_whole()
-    place.remove_old()
-    commit = output(["git", "rev-parse", "HEAD"], paths.ROOT, "git").strip()
-    place.workspace_of(dataclasses.replace(requests.from_environment(), commit=commit))
-    sys.stdout.write(json.dumps({"RETRAIN_COMMIT": commit}) + "\n")
+    head = output(["git", "rev-parse", "HEAD"], paths.ROOT, "git").strip()
+    folder = place.workspace_of(dataclasses.replace(requests.from_environment(), commit=head))
+    sys.stdout.write(json.dumps({"RETRAIN_COMMIT": place.commit_of(folder)}) + "\n")
 
 
 if __name__ == "__main__":

@@ -32,13 +32,13 @@ def call(command: list[str], folder: Path) -> int:
     return _stream(command, folder)[0]
 
 
-def check(command: list[str], folder: Path, what: str) -> None:
-    """Run a command that must succeed.
+def check(command: list[str], folder: Path, what: str, **environ: str) -> None:
+    """Run a command that must succeed, with these variables besides the task's own.
 
     Raises:
         ProjectError: it failed; the message is `what` and the line in which the command said why.
     """
-    status, lines = _stream(command, folder)
+    status, lines = _stream(command, folder, **environ)
     if status != 0:
         raise ProjectError(f"{what}: {cause(lines) or f'exit status {status}'}{shortage(folder)}")
 
@@ -69,8 +69,8 @@ def shortage(folder: Path) -> str:
     return f"; the disk is full: {free // 1000} kB are left in {folder}" if free < FULL else ""
 
 
-def _stream(command: list[str], folder: Path) -> tuple[int, list[str]]:
-    variables = dvc.environment()
+def _stream(command: list[str], folder: Path, **environ: str) -> tuple[int, list[str]]:
+    variables = dvc.environment(**environ)
     variables.pop("PIPELINE_ROOT", None)  # a command belongs to the folder that it is started in
     tail: deque[str] = deque(maxlen=60)
     with subprocess.Popen(

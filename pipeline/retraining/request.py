@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline import workspace
 from pipeline.errors import ProjectError
+from pipeline.retraining import sharing
 
 DELIVERIES = ("workspace", "branch", "checkout")
 
@@ -25,7 +26,7 @@ class Request:
         commit: the commit that it works on; "" before the workspace is made.
         runs, networks, groups: which lines of train.runs; empty: all.
         epochs: in place of those in params.yaml; None: those.
-        force: go on, and train again, although nothing changed.
+        force: go on, and train again, although nothing changed; on one machine alone.
         settings: laid over params.yaml; train.runs is replaced whole.
         deliver: where a new champion goes: workspace, branch or checkout.
     """
@@ -56,7 +57,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Request:
     """The request that the DAG puts into each task's environment.
 
     Raises:
-        ProjectError: there is none, or it does not have the form of the DAG's parameters.
+        ProjectError: there is none, it does not have the form of the DAG's parameters, or it cannot be carried out.
     """
     run_id = environ.get("AIRFLOW_CTX_DAG_RUN_ID")
     if not run_id:
@@ -70,6 +71,12 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Request:
         raise ProjectError(f"the run's parameters cannot be read: {error}") from None
     if request.deliver not in DELIVERIES:
         raise ProjectError(f"deliver: {request.deliver!r} is none of {', '.join(DELIVERIES)}")
+    if request.force and environ.get(sharing.REMOTE):
+        # The run cache holds the old result under the same key, and nothing tells `collect` which one is newer.
+        raise ProjectError(
+            f"force trains again on one machine alone, and {sharing.REMOTE} is set: ask for runs or networks by name to go "
+            "on without new pictures, or change a setting to train again"
+        )
     return request
 
 
@@ -77,7 +84,8 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
     """params.yaml as this run uses it: its settings laid over, only its lines of the table of runs, its number of epochs.
 
     Raises:
-        ProjectError: a run, network or group is unknown, or no line of train.runs is left.
+        ProjectError: a run, network or group is unknown, no line of train.runs is left, or lines that a branch must keep
+            are not.
     """
     merged = copy.deepcopy(workspace.merge(dict(params), request.settings))
     train = merged["train"]
@@ -96,6 +104,13 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
     }
     if not train["runs"]:
         raise ProjectError("no line of train.runs in params.yaml has these runs, networks and groups together")
+    lost = [name for name in params["train"]["runs"] if name not in train["runs"]]
+    if lost and request.deliver == "branch":
+        # The other runs saw other pictures: they can neither stay beside the new ones nor be deleted in passing.
+        raise ProjectError(
+            f"deliver: a branch takes all lines of train.runs, and this run leaves out {len(lost)} of them ({lost[0]}, ...): "
+            "ask for all, or for deliver: workspace"
+        )
     if request.epochs is not None:
         train["common"]["epochs"] = request.epochs
         for part in ("networks", "groups", "runs"):

@@ -2,7 +2,8 @@
 
 A worker has a checkout of its own. It learns from the scheduler which inputs the run has (their lines of dvc.lock, a
 few hashes), takes them from the DVC remote, and pushes what it trained together with DVC's run cache. From that run
-cache `collect` gets every training back, so that one dvc.lock holds them all.
+cache `collect` gets every training back, so that one dvc.lock holds them all. Nothing else travels: the pictures as they
+came, and the sheets that show some of them, stay on the head.
 """
 
 import fcntl
@@ -67,18 +68,24 @@ def take_inputs(folder: Path, described: str) -> None:
 
 
 def push(folder: Path, stages: list[str]) -> None:
-    """Push the outputs of stages and the run cache.
+    """Push what other machines need of the outputs of stages: a training's inputs, a training, its note in the run cache.
 
     Raises:
         ProjectError: the remote does not answer or refuses.
     """
-    check(dvc.command("--wait-for-lock", "push", "--run-cache", *stages), folder, "push to the remote")
-    if trainings := [stage for stage in stages if stage.startswith(dvc.TRAIN)]:
+    trainings = [stage for stage in stages if stage.startswith(dvc.TRAIN)]
+    if wanted := [INPUTS[stage] for stage in stages if stage in INPUTS] + trainings:
+        check(dvc.command("--wait-for-lock", "push", *wanted), folder, "push to the remote")
+    if trainings:
         check([sys.executable, "-m", __name__, *trainings], folder, "push to the remote")
 
 
 def main() -> None:
-    """Push what trainings keep in git: `dvc push` (3.67) leaves it behind, and the run cache is of no use without it."""
+    """Push what trainings keep in git, and the notes of the run cache, which are of no use without it.
+
+    `dvc push` (3.67) leaves the first behind, and `dvc push --run-cache` takes along every output of every stage that
+    the run cache knows, the raw pictures among them.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
@@ -88,6 +95,7 @@ def main() -> None:
     try:
         with Repo() as repo:
             failed = repo.cloud.push(kept).failed
+            repo.stage_cache.push(None)
     except (DvcException, OSError) as error:
         raise ProjectError(str(error)) from None
     if failed:

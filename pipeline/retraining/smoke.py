@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +109,8 @@ def served(folder: Path) -> Iterator[str]:
         _wait_until_ready(f"http://127.0.0.1:{port}", service)
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(service.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it ended by itself: the reason is on its way already
+            os.killpg(service.pid, signal.SIGTERM)
         try:
             service.wait(timeout=20)
         except subprocess.TimeoutExpired:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import yaml
@@ -10,7 +11,7 @@ import yaml
 from pipeline import dvc, paths
 from pipeline.command import run
 from pipeline.errors import ProjectError
-from pipeline.retraining import look, sharing
+from pipeline.retraining import gpu, look, sharing
 from pipeline.retraining import request as requests
 from pipeline.retraining.place import workspace_of
 from pipeline.retraining.processes import check, end_with_parent
@@ -36,9 +37,10 @@ def reproduce(stages: list[str]) -> Path:
     if sharing.is_on():
         sharing.take_inputs(folder, os.environ.get(sharing.LOCK, ""))
     for stage in stages:
-        again = (request.force and stage.startswith("train@")) or (stage == "ingest" and source_differs(folder))
+        again = (request.force and stage.startswith(dvc.TRAIN)) or (stage == "ingest" and source_differs(folder))
         force = ["--force"] if again else []
-        check(dvc.command("--wait-for-lock", "repro", "--single-item", *force, stage), folder, stage)
+        with gpu.one() if stage.startswith(dvc.TRAIN) else nullcontext():
+            check(dvc.command("--wait-for-lock", "repro", "--single-item", *force, stage), folder, stage)
     if sharing.is_on():
         sharing.push(folder, stages)
     return folder

@@ -6,7 +6,7 @@ import sys
 
 from pipeline import paths
 from pipeline.command import run
-from pipeline.retraining import place
+from pipeline.retraining import look, memory, place
 from pipeline.retraining import request as requests
 from pipeline.retraining.processes import call, end_with_parent
 
@@ -21,6 +21,8 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{paths.ROOT / 'mlflow.db'}")
     if call([sys.executable, "-m", "pipeline.registry.tracking"], folder) != 0:
         log.warning("the results were not tracked; `make track` in %s makes up for it", folder)
+    if place.was_whole(folder):
+        memory.remember(look.names_of(folder))
     place.note_finished(folder)
 
 

@@ -102,7 +102,7 @@ def test_no_secret_is_baked_in() -> None:
 
 def test_variables_agree_between_files() -> None:
     text = (DOCKER / "compose.yaml").read_text()
-    used = set(re.findall(r"\$\{(\w+)", text))
+    used = set(re.findall(r"(?<!\$)\$\{(\w+)", text))  # two dollars: the container's shell
     offered = set(re.findall(r"^(\w+)=", (DOCKER / "example.env").read_text(), re.MULTILINE))
     assert used == offered
     assert "docker/.env" in (ROOT / ".gitignore").read_text().split()
@@ -110,6 +110,36 @@ def test_variables_agree_between_files() -> None:
         assert (DOCKER / mounted).exists(), mounted
     assert os.access(DOCKER / "worker.sh", os.X_OK)
     assert os.access(DOCKER / "postgres-databases.sh", os.X_OK)
+
+
+def test_a_secret_that_is_empty_is_asked_for() -> None:
+    """The commands as the containers' shell gets them; PostgreSQL's and the store's images refuse by themselves."""
+    secrets = {
+        "redis": {"REDISCLI_AUTH": "REDIS_PASSWORD"},
+        "airflow-migrate": {
+            "AIRFLOW__CORE__FERNET_KEY": "AIRFLOW_FERNET_KEY",
+            "AIRFLOW__API_AUTH__JWT_SECRET": "AIRFLOW_JWT_SECRET",
+        },
+    }
+    for service, variables in secrets.items():
+        command = [part.replace("$$", "$") for part in SERVICES[service]["command"]]
+        for empty, named in variables.items():
+            environ = {**os.environ, **dict.fromkeys(variables, "given"), empty: ""}
+            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+            assert done.returncode != 0, service
+            assert f"set {named} in docker/.env" in done.stderr, done.stderr
+            assert named in (DOCKER / "example.env").read_text()
+
+
+def test_every_part_of_airflow_reads_the_dag_alike() -> None:
+    """The DAG file is read by the DAG processor; a default that only workers know would never be seen."""
+    told = {
+        name: service["environment"]["RETRAIN_DELIVER"]
+        for name, service in SERVICES.items()
+        if service["image"].endswith(("/airflow", "/worker")) and name != "store-bucket"
+    }
+    assert {"airflow-dag-processor", "airflow-api", "airflow-scheduler", "head", "worker"} <= set(told)
+    assert set(told.values()) == {"branch"}
 
 
 def test_a_worker_takes_its_checkout_from_another_user_s_repository(tmp_path: Path) -> None:
@@ -179,6 +209,14 @@ def test_cuda_is_the_pipeline_but_for_tensorflow() -> None:
         return {re.split(r"[\[>=; ]", line)[0] for line in lines if line and not line.startswith(("#", "-"))}
 
     assert names("cuda.in") - {"tensorflow"} == names("pipeline.in") - {"tensorflow", "tensorflow-cpu"}
+
+
+def test_images_install_with_the_uv_that_made_the_lock_files() -> None:
+    (pinned,) = re.findall(r"^UV := (uv==\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for dockerfile in DOCKERFILES:
+        used = re.findall(r"pip install --no-cache-dir (uv==\S+)", dockerfile.read_text())
+        assert used, dockerfile.name
+        assert set(used) == {pinned}, dockerfile.name
 
 
 @pytest.mark.slow

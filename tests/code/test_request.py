@@ -72,6 +72,20 @@ def test_the_environment_of_a_task_is_read_strictly() -> None:
         from_environment(told | {"RETRAIN_PARAMS": '{"deliver": "moon"}'})
 
 
+def test_what_does_not_go_together_is_refused() -> None:
+    told = {"AIRFLOW_CTX_DAG_RUN_ID": "manual", "RETRAIN_PARAMS": '{"force": true}'}
+    assert from_environment(told).force
+    with pytest.raises(ProjectError, match="RETRAIN_REMOTE is set"):
+        from_environment(told | {"RETRAIN_REMOTE": "s3://bucket/folder"})
+    assert (
+        lay_over(PARAMS, Request("r", epochs=2, deliver="branch"))["train"]["runs"].keys()
+        == PARAMS["train"]["runs"].keys()
+    )
+    for part in ({"networks": ["custom_cnn"]}, {"settings": {"train": {"runs": {}}}, "runs": ["vgg16-raw-0"]}):
+        with pytest.raises(ProjectError, match="a branch takes all lines of train.runs"):
+            lay_over(PARAMS, Request("r", deliver="branch", **part))
+
+
 @given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80))
 def test_a_workspace_is_a_plain_name_and_belongs_to_one_run(one: str, other: str) -> None:
     assert re.fullmatch(r"retrain-[A-Za-z0-9-]+", Request(one).workspace)

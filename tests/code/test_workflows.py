@@ -1,5 +1,6 @@
 """The workflows of CI: pinned, with least permissions, and made of commands that exist."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -52,6 +53,43 @@ def test_commands_exist() -> None:
                     assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
                 for module in re.findall(r"-m (pipeline[\w.]+)", step.get("run", "")):
                     assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), module
+
+
+def step(name: str) -> dict[str, Any]:
+    (job,) = load(ROOT / ".github" / "workflows" / "pull-request.yml")["jobs"].values()
+    (found,) = [one for one in job["steps"] if one.get("name") == name]
+    return found
+
+
+def test_the_gate_speaks_whatever_failed_before_it() -> None:
+    for name in ("Gate", "Summary", "Comment"):
+        assert step(name)["if"].startswith("${{ !cancelled()"), name
+
+
+@pytest.mark.parametrize(("rows", "whole"), [(3, True), (4000, False)])
+def test_a_comment_fits_into_what_github_takes(tmp_path: Path, rows: int, whole: bool) -> None:
+    """The step as it stands, on a short report and on one that is too long."""
+    (tmp_path / "gate.md").write_text("### Gate\n\n| pass | rule |\n")
+    (tmp_path / "report.md").write_text("".join(f"| custom_cnn-raw-{row} | \u2265 0.95 |\n" for row in range(rows)))
+    summary = tmp_path / "summary"
+    environ = {**os.environ, "GITHUB_STEP_SUMMARY": str(summary), "CURVES": "https://example.org/curves"}
+    subprocess.run(["bash", "-e", "-c", step("Summary")["run"]], cwd=tmp_path, env=environ, check=True)
+    comment = (tmp_path / "comment.md").read_text()
+    assert len(comment) < 65_536
+    assert ("Cut here" in comment) is not whole
+    assert comment.startswith("### Gate")
+    assert "(https://example.org/curves)" in comment
+    assert all(line.endswith("|") for line in comment.splitlines() if line.startswith("| custom")), "a row was cut"
+    assert "### Gate" in summary.read_text()
+
+
+def test_a_comment_without_report_or_curves_still_has_the_gate(tmp_path: Path) -> None:
+    (tmp_path / "gate.md").write_text("### Gate\n")
+    environ = {**os.environ, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"), "CURVES": ""}
+    subprocess.run(["bash", "-e", "-c", step("Summary")["run"]], cwd=tmp_path, env=environ, check=True)
+    comment = (tmp_path / "comment.md").read_text()
+    assert "### Gate" in comment
+    assert "Not drawn" in comment
 
 
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:

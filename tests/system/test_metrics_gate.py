@@ -109,6 +109,42 @@ def test_a_worse_champion_fails_and_a_reason_excuses_it(repo: Path) -> None:
     assert status == 1, said
 
 
+def test_a_change_cannot_widen_its_own_margin(repo: Path) -> None:
+    params = repo / "params.yaml"
+    params.write_text(params.read_text().replace("  auc: 0.01\n  log_loss: 0.02\n", "  auc: 1\n  log_loss: 100\n"))
+    assert "  auc: 1\n" in params.read_text()
+    write_run(repo / "predictions" / RUNS[1], ROWS, seed=1, quality=0.5)
+    release(repo, "2", RUNS[1])
+    status, said = gate(repo)
+    assert status == 1, said
+    assert "| **FAIL** | champion's validation auc |" in said
+    assert "allowed: 0.01" in said
+    # Merged, the new margin counts for the changes after it.
+    commit(repo, "wider margins")
+    sh(repo, "git", "branch", "-f", "main")
+    assert "allowed: 100" in gate(repo)[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("params.yaml", "train: {"),
+        ("metrics/accepted_falls.yaml", "- {fall: auc, reason: [}"),
+        ("metrics/accepted_falls.yaml", "fall: auc"),
+        ("models/champions/1/contract.json", "{"),
+        ("models/champions/1/contract.json", "{}"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line(repo: Path, file: str, text: str) -> None:
+    (repo / file).parent.mkdir(exist_ok=True)
+    (repo / file).write_text(text)
+    status, said = gate(repo)
+    assert status == 1
+    (line,) = said.strip().splitlines()
+    assert line.startswith("metrics-gate: ")
+    assert file in line
+
+
 def test_a_missing_run_fails_until_a_reason_is_given(repo: Path) -> None:
     shutil.rmtree(repo / "predictions" / RUNS[1])
     status, said = gate(repo)

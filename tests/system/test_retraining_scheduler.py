@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from pipeline import settings
@@ -118,6 +119,12 @@ class Airflow:
         self.again(run, task)
         self.wait(lambda: self.state(run, task) == "success", f"{task} to pass")
 
+    def listens_on(self) -> set[str]:
+        """The addresses that its processes listen on."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        sockets = [socket for process in family for socket in process.net_connections("tcp")]
+        return {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
+
     def stop(self) -> None:
         self.process.terminate()  # as Ctrl-C does
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -160,6 +167,7 @@ def test_announced_failed_repaired_delivered(airflow: Airflow, tmp_path: Path) -
 
     # Un-paused, through several rounds of the scheduler: nothing starts.
     airflow.wait(lambda: airflow.get(f"dags/{RETRAIN}").get("is_paused") is False, "the DAG")
+    assert airflow.listens_on() == {"127.0.0.1"}
     assert airflow.client.patch(f"/api/v2/dags/{WATCH}", json={"is_paused": False}).status_code == 200
     seen = {airflow.heartbeat()}
     airflow.wait(lambda: len(seen.add(airflow.heartbeat()) or seen) > 4, "rounds of the scheduler")
