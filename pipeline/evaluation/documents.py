@@ -208,6 +208,21 @@ def _candidate(named: Row) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def _verdict(path: Path, run: str) -> str:
+    """What the gate said of a run's network when it was last asked."""
+    gate = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"version": ""}
+    if not gate["version"].startswith(f"{run}-"):
+        return "the gate has not been asked about it"
+    if gate["passed"]:
+        return "the gate passed it, and it has not been promoted yet"
+    why = "; ".join(
+        f"{rule['name']}, 95 % bound {figure(rule['bound'])}, limit {figure(rule['limit'])}"
+        for rule in gate["rules"]
+        if not rule["passed"]
+    )
+    return f"the gate, which reads validation patients alone, rejected it: {why}"
+
+
 def _floor(path: Path) -> Row | None:
     """What the floor without lungs read, and what was the same in every picture."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
@@ -241,7 +256,7 @@ def _answer(folder: Path, candidate: Row) -> str:
     lines += ["", f"Champion: `{version}`, as it is served, at its sensitive operating point."]
     named = (candidate["released"] or candidate)["run"]
     if named != told["run"]:
-        lines.append(f"The rule's candidate is now `{named}` (below); it has not become champion.")
+        lines.append(f"The rule's candidate is now `{named}` (below); {_verdict(folder / 'gate.json', named)}.")
     own = folder / "runs" / f"{told['run']}.json"
     now = json.loads(own.read_text(encoding="utf-8"))["test_auc"] if own.exists() else None
     if now is not None and abs(now - figures["test"]["auc"]["value"]) > SAME:

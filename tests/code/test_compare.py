@@ -361,3 +361,28 @@ def test_what_may_not_be_released_is_named_with_the_reason():
 )
 def test_a_threshold_next_to_0_or_1_is_told_apart_from_it(value, said):
     assert formatting.threshold(value) == said
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        (None, "the gate has not been asked about it"),
+        ({"version": "vgg16-raw-0-1a2b", "passed": True, "rules": []}, "the gate has not been asked about it"),
+        ({"version": "custom_cnn-raw-0-1a2b", "passed": True, "rules": []}, "passed it, and it has not been promoted"),
+        (
+            {
+                "version": "custom_cnn-raw-0-1a2b",
+                "passed": False,
+                "rules": [
+                    {"name": "AUC", "bound": -0.0064, "limit": -0.01, "passed": True},
+                    {"name": "log loss", "bound": 0.0539, "limit": 0.04, "passed": False},
+                ],
+            },
+            "rejected it: log loss, 95 % bound .054, limit .040",
+        ),
+    ],
+)
+def test_the_documents_say_what_the_gate_said_of_the_candidate(tmp_path, gate, said):
+    if gate:
+        (tmp_path / "gate.json").write_text(json.dumps(gate))
+    assert documents._verdict(tmp_path / "gate.json", "custom_cnn-raw-0").endswith(said)
