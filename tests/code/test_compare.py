@@ -368,7 +368,10 @@ def test_a_threshold_next_to_0_or_1_is_told_apart_from_it(value, said):
     [
         (None, "the gate has not been asked about it"),
         ({"version": "vgg16-raw-0-1a2b", "passed": True, "rules": []}, "the gate has not been asked about it"),
-        ({"version": "custom_cnn-raw-0-1a2b", "passed": True, "rules": []}, "passed it, and it has not been promoted yet"),
+        (
+            {"version": "custom_cnn-raw-0-1a2b", "passed": True, "rules": []},
+            "passed it, and it has not been promoted yet",
+        ),
         (
             {
                 "version": "custom_cnn-raw-0-1a2b",
