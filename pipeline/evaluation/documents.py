@@ -210,8 +210,8 @@ def _candidate(named: Row) -> str:
 
 def _verdict(path: Path, run: str) -> str:
     """What the gate said of a run's network when it was last asked."""
-    gate = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"version": ""}
-    if not gate["version"].startswith(f"{run}-"):
+    gate = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if gate is None or not gate["version"].startswith(f"{run}-"):
         return "the gate has not been asked about it"
     if gate["passed"]:
         return "the gate passed it, and it has not been promoted yet"
