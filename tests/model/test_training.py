@@ -217,16 +217,24 @@ from pathlib import Path
 sys.path.insert(0, "tests/model")
 from test_training import a_run, pictures
 from pipeline.learning.training import logit_predictor, train
-trained = train(a_run("custom_cnn-balanced-0", epochs=4, batch_size=4), pictures(), Path(sys.argv[1]) / "state.npz")
-unseen = pictures(60, seed=2)
-right = (logit_predictor(trained.network)(unseen.pixels) > 0) == unseen.labels
-print("figures", json.dumps({"unseen": float(right.mean()), "history": trained.history}))
+folder = Path(sys.argv[1])
+trained = train(a_run("custom_cnn-balanced-0", epochs=4, batch_size=4), pictures(), folder / "state.npz")
+predict, unseen = logit_predictor(trained.network), pictures(60, seed=2).pixels
+trained.network.save_weights(folder / "own.weights.h5")
+figures = {"losses": [row["loss"] for row in trained.history], "own": predict(unseen).tolist()}
+for other in folder.parent.glob("*/own.weights.h5"):
+    trained.network.load_weights(other)
+    figures[other.parent.name] = predict(unseen).tolist()
+print("figures", json.dumps(figures))
 """
 
 
 def test_jax_reaches_the_same_figures(tmp_path):
-    """The same code on the other backend: the same order and seeds, so the losses differ by rounding and dropout alone."""
-    figures = []
+    """The same code on the other backend: the same order and seeds, so the losses differ by rounding and dropout alone.
+
+    And the same weights answer the same on both.
+    """
+    figures = {}
     for backend in ("tensorflow", "jax"):
         (tmp_path / backend).mkdir()
         done = subprocess.run(
@@ -236,14 +244,13 @@ def test_jax_reaches_the_same_figures(tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         line = next(line for line in done.stdout.splitlines() if line.startswith("figures"))
-        figures.append(json.loads(line.removeprefix("figures")))
-    losses, accuracies = (
-        np.array([[row[name] for row in one["history"]] for one in figures]) for name in ("loss", "val_accuracy")
-    )
+        figures[backend] = json.loads(line.removeprefix("figures"))
+    losses = np.array([figures[backend]["losses"] for backend in ("tensorflow", "jax")])
     assert losses[0, 0] > 0.1 > losses[0, 1:].min(), "the task is learned"
     assert np.abs(losses[0] - losses[1]).mean() < 0.05, losses
-    assert np.abs(accuracies[0] - accuracies[1]).max() <= 0.1, accuracies
-    assert abs(figures[0]["unseen"] - figures[1]["unseen"]) <= 0.1, figures
+    own, there = figures["tensorflow"]["own"], figures["jax"]["tensorflow"]
+    assert np.std(own) > 0.01, "the network tells pictures apart"
+    assert np.allclose(own, there, rtol=1e-3, atol=1e-3), np.abs(np.subtract(own, there)).max()
 
 
 def test_learning_knows_tensorflow_only_where_keras_cv_is_chosen():
