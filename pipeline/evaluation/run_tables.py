@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pipeline import settings
 from pipeline.evaluation.formatting import Row, figure, label, markdown, of, threshold
 from pipeline.evaluation.measure import UNDEFINED
+from pipeline.evaluation.predictions import SPLITS
 from pipeline.evaluation.tables import FLOOR, is_control
 
 
@@ -143,6 +144,3 @@ def caveats(runs: Sequence[Row], floor: Row | None) -> str:
             f"{of(own, 'test_auc')} on the official test{lost}."
         )
     return "\n".join(f"- {line}" for line in lines)
-
-
-SPLITS = ("validation", "test")
