@@ -39,20 +39,23 @@ def folder() -> Iterator[Path]:
 
 @pytest.mark.engines
 @pytest.mark.slow
-def test_two_workers_one_killed_leave_the_lock_of_a_serial_run(folder: Path) -> None:
-    """About 6 minutes on two free cores: four trainings through Airflow, one begun twice, then the same four in a row."""
+def test_two_workers_one_killed_the_database_away_leave_the_lock_of_a_serial_run(folder: Path) -> None:
+    """About 6 minutes on two free cores: four trainings through Airflow, the database away for a while, one
+    training begun twice, then the same four in a row."""
     missing = [name for name in ("redis-server",) if shutil.which(name) is None]
     missing += [] if list(Path("/usr/lib/postgresql").glob("*/bin/postgres")) else ["postgresql"]
     if missing:
         pytest.skip(f"NOT TESTED: retraining over several workers; apt-get install {' '.join(missing)} and run again")
     if not PYTHON.exists():
         pytest.fail("Airflow's environment is missing: run `make .venv-airflow/.ready` (make test does)")
-    command = [PYTHON, ROOT / "scripts" / "cluster.py", folder / "cluster", json.dumps(PARAMS), "--kill", "--serial"]
+    script, options = ROOT / "scripts" / "cluster.py", ["--outage", "--kill", "--serial"]
+    command = [PYTHON, script, folder / "cluster", json.dumps(PARAMS), *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     begun = dict(re.findall(r"(custom_cnn-\S+) +success +worker-[12] +(\d) ", done.stdout))
     assert set(begun) == set(RUNS), done.stdout
     assert sorted(begun.values()) == ["1", "1", "1", "2"], "all but the killed one are begun once"
     assert re.search(r"dvc.lock equals the serial one, as parsed YAML, in all \d\d stages", done.stdout)
+    assert "the database is back after 30 s" in done.stdout
     assert "killed worker-2" in done.stdout
     assert not running(folder), "something was left running"
