@@ -85,8 +85,8 @@ champion: setup ## show the champion
 serve: .venv-serve/.ready ## answer pictures on http://127.0.0.1:3000
 	@PATH="$(CURDIR)/.venv-serve/bin:$$PATH" .venv-serve/bin/bentoml serve
 
-evaluate-site: setup ## the champion on a hospital's own films: SOURCE=<folder> LABELS=<csv> NAME=<word>
-	@$(RUN) pipeline.serving.site "$(SOURCE)" "$(LABELS)" $(NAME)
+evaluate-site: setup ## the champion on a hospital's own films: SOURCE=<folder> LABELS=<csv> NAME=<word>; RUNS="a b": those instead
+	@$(RUN) $(if $(RUNS),pipeline.registry.site_runs,pipeline.serving.site) "$(SOURCE)" "$(LABELS)" $(NAME) $(RUNS)
 
 drift: setup ## compare the last answers of the service with its first; status 1 past the limit
 	@$(RUN) pipeline.serving.drift

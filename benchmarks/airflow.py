@@ -24,7 +24,7 @@ from benchmarks.record import keep, row
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST, LAST = "ingest", "package"
-EPOCHS = {"overhead": 40, "workers": 12}
+EPOCHS = {"overhead": 24, "workers": 12}
 RUNS = 4
 THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 

@@ -16,9 +16,9 @@ from pipeline import paths, settings
 from pipeline.command import run as run_command
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import findings, published, run_tables, speed
+from pipeline.evaluation import findings, published, run_tables, site_table, speed
 from pipeline.evaluation.formatting import Row, collapsed, figure, label, markdown, of
-from pipeline.evaluation.tables import FLOOR
+from pipeline.evaluation.predictions import FLOOR
 from pipeline.files import write_text
 
 log = logging.getLogger("documents")
@@ -81,6 +81,7 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
         "findings": findings.table(contrasts, candidate["best"]),
         "candidate": _candidate(candidate),
         "answer": _answer(folder, candidate),
+        "elsewhere": site_table.table(folder, folder.parent / "predictions", runs, options.evaluate),
         "caveats": run_tables.caveats(runs, _floor(folder.parent / "predictions" / FLOOR / "run.json")),
     }
     captioned = {name: f"{caption}\n\n{text}" for name, text in made.items()}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.evaluation.measure import UNDEFINED
-from pipeline.evaluation.tables import FLOOR
+from pipeline.evaluation.predictions import FLOOR
 
 Row = Mapping[str, Any]
 
@@ -51,4 +51,7 @@ def markdown(header: Sequence[str], body: Iterable[Sequence[Any]]) -> str:
 
 
 def _short(value: Any, digits: int) -> str:
-    return UNDEFINED if value == UNDEFINED else re.sub(r"^(-?)0\.", r"\1.", f"{float(value):.{digits}f}")
+    if value == UNDEFINED:
+        return UNDEFINED
+    rounded = round(float(value), digits) + 0.0  # + 0.0: no "-.000"
+    return re.sub(r"^(-?)0\.", r"\1.", f"{rounded:.{digits}f}")

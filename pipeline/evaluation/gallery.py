@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.evaluation import canvas, figures, published, tables
 from pipeline.evaluation.measure import Samples
-from pipeline.evaluation.predictions import Predictions
+from pipeline.evaluation.predictions import FLOOR, Predictions
 from pipeline.settings import Run
 
 
@@ -24,7 +24,7 @@ def draw(
     real = dataset == published.DATASET
     where = f"official test set, {len(first.test.paths)} pictures of {len(set(first.test.patients))} patients"
     bars = "Bars: 95 % bootstrap by patient within class."
-    order = [*runs, *(name for name in (tables.FLOOR,) if name in metrics)]
+    order = [*runs, *(name for name in (FLOOR,) if name in metrics)]
     # One run for each network and group: further seeds and controls stand in the overview of all runs.
     table = {name: run for name, run in plan.items() if tables.is_main(run)}
     main = {name: one for name, one in runs.items() if name in table}

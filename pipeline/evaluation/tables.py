@@ -9,7 +9,6 @@ from pipeline.evaluation.contrasts import Contrast
 from pipeline.evaluation.measure import number
 from pipeline.settings import Run
 
-FLOOR = "floor"
 WHO = [
     "run",
     "network",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.evaluation.formatting import figure, of
 from pipeline.evaluation.measure import UNDEFINED
 
 Row = dict[str, Any]
@@ -43,7 +44,7 @@ def _randomisation(last: Row) -> Row:
     return {
         "asks": "with every weight random the maps agree no more; the mean rank correlation's interval lies within "
         f"{UNRELATED} of 0, and at most {MOST_UNDEFINED:.0%} of the correlations are undefined.",
-        "found": f"mean rank correlation {_triple(last, 'correlation')}; {undefined:.1%} of the correlations are "
+        "found": f"mean rank correlation {of(last, 'correlation')}; {undefined:.1%} of the correlations are "
         f"undefined; {float(last['constant_maps']):.1%} of the trained network's own maps are constant.",
         "passes": low > -UNRELATED and high < UNRELATED and undefined <= MOST_UNDEFINED,
     }
@@ -52,7 +53,7 @@ def _randomisation(last: Row) -> Row:
 def _masked(row: Row) -> str:
     if not row["pictures"]:
         return f"undefined on {row['split']}, where no picture is called pneumonia"
-    return f"{_triple(row, 'difference')} logits on {row['split']}"
+    return f"{of(row, 'difference')} logits on {row['split']}"
 
 
 def _frames(frames: Sequence[Row]) -> str:
@@ -60,7 +61,7 @@ def _frames(frames: Sequence[Row]) -> str:
     found = []
     for split in dict.fromkeys(row["split"] for row in frames):
         ends = sorted(
-            _short(row["auc"]) for row in frames if row["split"] == split
+            figure(row["auc"]) for row in frames if row["split"] == split
         )  # as many digits each: sorts as numbers
         found.append(f"{ends[0]} to {ends[-1]} on {split}")
     return ", ".join(found) or "was not measured"
@@ -73,14 +74,3 @@ def _holds_half(row: Row) -> bool:
 def _bound(row: Row, name: str) -> float:
     """A figure as a number; what is undefined becomes NaN, which no comparison holds for."""
     return math.nan if row[name] == UNDEFINED else float(row[name])
-
-
-def _triple(row: Row, name: str) -> str:
-    value, low, high = (_short(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    return value if value == UNDEFINED else f"{value} ({low} to {high})"
-
-
-def _short(value: Any) -> str:
-    if value == UNDEFINED:
-        return UNDEFINED
-    return f"{round(float(value), 3) + 0.0:.3f}".replace("-0.", "-.").removeprefix("0")  # + 0.0: no "-.000"

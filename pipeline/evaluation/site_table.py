@@ -1,0 +1,76 @@
+"""Runs on other hospitals' films as a table: does what holds up under stress hold up elsewhere? Promised by neither figure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation import metrics, statistics
+from pipeline.evaluation.formatting import Row, figure, label, markdown, of
+from pipeline.evaluation.predictions import FLOOR
+from pipeline.files import sha256_of
+from pipeline.settings import Evaluate
+
+POINT = "sensitive"
+
+
+def table(folder: Path, predictions: Path, runs: Sequence[Row], options: Evaluate) -> str:
+    """All hospitals of metrics/site_runs/, each with its runs, and the robust runs against the balanced ones."""
+    parts = [_hospital(path, predictions, runs, options) for path in sorted((folder / "site_runs").glob("*.json"))]
+    return "\n\n".join(parts) or "No run has answered another hospital's films yet (`make evaluate-site ... RUNS=...`)."
+
+
+def _hospital(path: Path, predictions: Path, runs: Sequence[Row], options: Evaluate) -> str:
+    site = json.loads(path.read_text(encoding="utf-8"))
+    labels = np.array([film["pneumonia"] for film in site["films"]])
+    views = np.array([film["view"] for film in site["films"]])
+    sample = statistics.draw(labels, [film["patient"] for film in site["films"]], options.resamples, options.seed)
+    measured = [run for run in runs if run["run"] != FLOOR and _current(site["runs"], predictions, run["run"])]
+    kinds = sorted(set(views))
+    header = [
+        "run",
+        "AUC stressed validation",
+        "AUC official test",
+        "AUC elsewhere",
+        *(f"{kind} alone" for kind in kinds),
+    ]
+    header += ["sensitivity elsewhere", "specificity elsewhere"]
+    body, areas = [], {}
+    for run in measured:
+        logits = np.array(site["runs"][run["run"]]["logits"])
+        areas[run["run"]] = statistics.auc(labels, logits, sample)
+        line = [label(run), of(run, "stress_auc"), of(run, "test_auc"), _told(areas[run["run"]])]
+        for kind in kinds:
+            seen = views == kind
+            line.append(_told(statistics.auc(labels[seen], logits[seen], sample.take(seen))))
+        cut = run[f"threshold_{POINT}_logit"]
+        found = metrics.decisions(labels, logits, sample, cut) if isinstance(cut, float) else {}
+        line += [_told(found[name]) if found else "-" for name in ("sensitivity", "specificity")]
+        body.append(line)
+    films = f"{len(labels)} films of {site['name']} ({int(labels.sum())} with pneumonia), all answered, no guard before them"
+    return f"{films}:\n\n{markdown(header, body)}\n\n{_robust({run['run']: run for run in measured}, areas)}"
+
+
+def _current(answers: Mapping[str, Any], predictions: Path, run: str) -> bool:
+    """Whether the answers are those of the network whose predictions are committed."""
+    pictures = predictions / run / "pictures.csv"
+    return run in answers and pictures.exists() and answers[run]["predictions"] == sha256_of(pictures)
+
+
+def _robust(runs: Mapping[str, Row], areas: Mapping[str, statistics.Floats]) -> str:
+    """AUC of each robust run less that of the balanced run of the same network, seed and epochs."""
+    lines = []
+    for name, run in runs.items():
+        other = name.replace("-robust-", "-balanced-")
+        if other != name and other in runs and runs[other]["epochs"] == run["epochs"]:
+            stressed = run["stress_auc"] - runs[other]["stress_auc"]
+            value, low, high = statistics.interval(areas[name] - areas[other])
+            elsewhere = f"{value:+.3f} ({low:+.3f} to {high:+.3f}) elsewhere"
+            lines.append(f"- `{name}` less `{other}`: AUC {stressed:+.3f} on stressed validation, {elsewhere}.")
+    return "\n".join(lines) or "No robust run has answered beside its balanced one yet."
+
+
+def _told(replicates: statistics.Floats) -> str:
+    return figure(*statistics.interval(replicates))
