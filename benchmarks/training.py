@@ -3,8 +3,7 @@
     python -m benchmarks.training [NETWORK ...]
 
 The notebook way is `ImageDataGenerator` feeding `fit` from float arrays, compiled as Keras compiles it by itself (on a CPU
-without XLA, with which the same two epochs did not end within nine minutes on two cores). Each way runs in a process of
-its own, so that its peak memory is its own.
+without XLA). Each way runs in a process of its own, so that its peak memory is its own.
 Writes the rates to benchmarks/training.json, from which `make repro` says how long it will take.
 """
 
@@ -82,9 +81,11 @@ WAYS = {"ours": ours, "notebook": notebook}
 
 def measure(way: str, network: str) -> dict[str, float]:
     """Run one way in a process of its own."""
+    # `pipeline.learning` sets one thread between operations unless told otherwise; the notebook had TensorFlow's default, 0.
+    environ = os.environ if way == "ours" else os.environ | {"TF_NUM_INTEROP_THREADS": "0"}
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.training", "--one", way, network],
-        cwd=paths.ROOT, capture_output=True, text=True, check=False,
+        cwd=paths.ROOT, env=environ, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"{way} {network}: {done.stderr[-1500:]}")
