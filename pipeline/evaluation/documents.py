@@ -16,7 +16,7 @@ from pipeline import paths, settings
 from pipeline.command import run as run_command
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import findings, published, run_tables, site_table, speed
+from pipeline.evaluation import findings, overview, published, run_tables, site_table, speed
 from pipeline.evaluation.formatting import Row, collapsed, figure, label, markdown, of
 from pipeline.evaluation.predictions import FLOOR
 from pipeline.files import write_text
@@ -64,6 +64,8 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
     runs = [json.loads((folder / "runs" / f"{name}.json").read_text(encoding="utf-8")) for name in names]
     caption = _caption(runs[0])
     made = {
+        "accuracy": overview.accuracy([*table2, *table3]),
+        "areas": overview.areas([*table2, *table3], runs),
         "table2": _results(table2),
         "table3": _results(table3),
         "table2-classes": _classes(table2),

@@ -259,6 +259,7 @@ def test_documents_are_filled_between_their_markers_and_nowhere_else(compared, t
     shutil.copytree(compared, root)
     text = "# Title\n\n<!-- table2 -->\nwas here before\n<!-- /table2 -->\n\nprose\n<!-- candidate -->\n<!-- /candidate -->\n"
     text += "<!-- splits -->\n<!-- /splits -->\n<!-- caveats -->\n<!-- /caveats -->\n"
+    text += "<!-- accuracy -->\n<!-- /accuracy -->\n<!-- areas -->\n<!-- /areas -->\n"
     (root / "README.md").write_text(text)
     stage("pipeline.evaluation.documents", root)
     every = [row for table in ("table2", "table3") for row in read_table(root / f"metrics/{table}.csv") if row["fp"]]
@@ -272,6 +273,25 @@ def test_documents_are_filled_between_their_markers_and_nowhere_else(compared, t
     assert "\nprose\n" in filled
     assert "| custom_cnn-raw-0 | random, tensorflow, float32 | 5 | 0 (one seed) |" in filled
     assert "| custom_cnn-robust-0 | random | - | 0 | not run |" in filled
+    accuracy, areas = (
+        {
+            line.split(" (")[0]: [cell.strip() for cell in line.split("|")[1:-1]]
+            for line in part.splitlines()
+            if "|" in line
+        }
+        for part in (filled.split("<!-- accuracy -->")[1].split("<!-- areas -->"))
+    )
+    assert accuracy["| network"] == areas["| network"] == ["network (start)", "augmented", "balanced", "raw", "robust"]
+    rows = {row["run"]: row for row in every}
+    own = f"{float(rows['custom_cnn-raw-0']['accuracy']):.3f}"[1:]
+    assert accuracy["| custom_cnn"][3].startswith(f"{own} (")
+    assert accuracy["| custom_cnn"][3].endswith("*.771*"), "what was published"
+    assert accuracy["| custom_cnn"][4] == accuracy["| resnet50"][2] == areas["| resnet50"][2] == "not run"
+    assert accuracy["| densenet121"][3].endswith("*.853*, 3 epochs")
+    run = json.loads((root / "metrics/runs/custom_cnn-raw-0.json").read_text())
+    assert areas["| custom_cnn"][3] == " / ".join(
+        f"{run[f'{part}_auc']:.3f}".removeprefix("0") for part in ("validation", "stress", "test")
+    )
     stage("pipeline.evaluation.documents", root)
     assert (root / "README.md").read_text() == filled
     with pytest.raises(ProjectError, match="no block 'table9'"):
