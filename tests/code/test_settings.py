@@ -10,6 +10,7 @@ from pipeline.errors import ProjectError
 from pipeline.workspace import merge
 
 PARAMS = yaml.safe_load(paths.PARAMS.read_text())
+LINE = {"network": "xception", "group": "raw", "seed": 7, "weights": "random"}
 
 
 def load(tmp_path, change):
@@ -106,11 +107,11 @@ def put(value, *path):
         (put("many", "train", "common", "epochs"), "train.common.epochs: expected int, got 'many'"),
         (put(True, "train", "common", "epochs"), "expected int, got True"),
         (
-            put("xceptoin", "train", "planned", "xception-raw-0", "network"),
+            put(LINE | {"network": "xceptoin"}, "train", "planned", "xception-raw-7"),
             "'xceptoin' is not in train.networks; did you mean",
         ),
         (
-            put("rwa", "train", "planned", "xception-raw-0", "group"),
+            put(LINE | {"group": "rwa"}, "train", "planned", "xception-raw-7"),
             "'rwa' is not in train.groups; did you mean 'raw'?",
         ),
         (put("noisy", "train", "groups", "raw", "augmentation"), "'noisy' is none of none, geometric, robust"),
