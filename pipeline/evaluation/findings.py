@@ -67,5 +67,9 @@ def _answer(row: Row) -> str:
 
 
 def _points(row: Row) -> str:
-    value, low, high = (float(row[key]) for key in ("difference", "low", "high"))
+    return signed(*(float(row[key]) for key in ("difference", "low", "high")))
+
+
+def signed(value: float, low: float, high: float) -> str:
+    """A difference with its interval, signs shown: `+0.043 (-0.005 to +0.088)`."""
     return f"{value:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import metrics, statistics
+from pipeline.evaluation.findings import signed
 from pipeline.evaluation.formatting import Row, figure, label, markdown, of
 from pipeline.evaluation.predictions import FLOOR
 from pipeline.files import sha256_of
@@ -66,9 +67,10 @@ def _robust(runs: Mapping[str, Row], areas: Mapping[str, statistics.Floats]) -> 
         other = name.replace("-robust-", "-balanced-")
         if other != name and other in runs and runs[other]["epochs"] == run["epochs"]:
             stressed = run["stress_auc"] - runs[other]["stress_auc"]
-            value, low, high = statistics.interval(areas[name] - areas[other])
-            elsewhere = f"{value:+.3f} ({low:+.3f} to {high:+.3f}) elsewhere"
-            lines.append(f"- `{name}` less `{other}`: AUC {stressed:+.3f} on stressed validation, {elsewhere}.")
+            elsewhere = signed(*statistics.interval(areas[name] - areas[other]))
+            lines.append(
+                f"- `{name}` less `{other}`: AUC {stressed:+.3f} on stressed validation, {elsewhere} elsewhere."
+            )
     return "\n".join(lines) or "No robust run has answered beside its balanced one yet."
 
 
