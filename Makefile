@@ -111,8 +111,12 @@ lock: setup ## pin every environment anew, within the bounds of requirements/*.i
 	@for name in dev airflow mlflow; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url requirements/$$name.in -o requirements/$$name.txt; done
 	@for name in pipeline serve cuda; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt; done
 
-benchmarks: setup ## every benchmark, each beside its peer
-	@for file in benchmarks/*.py; do echo "== $$file"; $(RUN) benchmarks.$$(basename $$file .py); done
+# In this order: `nothing_changed` looks at what `demo` made; the documents are written when all is measured.
+BENCHMARKS := demo nothing_changed preprocessing memory training evaluation saliency costs airflow serving serving_faults
+WRITERS := scaling_document serving_document
+benchmarks: setup .venv-airflow/.ready .venv-serve/.ready ## every benchmark beside its peer, then the documents; with CXR_DATA and CXR_ORIGINALS
+	@set -e; for name in $(BENCHMARKS) $(WRITERS); do echo "== $$name"; $(RUN) benchmarks.$$name; done
+	@$(RUN) pipeline.evaluation.documents
 
 clean: ## remove workspaces and half-done work; keeps data, networks and environments
 	rm -rf .work/demo .work/test-* .cache

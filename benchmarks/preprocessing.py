@@ -1,9 +1,9 @@
 """Preprocessing originals, pictures a second: `preprocess` beside the notebook way (OpenCV, one by one, divided by 255).
 
-    CXR_DATA=<folder of pictures> python -m benchmarks.preprocessing
+    CXR_ORIGINALS=<folder of pictures> python -m benchmarks.preprocessing
 
-Takes any folder in Kaggle's layout; pictures at their original size are what counts. Without CXR_DATA it generates phantoms
-of 1,400 x 1,100 pixels and says so.
+Takes any folder of JPEG files; pictures at their original size are what counts. Without CXR_ORIGINALS it takes those of
+CXR_DATA, and without both it generates phantoms of 1,400 x 1,100 pixels and says so.
 """
 
 import os
@@ -53,7 +53,7 @@ def best(action: Callable[[], object]) -> float:
 
 def main() -> None:
     """Measure both on the same pictures, in turn."""
-    source = os.environ.get("CXR_DATA")
+    source = os.environ.get("CXR_ORIGINALS") or os.environ.get("CXR_DATA")
     with tempfile.TemporaryDirectory() as scratch:
         found = sorted(Path(source).rglob("*.jpeg")) if source else phantoms(Path(scratch) / "raw")
         pictures = (found * (WANTED // len(found) + 1))[:WANTED]

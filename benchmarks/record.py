@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline import paths
@@ -22,3 +24,9 @@ def keep(benchmark: str, rows: list[dict[str, Any]], others_stay: bool = False) 
         before = {one["what"]: one for one in known.get(benchmark, {}).get("rows", [])}
         rows = list((before | {one["what"]: one for one in rows}).values())
     write_json(KEPT, known | {benchmark: {"cores": os.cpu_count(), "rows": rows}})
+
+
+def hold(promises: Mapping[str, bool]) -> None:
+    """End with status 1 where a promise does not hold; what was measured is kept before this is asked."""
+    if broken := [words for words, holds in promises.items() if not holds]:
+        sys.exit(f"past the limit: {'; '.join(broken)}")

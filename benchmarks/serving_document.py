@@ -39,7 +39,7 @@ def blocks() -> dict[str, str]:
 
 
 def _speed(found: Facts) -> str:
-    parts = [f"Measured with {found['network']}, on {found['cores']} cores, client and server on the same machine."]
+    parts = [f"{_when(found)} Client and server ran on the same machine."]
     for one in found["sets"]:
         parts.append(
             f"\n{one['pictures']['count']} pictures, median {one['pictures']['kilobytes']:.0f} kB "
@@ -62,7 +62,7 @@ def _load(found: Facts) -> str:
         f"answered at {found['rate']} a second ({statuses}); {found['unexpected']} with another status than the file "
         f"should get. {found['compared']:,} answers were compared with the prediction without a server: the largest "
         f"distance is {found['largest_distance']:.0e}. The workers held {found['first_megabytes']} MB during the first "
-        f"thousand requests and {found['last_megabytes']} MB during the last ({100 * found['growth']:+.1f} %)."
+        f"thousand requests and {found['last_megabytes']} MB during the last ({100 * found['growth']:+.1f} %). {_when(found)}"
     )
 
 
@@ -73,24 +73,28 @@ def _faults(fuzz: Facts, kill: Facts) -> str:
     return (
         f"- Fuzzing: {fuzz['sent']:,} mutated files ({kinds}): highest status {worst}, {fuzz['lost']} without an answer, "
         f"{fuzz['workers_lost']} workers lost, slowest answer {fuzz['slowest_milliseconds']} ms. schemathesis on the "
-        f"OpenAPI document: {schema['cases']} cases, {'no 5xx' if schema['passed'] else 'FAILED'}.\n"
+        f"OpenAPI document: {schema['cases']} cases, {'no 5xx' if schema['passed'] else 'FAILED'}. {_when(fuzz)}\n"
         f"- `kill -9` of one of two workers at {kill['clients']} clients: {kill['lost']} requests lost, the last of them "
         f"{kill['last_loss_seconds']:.1f} s after the kill; every other one answered "
         f"({', '.join(f'{number:,} times {status}' for status, number in kill['statuses'].items())}). The killed worker "
-        f"answered again after {kill['back_seconds']:.1f} s."
+        f"answered again after {kill['back_seconds']:.1f} s. {_when(kill)}"
     )
 
 
 def _start(found: Facts) -> str:
     size, seconds = found["megabytes"], found["seconds"]
-    total = size["environment"] + size["bundle"]
     return (
         f"From the command to the first 200 of `/readyz`: {min(seconds)} to {max(seconds)} s in {len(seconds)} starts, "
-        f"on {found['cores']} cores at a load average of {found['load_average']}. The environment, installed as the "
-        f"Dockerfile does it, has {size['environment']:.0f} MB; what `bentoml build` packs has {size['bundle']:.1f} MB. Of "
-        f"the 700 MB that the image may have, {700 - total:.0f} MB are left for its base, `python:3.11-slim`; the image "
-        "itself was not built for this."
+        f"at a load average of {found['load_average']}. The environment, installed as the Dockerfile does it, has "
+        f"{size['environment']:.0f} MB; what `bentoml build` packs has {size['bundle']:.1f} MB. Not measured: the image, which "
+        f"adds both to `python:3.11-slim`. {_when(found)}"
     )
+
+
+def _when(found: Facts) -> str:
+    """When and on what a part was measured, and what there is to know of the machine."""
+    said = f"Measured on {found['measured']} with {found['network']}, on {found['cores']} cores."
+    return f"{said} {found['note']}" if "note" in found else said
 
 
 def _guard(guard: Facts, site: Facts) -> str:

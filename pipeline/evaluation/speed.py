@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 SHOWN = ("demo", "nothing_changed", "preprocessing", "memory", "training", "evaluation", "saliency")
+COMPARED = {"pictures/s": "times as fast", "MiB": "of the memory", "s": "times as long", "min": "times as long"}
 
 
 def table(kept: Path) -> str:
@@ -11,14 +12,14 @@ def table(kept: Path) -> str:
     if not kept.exists():
         return "Not measured yet: `make benchmarks`."
     found = json.loads(kept.read_text(encoding="utf-8"))
-    lines = ["| measured | here | beside it | ratio |", "|---|---|---|---|"]
+    lines = ["| measured | here | beside it | here is |", "|---|---|---|---|"]
     measured = [found[name] for name in SHOWN if name in found]
     for one in measured:
         for row in one["rows"]:
             unit, peer = row["unit"], row["peer"]
             beside = f"{_short(peer)} {unit} ({row['beside']})" if peer is not None else "-"
-            ratio = f"{row['here'] / peer:.2f}" if peer else "-"
-            lines.append(f"| {row['what']} | {_short(row['here'])} {unit} | {beside} | {ratio} |")
+            compared = f"{row['here'] / peer:.2f} {COMPARED[unit]}" if peer else "-"
+            lines.append(f"| {row['what']} | {_short(row['here'])} {unit} | {beside} | {compared} |")
     cores = sorted({one["cores"] for one in measured})
     return (
         "\n".join(lines)

@@ -116,7 +116,7 @@ root, twin = Path({str(root)!r}), {str(twin) if twin else None!r}
 if twin:
     model.save(twin)
 if not (root / "models" / "CHAMPION").exists():
-    from benchmarks.champion import write
+    from benchmarks.support.champion import write
     write(root, calibrate(to_onnx(model, "float16"), 0.0, 1.0), {network!r}, {side})
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, stderr=subprocess.DEVNULL)

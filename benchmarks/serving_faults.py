@@ -1,0 +1,170 @@
+"""What breaks the service, and what does not: files that were tampered with, and a worker that dies.
+
+    python -m benchmarks.serving_faults             both, in turn:
+    python -m benchmarks.serving_faults fuzz        mutated JPEG, PNG, TIFF and DICOM, then schemathesis on the OpenAPI document
+    python -m benchmarks.serving_faults kill        kill -9 of one of two workers under load
+
+Serves and keeps as benchmarks/serving.py does, REQUESTS and the exit status included.
+"""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zlib
+
+from benchmarks.support.clients import Outcome, request, send_all
+from benchmarks.support.parts import REQUESTS, Facts, Part, counted, measure
+from benchmarks.support.servers import PORT, prepared, server, workers
+from pipeline.serving.containers import PNG_SIGNATURE
+
+BACK = 20.0  # seconds until a killed worker answers again
+
+
+def fuzz() -> Facts:
+    """Mutated files: no 5xx and no hang; then schemathesis."""
+    count = REQUESTS or 12_000
+    seeds = _seeds()
+    draw = random.Random(0)
+    kinds = [draw.choice(sorted(seeds)) for _ in range(count)]
+    with prepared(peer=False) as case, server(case, PORT) as parent:
+        before = workers(parent)
+        outcome = send_all(PORT, [request(_mutated(seeds[kind], draw)) for kind in kinds], 8)
+        schema = subprocess.run(
+            [
+                *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{PORT}/docs.json"),
+                *("--checks", "not_a_server_error", "--max-examples", "100", "--seed", "1", "--no-color"),
+                *("--request-timeout", "30", "--suppress-health-check", "all"),
+            ],
+            check=False,
+            cwd=case.root,
+            capture_output=True,
+            text=True,
+        )
+        print(schema.stdout[-3000:], schema.stderr[-1000:])
+        cases = re.search(r"(\d+) generated", schema.stdout)
+        return case.facts | {
+            "sent": count,
+            "lost": len(outcome.broken),
+            "workers_lost": len(set(before) - set(workers(parent))),
+            "slowest_milliseconds": round(1000 * max(seconds for *_, seconds in outcome.answers)),
+            "statuses": {
+                kind: counted(status for number, status, *_ in outcome.answers if kinds[number] == kind)
+                for kind in sorted(seeds)
+            },
+            "schemathesis": {"cases": int(cases[1]) if cases else None, "passed": schema.returncode == 0},
+        }
+
+
+def _seeds() -> dict[str, bytes]:
+    """A small good file of each kind and, for DICOM, of each decoder."""
+    from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
+
+    from tests.film_fixture import encoded, film, scene
+
+    picture = scene(90, 110)
+    return {
+        **{kind: encoded(picture, kind) for kind in ("JPEG", "PNG", "TIFF")},
+        "DICOM": film(picture),
+        "DICOM, JPEG": film(picture, JPEGBaseline8Bit, stream=encoded(picture)),
+        "DICOM, JPEG 2000": film(picture, JPEG2000Lossless),
+    }
+
+
+def _mutated(data: bytes, draw: random.Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(draw.choice((1, 2, 8, 40))):
+        place = draw.randrange(len(changed))
+        match draw.randrange(4):
+            case 0:
+                changed[place] = draw.randrange(256)
+            case 1:
+                del changed[place : place + draw.randrange(1, 50)]
+            case 2:
+                changed[place:place] = draw.randbytes(draw.randrange(1, 50))
+            case 3:
+                changed[place : place + 4] = draw.choice((b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff"))
+        changed = changed or bytearray(b"\0")
+    return _summed(bytes(changed)) if draw.random() < 0.5 else bytes(changed)
+
+
+def _summed(data: bytes) -> bytes:
+    """A PNG with right check sums, so that what was changed inside reaches the decoder; other files as they are."""
+    if not data.startswith(PNG_SIGNATURE):
+        return data
+    place, told = len(PNG_SIGNATURE), PNG_SIGNATURE
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
+        content = data[place + 4 : end]
+        told += data[place : place + 4] + content + zlib.crc32(content).to_bytes(4, "big")
+        place = end + 4
+    return told + data[place:]
+
+
+def kill() -> Facts:
+    """One of two workers dies under load."""
+    count = REQUESTS or 6_000
+    clients = 8
+    with prepared(peer=False) as case, server(case, PORT, SERVE_WORKERS="2") as parent:
+        log = case.root / f"{PORT}.log"
+        while log.read_text().count(" answers, on ") < 2:
+            time.sleep(0.1)
+        old = workers(parent)
+        told = [request(case.pictures[place % len(case.pictures)]) for place in range(count)]
+        when: dict[str, float] = {}
+
+        def strike() -> None:
+            time.sleep(2)
+            loaded = log.read_text().count(" answers, on ")
+            os.kill(old[0], signal.SIGKILL)
+            when["killed"] = time.monotonic()
+            while log.read_text().count(" answers, on ") == loaded:
+                time.sleep(0.05)
+            when["back"] = time.monotonic()
+
+        striker = threading.Thread(target=strike)
+        striker.start()
+        outcome = Outcome()
+        while striker.is_alive():
+            part = send_all(PORT, told, clients)
+            outcome.answers += part.answers
+            outcome.broken += part.broken
+        return case.facts | {
+            "clients": clients,
+            "statuses": counted(status for _, status, _, _ in outcome.answers),
+            "lost": len(outcome.broken),
+            "last_loss_seconds": round(max((at - when["killed"] for _, at in outcome.broken), default=0.0), 2),
+            "back_seconds": round(when["back"] - when["killed"], 1),
+        }
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    measure(
+        {
+            "fuzz": Part(
+                fuzz,
+                lambda found: {
+                    "no 5xx": max(int(status) for kind in found["statuses"].values() for status in kind) < 500,
+                    "every file answered": found["lost"] == 0,
+                    "schemathesis": found["schemathesis"]["passed"],
+                },
+            ),
+            "kill": Part(
+                kill,
+                lambda found: {
+                    "every answer a 200": set(found["statuses"]) == {"200"},
+                    "no more lost than were on their way": found["lost"] <= found["clients"],
+                    f"back within {BACK} s": found["back_seconds"] < BACK,
+                },
+            ),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
