@@ -31,7 +31,7 @@ class _File:
 
 
 class Upload(IODescriptor):
-    """The input: the picture that the gate has read; BentoML would write it into a file named by the client."""
+    """The input: the picture that `Admission` has read; BentoML would write it into a file named by the client."""
 
     image: Annotated[bytes, _File()]
 
@@ -49,7 +49,9 @@ class Answer(IODescriptor):
     probability: float = Field(description="Probability of pneumonia at the prevalence below.")
     prevalence: float = Field(description="Share of pneumonia among the patients that the probability assumes.")
     verdict: Literal["NORMAL", "PNEUMONIA"] = Field(description="At the sensitive operating point.")
-    between: bool = Field(description="True where the specific operating point says otherwise.")
+    between: bool = Field(
+        description="True where the two operating points disagree: neither verdict is a plain one then."
+    )
     warnings: list[str] = Field(description="What should make a reader careful with this answer.")
     model_version: str
     milliseconds: float = Field(description="From the last byte of the upload to the answer, inside the service.")

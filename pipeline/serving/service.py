@@ -22,8 +22,8 @@ from PIL import Image
 from pipeline import paths, settings
 from pipeline.errors import ProjectError
 from pipeline.serving import answers, guard, model, page, uploads
+from pipeline.serving.admission import Admission
 from pipeline.serving.answers import Answer, Explanation, Upload
-from pipeline.serving.gate import Gate
 from pipeline.serving.journal import Journal
 from pipeline.serving.network import Outputs
 from pipeline.serving.problems import Problem
@@ -182,9 +182,9 @@ def _look_at(data: bytes, champion: model.Model) -> tuple[np.ndarray, list[str]]
 
 _service = cast("bentoml.Service[Pneumonia]", Pneumonia)  # what the decorator has made of the class
 # BentoML's own timeout keeps what it knows of a request until its time is up, answered or not: under load some 20 MB for
-# each worker. The gate and `_examine` end what takes too long.
+# each worker. `Admission` and `_examine` end what takes too long.
 traffic.TimeoutMiddleware = lambda app, timeout: app  # type: ignore[assignment,misc,return-value]
-_service.add_asgi_middleware(Gate, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
+_service.add_asgi_middleware(Admission, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
 _service.mount_asgi_app(
     page.build(CHAMPION.current, LIMITS, lambda: _service.openapi_spec.asdict()), path="/", name="page"
 )

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import serving_document
 from pipeline.evaluation.documents import insert
-from pipeline.serving.gate import UPLOADS
+from pipeline.serving.admission import UPLOADS
 from pipeline.serving.openapi import REFUSED
 from pipeline.settings import Serve
 

@@ -1,4 +1,4 @@
-"""The gate by itself: bodies of every shape, token, how many at once."""
+"""Admission by itself: bodies of every shape, token, how many at once."""
 
 import asyncio
 import dataclasses
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
 from pipeline import settings
-from pipeline.serving.gate import Gate
+from pipeline.serving.admission import Admission
 
 LIMITS = dataclasses.replace(
     settings.load().serve,
@@ -32,7 +32,7 @@ def body_of(picture: bytes, field: str = "image") -> bytes:
 
 
 class Inside:
-    """The app behind the gate: remembers what it was given; waits while `hold` is set."""
+    """The app behind admission: remembers what it was given; waits while `hold` is set."""
 
     def __init__(self) -> None:
         self.pictures: list[bytes] = []
@@ -47,7 +47,7 @@ class Inside:
 
 
 async def ask(
-    gate: Gate,
+    admission: Admission,
     chunks: Iterable[bytes] = (b"",),
     path: str = "/predict",
     method: str = "POST",
@@ -55,7 +55,7 @@ async def ask(
     pause: float = 0,
     **headers: str,
 ) -> tuple[int, dict, dict]:
-    """Send one request through the gate: status, JSON, headers."""
+    """Send one request through admission: status, JSON, headers."""
     headers = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
@@ -83,7 +83,7 @@ async def ask(
     async def send(message: Message) -> None:
         told.append(message)
 
-    await gate(scope, receive, send)
+    await admission(scope, receive, send)
     text = b"".join(message.get("body", b"") for message in told[1:])
     given = {name.decode(): value.decode() for name, value in told[0]["headers"]}
     return told[0]["status"], json.loads(text), given
@@ -98,22 +98,22 @@ def test_the_picture_arrives_whole_however_the_body_is_cut(picture: bytes, cuts:
     chunks = [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
     # The bytes of a boundary inside a picture end it, in every parser.
     if f"\r\n--{BOUNDARY}".encode() not in picture:
-        assert asyncio.run(ask(Gate(inside, LIMITS), chunks))[0] == 200
+        assert asyncio.run(ask(Admission(inside, LIMITS), chunks))[0] == 200
         assert inside.pictures == [picture]
 
 
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_body_over_the_limit_is_cut(declared: bool) -> None:
     inside = Inside()
-    gate = Gate(inside, LIMITS)
+    admission = Admission(inside, LIMITS)
     body = body_of(bytes(30_000))
     chunks = [body[start : start + 1000] for start in range(0, len(body), 1000)]
     headers = {"content_length": str(len(body))} if declared else {}
-    status, told, _ = asyncio.run(ask(gate, chunks, **headers))
+    status, told, _ = asyncio.run(ask(admission, chunks, **headers))
     assert (status, told["error"], told["limit"]) == (413, "too_large", LIMIT)
     assert told["bytes"] > LIMIT
     assert inside.pictures == []
-    assert gate.held == 0
+    assert admission.held == 0
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_body_that_is_no_picture_form(
     chunks: list[bytes], headers: dict[str, str], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     inside = Inside()
-    got, told, _ = asyncio.run(ask(Gate(inside, LIMITS), chunks, **headers))
+    got, told, _ = asyncio.run(ask(Admission(inside, LIMITS), chunks, **headers))
     assert (got, set(told)) == (status, {"error", "detail"})
     assert inside.pictures == []
     assert caplog.text == ""  # the parser would quote the body
@@ -143,7 +143,7 @@ def test_a_body_that_is_no_picture_form(
 
 def test_a_slow_body_is_given_up() -> None:
     status, told, _ = asyncio.run(
-        ask(Gate(Inside(), LIMITS), [b"--boundary\r\n", b"Con", b"tent", b"-Dis", b"pos"], pause=0.2)
+        ask(Admission(Inside(), LIMITS), [b"--boundary\r\n", b"Con", b"tent", b"-Dis", b"pos"], pause=0.2)
     )
     assert (status, told["error"]) == (408, "too_slow")
 
@@ -151,19 +151,19 @@ def test_a_slow_body_is_given_up() -> None:
 def test_too_many_of_one_address_then_too_many_at_all() -> None:
     async def play() -> None:
         inside = Inside()
-        gate = Gate(inside, LIMITS)
+        admission = Admission(inside, LIMITS)
         inside.hold.clear()
-        waiting = [asyncio.create_task(ask(gate, [body_of(b"x")], address=who)) for who in ("a", "a", "b")]
+        waiting = [asyncio.create_task(ask(admission, [body_of(b"x")], address=who)) for who in ("a", "a", "b")]
         while len(inside.pictures) < 3:
             await asyncio.sleep(0)
-        status, told, headers = await ask(gate, [body_of(b"x")], address="a")
+        status, told, headers = await ask(admission, [body_of(b"x")], address="a")
         assert (status, told["error"], headers["retry-after"]) == (429, "too_many_requests", "1")
-        status, told, headers = await ask(gate, [body_of(b"x")], address="c")
+        status, told, headers = await ask(admission, [body_of(b"x")], address="c")
         assert (status, told["error"], headers["retry-after"]) == (503, "overloaded", "1")
         inside.hold.set()
         assert [answer[0] for answer in await asyncio.gather(*waiting)] == [200, 200, 200]
-        assert (await ask(gate, [body_of(b"x")], address="a"))[0] == 200
-        assert (gate.held, gate.inside.total()) == (0, 0)
+        assert (await ask(admission, [body_of(b"x")], address="a"))[0] == 200
+        assert (admission.held, admission.inside.total()) == (0, 0)
 
     asyncio.run(play())
 
@@ -171,15 +171,15 @@ def test_too_many_of_one_address_then_too_many_at_all() -> None:
 def test_bodies_held_at_once_are_bounded() -> None:
     async def play() -> None:
         inside = Inside()
-        gate = Gate(inside, LIMITS)
+        admission = Admission(inside, LIMITS)
         inside.hold.clear()
-        waiting = [asyncio.create_task(ask(gate, [body_of(bytes(9000))], address=who)) for who in ("a", "b")]
+        waiting = [asyncio.create_task(ask(admission, [body_of(bytes(9000))], address=who)) for who in ("a", "b")]
         while len(inside.pictures) < 2:
             await asyncio.sleep(0)
-        assert (await ask(gate, [body_of(bytes(9000))], address="c"))[0] == 503
+        assert (await ask(admission, [body_of(bytes(9000))], address="c"))[0] == 503
         inside.hold.set()
         assert [answer[0] for answer in await asyncio.gather(*waiting)] == [200, 200]
-        assert gate.held == 0
+        assert admission.held == 0
 
     asyncio.run(play())
 
@@ -203,12 +203,12 @@ def test_bodies_held_at_once_are_bounded() -> None:
 )
 def test_token(path: str, authorization: str, status: int) -> None:
     method = "POST" if path == "/predict" else "GET"
-    gate = Gate(Inside(), LIMITS, token="secret")
-    assert asyncio.run(ask(gate, [body_of(b"x")], path, method, authorization=authorization))[0] == status
+    admission = Admission(Inside(), LIMITS, token="secret")
+    assert asyncio.run(ask(admission, [body_of(b"x")], path, method, authorization=authorization))[0] == status
 
 
 def test_answers_keep_browsers_from_other_hosts() -> None:
-    _, _, headers = asyncio.run(ask(Gate(Inside(), LIMITS), path="/", method="GET"))
+    _, _, headers = asyncio.run(ask(Admission(Inside(), LIMITS), path="/", method="GET"))
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert headers["x-content-type-options"] == "nosniff"
 
@@ -218,6 +218,6 @@ def test_plain_errors_become_json() -> None:
         await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
         await send({"type": "http.response.body", "body": b"Not Found"})
 
-    status, told, headers = asyncio.run(ask(Gate(plain, LIMITS), path="/nothing", method="GET"))
+    status, told, headers = asyncio.run(ask(Admission(plain, LIMITS), path="/nothing", method="GET"))
     assert (status, told["error"]) == (404, "not_found")
     assert headers["content-type"] == "application/json"

@@ -37,7 +37,7 @@ HEADERS = [
 ]
 
 
-class Gate:
+class Admission:
     """ASGI middleware. The picture of an upload arrives inside as `request.state.picture`; the body is read here alone."""
 
     def __init__(self, app: ASGIApp, limits: Serve, token: str | None = None) -> None:
