@@ -70,6 +70,23 @@ def test_a_radiograph_is_answered_with_its_map(page: Page, files: Path) -> None:
     assert 100 * widths[0] / widths[1] == pytest.approx(float(told.split()[0]), abs=1.5)
 
 
+def test_a_film_between_the_operating_points_is_not_called_free_of_signs(page: Page, files: Path) -> None:
+    """Also where the specific point lies below the sensitive one, so that the film between them is NORMAL."""
+    drop(page, files / "radiograph.jpeg")
+    meanings = {}
+    for verdict in ("NORMAL", "PNEUMONIA"):
+        for between in ("true", "false"):
+            page.run(
+                f"showAnswer({{verdict: '{verdict}', between: {between}, probability: 0.7, prevalence: card.prevalence,"
+                " model_version: '1', milliseconds: 1, warnings: [], map: {overlay: $('overlay').src.split(',')[1]}})"
+            )
+            meanings[verdict, between] = page.run("document.querySelector('#meaning').textContent")
+    assert "No sign of pneumonia was found" in meanings["NORMAL", "false"]
+    assert all("operating points disagree" in meanings[verdict, "true"] for verdict in ("NORMAL", "PNEUMONIA"))
+    assert "No sign" not in meanings["NORMAL", "true"]
+    assert "Do not take this film for normal" in meanings["NORMAL", "true"]
+
+
 def test_the_slider_fades_the_map(page: Page, files: Path) -> None:
     drop(page, files / "radiograph.jpeg")
     page.run("const s = document.querySelector('#strength'); s.value = 20; s.dispatchEvent(new Event('input'))")

@@ -37,15 +37,27 @@ function shifted(probability, assumed, wanted) {
   return pneumonia / (pneumonia + (1 - probability) * (1 - wanted) / (1 - assumed));
 }
 
+// Each point is fixed by itself: with some networks the specific one lies below the sensitive one.
+const meanings = {
+  NORMAL: {
+    plain: "No sign of pneumonia was found; nothing else was looked for.",
+    between: "The two operating points disagree: NORMAL at the sensitive one, signs of pneumonia at the specific one."
+      + " Do not take this film for normal.",
+  },
+  PNEUMONIA: {
+    plain: "Signs of pneumonia at the sensitive operating point.",
+    between: "The two operating points disagree: signs of pneumonia at the sensitive one, none at the specific one."
+      + " Read this film with more care.",
+  },
+};
+const told = (answer) => answer.verdict + (answer.between ? " (operating points disagree)" : "");
+
 function showAnswer(answer) {
   $("answer").hidden = !answer;
   $("overlay").hidden = $("mapping").hidden = !answer;
   if (!answer) return;
   $("verdict").textContent = answer.verdict;
-  const meaning = answer.verdict === "NORMAL"
-    ? "No sign of pneumonia was found; nothing else was looked for."
-    : "Signs of pneumonia at the sensitive operating point.";
-  $("meaning").textContent = meaning + (answer.between ? " Between the two operating points: the specific one disagrees." : "");
+  $("meaning").textContent = meanings[answer.verdict][answer.between ? "between" : "plain"];
   $("fill").style.width = 100 * answer.probability + "%";
   const points = {};
   for (const name of ["sensitive", "specific"]) {
@@ -83,7 +95,7 @@ function show(tried) {
   $("problem").hidden = !tried.problem;
   $("problem").textContent = tried.problem || "";
   $("state").textContent = tried.answer
-    ? tried.name + ": " + tried.answer.verdict + ", probability " + percent(tried.answer.probability)
+    ? tried.name + ": " + told(tried.answer) + ", probability " + percent(tried.answer.probability)
     : tried.name + ": no answer";
 }
 
@@ -96,7 +108,7 @@ function list(tried) {
   again.textContent = tried.name;
   again.addEventListener("click", () => show(tried));
   row.insertCell().append(again);
-  row.insertCell().textContent = tried.answer ? tried.answer.verdict : "no answer: " + tried.problem;
+  row.insertCell().textContent = tried.answer ? told(tried.answer) : "no answer: " + tried.problem;
   row.insertCell().textContent = tried.answer ? percent(tried.answer.probability) : "";
 }
 
