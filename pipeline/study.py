@@ -20,7 +20,7 @@ from pipeline.repro import check_inputs, forecast
 log = logging.getLogger(__name__)
 
 DATA_STAGES = ("ingest", "validate", "explore", "preprocess", "groups")
-LATER_STAGES = ("floor", "evaluate", "compare", "explain", "package", "report")
+LATER_STAGES = ("floor", "evaluate", "compare", "package", "explain", "report")
 LOGS = paths.CACHE / "study"
 
 

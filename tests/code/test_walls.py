@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import paths, settings
+from pipeline import paths, settings, study
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("data", "learning", "evaluation", "registry", "serving", "retraining")
@@ -77,6 +77,32 @@ def test_every_stage_has_its_module_and_every_dependency_is_there():
             if dependency.startswith("pipeline/"):
                 assert (ROOT / dependency).exists(), dependency
                 assert dependency not in ("pipeline/settings.py", "pipeline/paths.py")
+
+
+def outputs_of(stage):
+    """The paths that a stage of dvc.yaml writes; of the trainings, the folder that holds them."""
+    outs = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
+    named = (out if isinstance(out, str) else next(iter(out)) for out in outs)
+    return [name.split("/$")[0] for name in named]
+
+
+def one_holds_the_other(path, other):
+    return path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/")
+
+
+def test_the_study_runs_every_stage_after_those_whose_outputs_it_reads():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages = {name: stage.get("do", stage) for name, stage in stages.items()}
+    order = [*study.DATA_STAGES, "train", *study.LATER_STAGES]
+    assert sorted(order) == sorted(stages)
+    for place, name in enumerate(order):
+        late = [
+            (maker, out)
+            for maker in order[place + 1 :]
+            for out in outputs_of(stages[maker])
+            if any(one_holds_the_other(out, dependency) for dependency in stages[name]["deps"])
+        ]
+        assert not late, f"{name} runs before {late}"
 
 
 # What every stage may use, and what changes no output: how it starts, fails, finds, reads and writes, and by how many.
