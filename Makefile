@@ -5,21 +5,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m
-UV := uv==0.13.9
 export DO_NOT_TRACK = 1
 export GX_ANALYTICS_ENABLED = False
 export BENTOML_DO_NOT_TRACK = True
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-# One environment: a virtual environment with exactly what the file of pinned versions and hashes names.
+# One environment: a virtual environment with exactly what the file of pinned versions and hashes names. `uv pip sync` also
+# removes what the file no longer names. Where it fails, `uv pip install` is a second try that removes nothing, takes what is
+# downloaded already, and prints what is wrong. uv itself, which the file does not name, is put back at the end.
 # $(1) folder, $(2) file of pinned versions
 define install
 	@echo "==> $(1): every package of $(2), pinned and checked by hash (some minutes on a slow line)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv $(1) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
-	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(1)/bin/uv pip sync --quiet --python $(1)/bin/python --require-hashes $(2) || $(1)/bin/uv pip install --python $(1)/bin/python --require-hashes -r $(2)
-	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(UV) && touch $@
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt && touch $@
 	@echo "==> $(1) is ready"
 endef
 
@@ -108,7 +109,7 @@ lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 lock: setup ## pin every environment anew, within the bounds of requirements/*.in
-	@for name in dev airflow mlflow; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in uv dev airflow mlflow; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url requirements/$$name.in -o requirements/$$name.txt; done
 	@for name in pipeline serve cuda; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt; done
 
 # In this order: `nothing_changed` looks at what `demo` made; the documents are written when all is measured.

@@ -3,7 +3,8 @@
 FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91 AS environment
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never
 WORKDIR /build
-RUN pip install --no-cache-dir uv==0.13.9
+COPY requirements/uv.txt .
+RUN pip install --no-cache-dir --require-hashes -r uv.txt
 COPY requirements/mlflow.txt requirements.txt
 RUN uv venv /opt/mlflow \
     && uv pip install --no-cache --python /opt/mlflow/bin/python --require-hashes -r requirements.txt

@@ -4,7 +4,8 @@ FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4
 ARG REQUIREMENTS=pipeline
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never
 WORKDIR /build
-RUN pip install --no-cache-dir uv==0.13.9
+COPY requirements/uv.txt .
+RUN pip install --no-cache-dir --require-hashes -r uv.txt
 COPY requirements/${REQUIREMENTS}.txt requirements.txt
 RUN uv venv /opt/pipeline \
     && uv pip install --no-cache --python /opt/pipeline/bin/python --require-hashes -r requirements.txt
@@ -25,7 +26,8 @@ CMD ["dvc", "repro"]
 FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91 AS airflow-environment
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never
 WORKDIR /build
-RUN pip install --no-cache-dir uv==0.13.9
+COPY requirements/uv.txt .
+RUN pip install --no-cache-dir --require-hashes -r uv.txt
 COPY requirements/airflow.txt requirements.txt
 RUN uv venv /opt/airflow \
     && uv pip install --no-cache --python /opt/airflow/bin/python --require-hashes -r requirements.txt

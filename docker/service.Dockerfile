@@ -1,8 +1,10 @@
-# The service: the champion behind POST /predict on port 3000. No TensorFlow, no training code, no data.
+# The service: the champion behind POST /predict on port 3000. No TensorFlow, no training code, no data: of pipeline/ it
+# holds what `bentoml build` packs (pyproject.toml; a test compares them).
 FROM python:3.11.16-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91 AS environment
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never
 WORKDIR /build
-RUN pip install --no-cache-dir uv==0.13.9
+COPY requirements/uv.txt .
+RUN pip install --no-cache-dir --require-hashes -r uv.txt
 COPY requirements/serve.txt requirements.txt
 RUN uv venv /opt/serve \
     && uv pip install --no-cache --python /opt/serve/bin/python --require-hashes -r requirements.txt
@@ -12,7 +14,10 @@ RUN useradd --uid 1000 --create-home serve && install --directory --owner=serve 
 COPY --from=environment /opt/serve /opt/serve
 WORKDIR /service
 COPY pyproject.toml params.yaml ./
-COPY pipeline pipeline
+COPY pipeline/__init__.py pipeline/command.py pipeline/errors.py pipeline/files.py pipeline/paths.py \
+    pipeline/settings.py pipeline/typed.py pipeline/
+COPY pipeline/data/__init__.py pipeline/data/imaging.py pipeline/data/
+COPY pipeline/serving pipeline/serving
 COPY models/CHAMPION models/promotions.jsonl models/
 COPY models/champions models/champions
 ENV PATH=/opt/serve/bin:$PATH PYTHONUNBUFFERED=1

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,37 @@ def test_every_copied_path_exists_and_is_in_the_context(dockerfile: Path) -> Non
                 assert any(path == entry or path.startswith(f"{entry}/") for entry in allowed), path
 
 
+def test_the_image_of_the_service_holds_what_bentoml_packs() -> None:
+    """Of the code, the same files as pyproject.toml names; beside them the record of promotions and pyproject.toml."""
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["bentoml"]["build"]["include"]
+    copied = set()
+    for word, rest in instructions(DOCKER / "service.Dockerfile"):
+        if word == "COPY" and "--from=" not in rest:
+            copied |= {source for source in rest.split()[:-1] if not source.startswith("requirements/")}
+    assert copied - {"pyproject.toml", "models/promotions.jsonl"} == {name.strip("/") for name in included}
+
+
+def test_airflow_and_mlflow_have_passwords_of_their_own(tmp_path: Path) -> None:
+    """docker/postgres-databases.sh as it stands, with a `psql` that writes down how it was called."""
+    psql = tmp_path / "psql"
+    psql.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/called\ncat >> {tmp_path}/told\n')
+    psql.chmod(0o755)
+    environ = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "POSTGRES_USER": "postgres",
+        "AIRFLOW_DATABASE_PASSWORD": "one",
+        "MLFLOW_DATABASE_PASSWORD": "two",
+    }
+    subprocess.run([DOCKER / "postgres-databases.sh"], env=environ, check=True)
+    called = (tmp_path / "called").read_text().splitlines()
+    assert [line.split("--set=")[2:] for line in called] == [
+        ["name=airflow ", "password=one"],
+        ["name=mlflow ", "password=two"],
+    ]
+    assert (tmp_path / "told").read_text().count("CREATE USER") == 2
+    assert set(environ) - {"PATH", "POSTGRES_USER"} <= set(SERVICES["postgres"]["environment"])
+
+
 def test_no_secret_is_baked_in() -> None:
     secret = re.compile(r"(password|secret|token|key|fernet)", re.IGNORECASE)
     for dockerfile in DOCKERFILES:
@@ -105,7 +137,7 @@ def test_variables_agree_between_files() -> None:
     used = set(re.findall(r"(?<!\$)\$\{(\w+)", text))  # two dollars: the container's shell
     offered = set(re.findall(r"^(\w+)=", (DOCKER / "example.env").read_text(), re.MULTILINE))
     assert used == offered
-    assert "docker/.env" in (ROOT / ".gitignore").read_text().split()
+    assert {"docker/.env", "docker/pictures/"} <= set((ROOT / ".gitignore").read_text().split())
     for mounted in re.findall(r"- (\./[\w.-]+|\.\./[\w.-]+|\.\.):", text):
         assert (DOCKER / mounted).exists(), mounted
     assert os.access(DOCKER / "worker.sh", os.X_OK)
@@ -113,9 +145,13 @@ def test_variables_agree_between_files() -> None:
 
 
 def test_a_secret_that_is_empty_is_asked_for() -> None:
-    """The commands as the containers' shell gets them; PostgreSQL's and the store's images refuse by themselves."""
+    """The commands as the containers' shell gets them; the store's image and PostgreSQL's refuse theirs by themselves."""
     secrets = {
         "redis": {"REDISCLI_AUTH": "REDIS_PASSWORD"},
+        "postgres": {
+            "AIRFLOW_DATABASE_PASSWORD": "AIRFLOW_DATABASE_PASSWORD",
+            "MLFLOW_DATABASE_PASSWORD": "MLFLOW_DATABASE_PASSWORD",
+        },
         "airflow-migrate": {
             "AIRFLOW__CORE__FERNET_KEY": "AIRFLOW_FERNET_KEY",
             "AIRFLOW__API_AUTH__JWT_SECRET": "AIRFLOW_JWT_SECRET",
@@ -211,12 +247,18 @@ def test_cuda_is_the_pipeline_but_for_tensorflow() -> None:
     assert names("cuda.in") - {"tensorflow"} == names("pipeline.in") - {"tensorflow", "tensorflow-cpu"}
 
 
-def test_images_install_with_the_uv_that_made_the_lock_files() -> None:
-    (pinned,) = re.findall(r"^UV := (uv==\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+def test_everything_is_installed_by_hash_uv_itself_included() -> None:
+    install = "--require-hashes -r requirements/uv.txt"
+    assert len(re.findall(rf"pip install .*{install}", (ROOT / "Makefile").read_text())) == 2
+    assert re.match(r"uv==\S+ \\\n +--hash=sha256:", (ROOT / "requirements" / "uv.txt").read_text())
     for dockerfile in DOCKERFILES:
-        used = re.findall(r"pip install --no-cache-dir (uv==\S+)", dockerfile.read_text())
-        assert used, dockerfile.name
-        assert set(used) == {pinned}, dockerfile.name
+        for stage in stages(dockerfile):
+            installs = [
+                part for word, rest in stage if word == "RUN" for part in rest.split("&&") if "pip install" in part
+            ]
+            assert all("--require-hashes" in part for part in installs), dockerfile.name
+            if installs:
+                assert ("COPY", "requirements/uv.txt .") in stage, dockerfile.name
 
 
 @pytest.mark.slow
