@@ -1,17 +1,16 @@
 """The planned contrasts: differences between runs on the same patients, paired, with intervals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.evaluation import statistics
 from pipeline.evaluation.measure import Figures
-from pipeline.evaluation.statistics import Floats
-from pipeline.settings import Run
 
 Facts = Mapping[str, Mapping[str, Any]]
+Pair = tuple[str, str]
 FIGURES = ("test_accuracy", "test_balanced_accuracy", "test_auc", "validation_auc", "stress_auc")
 GROUPS = (("augmented", "raw"), ("balanced", "augmented"), ("robust", "balanced"))
 PAIRS = {
@@ -27,7 +26,8 @@ PAIRS = {
 class Contrast:
     """A difference of one figure, first minus second, with its interval.
 
-    `over` says what was averaged and what was left out; `epochs` how long each pair was trained.
+    `over` says what was averaged, the difference in each network, how long each was trained, and what was left out;
+    `opposed` whether the intervals of two networks lie on opposite sides of 0, so that their mean hides both.
     """
 
     name: str
@@ -38,26 +38,24 @@ class Contrast:
     p: float
     p_holm: float | None
     over: str
-    epochs: str
+    opposed: bool = False
 
 
-def planned(figures: Mapping[str, Figures], runs: Mapping[str, Run], facts: Facts) -> list[Contrast]:
+def planned(figures: Mapping[str, Figures], facts: Facts) -> list[Contrast]:
     """Groups against each other over the networks that have both; transfer; balancing at equal steps.
 
     A network with several seeds enters with the mean of the seeds that both groups have. A pair that was not trained
-    for as many epochs compares epochs, not groups: it is left out, and named. The intervals hold the chance of other
-    patients, not of other seeds.
+    for as many epochs compares epochs, not groups: it is left out, and named; where no pair is left, the contrast is
+    undefined. The intervals hold the chance of other patients, not of other seeds.
     """
     found = []
     for first, second in GROUPS:
-        pairs, unequal = _pairs(runs, figures, facts, first, second)
-        if pairs:
-            over = ", ".join(pairs)
-            over += f" (left out, unequal epochs: {', '.join(unequal)})" if unequal else ""
-            found += _contrasts(f"{first} - {second}", list(pairs.values()), figures, facts, over)
+        equal, unequal = pairs(facts, first, second)
+        if equal or unequal:
+            found += [_averaged(f"{first} - {second}", one, equal, unequal, figures, facts) for one in FIGURES]
     for name, (first, second) in PAIRS.items():
         if first in figures and second in figures:
-            found += _contrasts(name, [[(first, second)]], figures, facts, f"{first}; {second}")
+            found += [_single(name, figure, (first, second), figures, facts) for figure in FIGURES]
     return found
 
 
@@ -66,14 +64,10 @@ def winner(best: str, figures: Mapping[str, Figures], facts: Facts) -> list[Cont
     found = []
     for figure in FIGURES:
         rest = [
-            _contrast(
-                f"{best} - {other}", figure, figures[best][figure] - figures[other][figure], "", (best, other), facts
-            )
-            for other in figures
-            if other != best
+            _single(f"{best} - {other}", figure, (best, other), figures, facts) for other in figures if other != best
         ]
         adjusted = statistics.holm([one.p for one in rest])
-        found += [Contrast(**{**vars(one), "p_holm": p}) for one, p in zip(rest, adjusted, strict=True)]
+        found += [replace(one, p_holm=p) for one, p in zip(rest, adjusted, strict=True)]
     return found
 
 
@@ -82,57 +76,68 @@ def release(named: Mapping[str, Any], figures: Mapping[str, Figures], facts: Fac
     released = named["released"]["run"] if named["released"] else named["run"]
     if released == named["run"]:
         return []
-    pair = [[(named["run"], released)]]
-    return _contrasts("cost of the release: candidate - released", pair, figures, facts, "; ".join(pair[0][0]))
+    pair = (named["run"], released)
+    return [_single("cost of the release: candidate - released", figure, pair, figures, facts) for figure in FIGURES]
 
 
-def _pairs(
-    runs: Mapping[str, Run], figures: Mapping[str, Figures], facts: Facts, first: str, second: str
-) -> tuple[dict[str, list[tuple[str, str]]], list[str]]:
-    """For each network, the runs `network-group-seed` that exist in both groups, seed by seed; and unequal ones."""
-    pairs: dict[str, list[tuple[str, str]]] = {}
+def pairs(facts: Facts, first: str, second: str) -> tuple[dict[str, list[Pair]], list[str]]:
+    """For each network, its runs `network-group-seed` of both groups, seed by seed; and networks with unequal epochs.
+
+    `facts` holds `network`, `seed` and `epochs` of each run, by its name. Controls, whose names say more, are no pairs.
+    """
+    equal: dict[str, list[Pair]] = {}
     unequal = []
-    for run in runs.values():
-        ours, theirs = f"{run.network}-{first}-{run.seed}", f"{run.network}-{second}-{run.seed}"
-        if run.name != ours or ours not in figures or theirs not in figures:
+    for name, own in facts.items():
+        network, seed = own["network"], own["seed"]
+        other = f"{network}-{second}-{seed}"
+        if name != f"{network}-{first}-{seed}" or other not in facts:
             continue
-        if int(facts[ours]["epochs"]) == int(facts[theirs]["epochs"]):
-            pairs.setdefault(run.network, []).append((ours, theirs))
-        else:
-            unequal.append(run.network)
-    return pairs, unequal
+        if int(own["epochs"]) == int(facts[other]["epochs"]):
+            equal.setdefault(network, []).append((name, other))
+        elif network not in unequal:
+            unequal.append(network)
+    return equal, unequal
 
 
-def _contrasts(
+def _averaged(
     name: str,
-    networks: Sequence[Sequence[tuple[str, str]]],
+    figure: str,
+    equal: Mapping[str, Sequence[Pair]],
+    unequal: Sequence[str],
     figures: Mapping[str, Figures],
     facts: Facts,
-    over: str,
-) -> list[Contrast]:
-    """One contrast for each figure: mean over seeds within a network, then over networks."""
-    used = [run for pairs in networks for pair in pairs for run in pair]
+) -> Contrast:
+    """One figure: the mean over seeds within a network, then over networks."""
+    by_network = {
+        network: np.mean([figures[a][figure] - figures[b][figure] for a, b in own], axis=0)
+        for network, own in equal.items()
+    }
+    told = [f"{network} {by_network[network][0]:+.3f} ({_trained(own, facts)})" for network, own in equal.items()]
+    over = ", ".join(told) or "no network"
+    over += f" (left out, unequal epochs: {', '.join(unequal)})" if unequal else ""
+    over += _collapsed([run for own in equal.values() for pair in own for run in pair], facts)
+    if not by_network:
+        return Contrast(name, figure, np.nan, np.nan, np.nan, np.nan, None, over)
+    bounds = [statistics.interval(difference) for difference in by_network.values()]
+    opposed = any(low > 0 for _, low, _ in bounds) and any(high < 0 for _, _, high in bounds)
+    difference = np.mean(list(by_network.values()), axis=0)
+    return Contrast(name, figure, *statistics.interval(difference), statistics.p_value(difference), None, over, opposed)
+
+
+def _single(name: str, figure: str, pair: Pair, figures: Mapping[str, Figures], facts: Facts) -> Contrast:
+    """One figure of one run less that of another."""
+    first, second = pair
+    difference = figures[first][figure] - figures[second][figure]
+    over = " less ".join(f"{run} ({facts[run]['epochs']} epochs)" for run in pair) + _collapsed(pair, facts)
+    return Contrast(name, figure, *statistics.interval(difference), statistics.p_value(difference), None, over)
+
+
+def _trained(own: Sequence[Pair], facts: Facts) -> str:
+    """How long the runs of a network were trained, and how many seeds there are."""
+    epochs = "; ".join(dict.fromkeys(f"{facts[first]['epochs']} epochs" for first, _ in own))
+    return f"{epochs}, {len(own)} seeds" if len(own) > 1 else epochs
+
+
+def _collapsed(used: Sequence[str], facts: Facts) -> str:
     collapsed = sorted({run for run in used if facts[run]["collapsed"]})
-    over += f" (collapsed: {', '.join(collapsed)})" if collapsed else ""
-    return [
-        _contrast(
-            name,
-            figure,
-            np.mean(
-                [np.mean([figures[a][figure] - figures[b][figure] for a, b in pairs], axis=0) for pairs in networks],
-                axis=0,
-            ),
-            over,
-            used,
-            facts,
-        )
-        for figure in FIGURES
-    ]
-
-
-def _contrast(name: str, figure: str, difference: Floats, over: str, used: Sequence[str], facts: Facts) -> Contrast:
-    value, low, high = statistics.interval(difference)
-    pairs = zip(used[::2], used[1::2], strict=True)
-    epochs = sorted({(int(facts[a]["epochs"]), int(facts[b]["epochs"])) for a, b in pairs})
-    told = "; ".join(f"{first} - {second}" for first, second in epochs)
-    return Contrast(name, figure, value, low, high, statistics.p_value(difference), None, over, told)
+    return f" (collapsed: {', '.join(collapsed)})" if collapsed else ""

@@ -16,14 +16,13 @@ from pipeline import paths, settings
 from pipeline.command import run as run_command
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import findings, overview, published, run_tables, site_table, speed
+from pipeline.evaluation import answer, findings, overview, published, run_tables, site_table, speed
 from pipeline.evaluation.formatting import Row, collapsed, figure, label, markdown, of
 from pipeline.evaluation.predictions import FLOOR
 from pipeline.files import write_text
 
 log = logging.getLogger("documents")
 
-SAME = 0.001  # AUC: float16 weights and another runtime move it less
 DOCUMENTS = ("README.md", "docs/results.md")
 MARKER = re.compile(r"(<!-- (?P<name>[a-z0-9-]+) -->\n).*?(<!-- /(?P=name) -->)", re.DOTALL)
 
@@ -66,8 +65,8 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
     made = {
         "accuracy": overview.accuracy([*table2, *table3]),
         "areas": overview.areas([*table2, *table3], runs),
-        "table2": _results(table2),
-        "table3": _results(table3),
+        "table2": f"{_results(table2)}\n\n{WILSON}",
+        "table3": f"{_results(table3)}\n\n{WILSON}",
         "table2-classes": _classes(table2),
         "table3-classes": _classes(table3),
         "learning": run_tables.learning(runs),
@@ -77,12 +76,13 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
         "calibration": run_tables.calibration(runs),
         "subtypes": run_tables.subtypes(runs),
         "stress": run_tables.stress(runs),
+        "stress-decisions": run_tables.stress_decisions(runs, "sensitive"),
         "seeds": run_tables.seeds(runs, options.table),
         "contrasts": _contrasts(row for row in contrasts if not row["p_holm"]),
         "winner": _contrasts((row for row in contrasts if row["p_holm"] and row["figure"] == "test_auc"), holm=True),
         "findings": findings.table(contrasts, candidate["best"]),
         "candidate": _candidate(candidate),
-        "answer": _answer(folder, candidate),
+        "answer": answer.table(folder, candidate),
         "elsewhere": site_table.table(folder, folder.parent / "predictions", runs, options.evaluate),
         "caveats": run_tables.caveats(runs, _floor(folder.parent / "predictions" / FLOOR / "run.json")),
     }
@@ -114,6 +114,7 @@ def _who(row: Row) -> list[str]:
     ]
 
 
+WILSON = "Published figures have Wilson's intervals from their counts: their patients are unknown."
 CLASSES = ("normal", "pneumonia")
 MACROS = ("recall", "precision", "f1")
 WHO = ["run", "start, backend, precision", "epochs", "seed"]
@@ -174,7 +175,7 @@ def _counts(row: Row, prefix: str) -> str:
 
 
 def _contrasts(rows: Iterable[Row], holm: bool = False) -> str:
-    header = ["contrast", "figure", "difference", "p", *(["p, Holm"] if holm else []), "over", "epochs"]
+    header = ["contrast", "figure", "difference", "p", *(["p, Holm"] if holm else []), "over"]
     body = [
         [
             row["contrast"],
@@ -182,8 +183,7 @@ def _contrasts(rows: Iterable[Row], holm: bool = False) -> str:
             figure(row["difference"], row["low"], row["high"]),
             figure(row["p"]),
             *([figure(row["p_holm"])] if holm else []),
-            row["over"] or "-",
-            row["epochs"],
+            row["over"],
         ]
         for row in rows
     ]
@@ -211,60 +211,9 @@ def _candidate(named: Row) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _verdict(path: Path, run: str) -> str:
-    """What the gate said of a run's network when it was last asked."""
-    gate = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    if gate is None or not gate["version"].startswith(f"{run}-"):
-        return "the gate has not been asked about it"
-    if gate["passed"]:
-        return "the gate passed it, and it has not been promoted yet"
-    why = "; ".join(
-        f"{rule['name']}, 95 % bound {figure(rule['bound'])}, limit {figure(rule['limit'])}"
-        for rule in gate["rules"]
-        if not rule["passed"]
-    )
-    return f"the gate, which reads validation patients alone, rejected it: {why}"
-
-
 def _floor(path: Path) -> Row | None:
     """What the floor without lungs read, and what was the same in every picture."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def _answer(folder: Path, candidate: Row) -> str:
-    """Does it work? The champion on validation, on the official test, and on every other hospital's films measured."""
-    if not paths.CHAMPION.exists():
-        return "No champion yet."
-    version = paths.CHAMPION.read_text(encoding="utf-8").strip()
-    contract = paths.CHAMPIONS / version / "contract.json"
-    told = json.loads(contract.read_text(encoding="utf-8"))
-    figures = told["figures"]
-    names = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
-    titles = {"validation": "validation patients", "stress": "the same, stressed", "test": "official test set"}
-    lines = ["| measured on | ROC AUC | sensitivity | specificity | refused by the guard |", "|---|---|---|---|---|"]
-    for part, title in titles.items():
-        cells = [figure(*(figures[part][name][key] for key in ("value", "low", "high"))) for name in names]
-        lines.append(f"| {title} | {' | '.join(cells)} | |")
-    for path in sorted((folder / "site").glob("*.json")):
-        site = json.loads(path.read_text(encoding="utf-8"))
-        if site["version"] != version:
-            continue
-        refused = figure(*site["share_refused_by_guard"])
-        parts = {"": site["accepted"], **{f", {view} alone": one for view, one in site["views"].items()}}
-        for title, part in parts.items():
-            cells = [figure(*part[name]) for name in names]
-            lines.append(
-                f"| another hospital: {site['name']}{title} | {' | '.join(cells)} | {'' if title else refused} |"
-            )
-    lines += ["", f"Champion: `{version}`, as it is served, at its sensitive operating point."]
-    named = (candidate["released"] or candidate)["run"]
-    if named != told["run"]:
-        lines.append(f"The rule's candidate is now `{named}` (below); {_verdict(folder / 'gate.json', named)}.")
-    own = folder / "runs" / f"{told['run']}.json"
-    now = json.loads(own.read_text(encoding="utf-8"))["test_auc"] if own.exists() else None
-    if now is not None and abs(now - figures["test"]["auc"]["value"]) > SAME:
-        lines.append(f"`{told['run']}` has been trained again since: its rows in the tables are of the later training.")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.evaluation.contrasts import PAIRS
+from pipeline.evaluation.measure import UNDEFINED
 
 Row = Mapping[str, Any]
 
@@ -18,14 +19,14 @@ SHOWN = {"test_accuracy": "accuracy", "test_auc": "AUC"}
 
 def table(contrasts: Sequence[Row], best: str) -> str:
     """Markdown: one line a claim and figure of the official test set; a claim whose runs are missing says so."""
-    lines = ["| the study says | here | difference on the test set | averaged over | epochs |", "|---|---|---|---|---|"]
+    lines = ["| the study says | here | difference on the test set | mean of |", "|---|---|---|---|"]
     for said, name in CLAIMS:
         found = {row["figure"]: row for row in contrasts if row["contrast"] == name}
         if not found:
-            lines.append(f"| {said} | not tested yet: its runs are missing | - | - | - |")
+            lines.append(f"| {said} | not tested yet: its runs are missing | - | - |")
         for figure, title in SHOWN.items():
             if row := found.get(figure):
-                lines.append(f"| {said} | {_answer(row)} | {title} {_points(row)} | {row['over']} | {row['epochs']} |")
+                lines.append(f"| {said} | {_answer(row)} | {title} {_points(row)} | {row['over']} |")
     return "\n".join([*lines, "", *_winner(contrasts, best)])
 
 
@@ -53,20 +54,25 @@ def _winner(contrasts: Sequence[Row], best: str) -> list[str]:
     )
     lines = [study, intro, ""]
     for row in nearest.values():
-        other, row = row["contrast"].removeprefix(f"{best} - "), test[row["contrast"]]
+        row = test[row["contrast"]]
         difference = "larger than chance" if float(row["p_holm"]) < 0.05 else "within chance"
-        ours, theirs = row["epochs"].split(" - ")
-        lines.append(f"- `{other}` ({ours} epochs against {theirs}): {_points(row)}, {difference}.")
+        lines.append(f"- {row['over']}: {_points(row)}, {difference}.")
     return lines
 
 
 def _answer(row: Row) -> str:
+    if row["difference"] == UNDEFINED:
+        return "not comparable"
+    if row["opposed"]:
+        return "differs by network"
     if float(row["low"]) > 0:
         return "yes"
     return "no: it harms" if float(row["high"]) < 0 else f"not shown (p = {float(row['p']):.2f})"
 
 
 def _points(row: Row) -> str:
+    if UNDEFINED in (row["difference"], row["low"], row["high"]):
+        return UNDEFINED
     return signed(*(float(row[key]) for key in ("difference", "low", "high")))
 
 

@@ -91,14 +91,17 @@ def collapsed(run: Predictions, validation_auc: Floats) -> bool:
 def training(run: Predictions) -> dict[str, Any]:
     """Epochs to 95 % of the final validation accuracy, and the gap between training and validation, at the last epoch.
 
-    Training accuracy is Keras' running mean over the epoch, with augmentation and dropout on.
+    Training accuracy is Keras' running mean over the epoch, with augmentation and dropout on. `steps_at_rate` counts
+    the steps of epochs whose learning rate was above 1 % of the first one: after them a network hardly moves.
     """
     history = run.history
     if not len(history["epoch"]):
-        return {"epochs_to_95": None, "training_accuracy": None, "training_gap": None}
+        return {"epochs_to_95": None, "steps_at_rate": None, "training_accuracy": None, "training_gap": None}
+    rated = history["learning_rate"] > 0.01 * history["learning_rate"][0]
     reached = history["val_accuracy"] >= 0.95 * history["val_accuracy"][-1]
     return {
         "epochs_to_95": int(history["epoch"][np.argmax(reached)]),
+        "steps_at_rate": round(int(run.facts["steps"]) * float(rated.mean())),
         "training_accuracy": number(history["accuracy"][-1]),
         "training_gap": number(history["accuracy"][-1] - history["val_accuracy"][-1]),
     }

@@ -97,7 +97,9 @@ def read(folder: Path) -> Predictions:
         raise ProjectError(f"{_name(folder)}/pictures.csv: patient {min(shared)} is in both validation and test")
     validation_rows = [row for row in order if table["split"][row] == "validation"]
     stress = _stress(folder / "stress.csv", validation_rows)
-    return Predictions(folder.name, facts, **splits, stress=stress, history=_history(folder / "history.csv"))
+    return Predictions(
+        folder.name, facts, **splits, stress=stress, history=_history(folder / "history.csv", facts["epochs"])
+    )
 
 
 def _check_pictures(folder: Path, table: dict[str, list[str]]) -> list[int]:
@@ -160,10 +162,18 @@ def _stress(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
     return dict(sorted(stress.items()))
 
 
-def _history(path: Path) -> dict[str, Floats]:
-    """Each column of history.csv, float64 `[epochs]`."""
+def _history(path: Path, epochs: int) -> dict[str, Floats]:
+    """Each column of history.csv, float64 `[epochs]`: a line for each epoch that run.json tells of, all finite."""
     table = _table(path, HISTORY)
-    return {column: _numbers(table[column], f"{_name(path.parent)}/{path.name}", column) for column in HISTORY}
+    where = f"{_name(path.parent)}/{path.name}"
+    history = {column: _numbers(table[column], where, column) for column in HISTORY}
+    for column, values in history.items():
+        if not np.isfinite(values).all():
+            line = 2 + int(np.argmin(np.isfinite(values)))
+            raise ProjectError(f"{where}, line {line}: {column} is not a finite number")
+    if list(history["epoch"]) != list(range(1, epochs + 1)):
+        raise ProjectError(f"{where} holds {len(history['epoch'])} epochs; run.json says {epochs}")
+    return history
 
 
 def _facts(path: Path) -> dict[str, Any]:

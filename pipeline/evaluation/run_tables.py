@@ -12,10 +12,12 @@ from pipeline.evaluation.tables import is_control
 
 def learning(runs: Sequence[Row]) -> str:
     """Steps, epochs to 95 % of the final validation accuracy, and the gap between training and validation."""
-    header = ["run", "pictures", "steps", "epochs", "epochs to 95 %", "training accuracy", "training - validation"]
-    shown = ("training_pictures", "steps", "epochs", "epochs_to_95")
+    header = ["run", "pictures", "steps", "epochs", "epochs to 95 %", "steps before the rate fell to 1 %"]
+    header += ["training accuracy", "training - validation"]
+    counts = ("training_pictures", "steps", "epochs", "epochs_to_95", "steps_at_rate")
+    shares = ("training_accuracy", "training_gap")
     body = [
-        [label(run), *(run[name] for name in shown), figure(run["training_accuracy"]), figure(run["training_gap"])]
+        [label(run), *(run[name] for name in counts), *(figure(run[name]) for name in shares)]
         for run in runs
         if run["run"] != FLOOR
     ]
@@ -90,8 +92,7 @@ def subtypes(runs: Sequence[Row]) -> str:
 
 def stress(runs: Sequence[Row]) -> str:
     """AUC on the validation pictures as they are, under each change, and pooled over the changes."""
-    pattern = re.compile(r"stress_(.+)_auc")
-    changes = [match[1] for key in runs[0] if (match := pattern.fullmatch(key))]
+    changes = _changes(runs[0])
     body = (
         [
             label(run),
@@ -102,6 +103,28 @@ def stress(runs: Sequence[Row]) -> str:
         for run in runs
     )
     return markdown(["run", "clean", *changes, "pooled"], body)
+
+
+def stress_decisions(runs: Sequence[Row], point: str) -> str:
+    """Sensitivity and specificity under each change at an operating point fixed on clean validation patients."""
+    changes = _changes(runs[0])
+    body = (
+        [
+            label(run),
+            *(
+                " / ".join(figure(run[f"{part}_{name}_at_{point}"]) for name in ("sensitivity", "specificity"))
+                for part in ("validation", *(f"stress_{change}" for change in changes), "stress")
+            ),
+        ]
+        for run in runs
+    )
+    return markdown(["run", "clean", *changes, "pooled"], body)
+
+
+def _changes(run: Row) -> list[str]:
+    """The changes under which a run was measured."""
+    pattern = re.compile(r"stress_(.+)_auc")
+    return [match[1] for key in run if (match := pattern.fullmatch(key))]
 
 
 def seeds(runs: Sequence[Row], plan: Mapping[str, settings.Run]) -> str:
@@ -138,7 +161,7 @@ def caveats(runs: Sequence[Row], floor: Row | None) -> str:
     own = next((run for run in runs if run["run"] == FLOOR), None)
     if own and floor:
         read = ", ".join(name.replace("_", " ") for name in floor["columns"])
-        lost = f"; {', '.join(floor['dropped'])} are the same in every picture here" if floor["dropped"] else ""
+        lost = f"; {', '.join(floor['dropped'])} are the same in every training picture" if floor["dropped"] else ""
         lines.append(
             f"The floor without lungs is a row like the others: {read} tell the classes apart with AUC "
             f"{of(own, 'test_auc')} on the official test{lost}."

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation import metrics, statistics
-from pipeline.evaluation.findings import signed
+from pipeline.evaluation import contrasts, findings, metrics, statistics
 from pipeline.evaluation.formatting import Row, figure, label, markdown, of
 from pipeline.evaluation.predictions import FLOOR
 from pipeline.files import sha256_of
@@ -51,7 +50,22 @@ def _hospital(path: Path, predictions: Path, runs: Sequence[Row], options: Evalu
         line += [_told(found[name]) if found else "-" for name in ("sensitivity", "specificity")]
         body.append(line)
     films = f"{len(labels)} films of {site['name']} ({int(labels.sum())} with pneumonia), all answered, no guard before them"
-    return f"{films}:\n\n{markdown(header, body)}\n\n{_robust({run['run']: run for run in measured}, areas)}"
+    parts = [f"{films}:", markdown(header, body)]
+    if len(kinds) > 1:
+        parts.append(_views(labels, views, sample))
+    parts.append(_robust({run["run"]: run for run in measured}, areas))
+    return "\n\n".join(parts)
+
+
+def _views(labels: statistics.Bools, views: np.ndarray, sample: statistics.Sample) -> str:
+    """What the view tells without the film: each film gets the share of pneumonia among those of its view."""
+    shares = {view: float(labels[views == view].mean()) for view in sorted(set(views))}
+    told = ", ".join(f"{share:.0%} of {view}" for view, share in shares.items())
+    area = _told(statistics.auc(labels, np.array([shares[view] for view in views]), sample))
+    return (
+        f"The view tells the classes apart without the film ({told} show pneumonia): AUC {area}. "
+        "So the columns by view say more than the one over all films."
+    )
 
 
 def _current(answers: Mapping[str, Any], predictions: Path, run: str) -> bool:
@@ -62,15 +76,12 @@ def _current(answers: Mapping[str, Any], predictions: Path, run: str) -> bool:
 
 def _robust(runs: Mapping[str, Row], areas: Mapping[str, statistics.Floats]) -> str:
     """AUC of each robust run less that of the balanced run of the same network, seed and epochs."""
+    equal, _ = contrasts.pairs(runs, "robust", "balanced")
     lines = []
-    for name, run in runs.items():
-        other = name.replace("-robust-", "-balanced-")
-        if other != name and other in runs and runs[other]["epochs"] == run["epochs"]:
-            stressed = run["stress_auc"] - runs[other]["stress_auc"]
-            elsewhere = signed(*statistics.interval(areas[name] - areas[other]))
-            lines.append(
-                f"- `{name}` less `{other}`: AUC {stressed:+.3f} on stressed validation, {elsewhere} elsewhere."
-            )
+    for name, other in (pair for own in equal.values() for pair in own):
+        stressed = runs[name]["stress_auc"] - runs[other]["stress_auc"]
+        elsewhere = findings.signed(*statistics.interval(areas[name] - areas[other]))
+        lines.append(f"- `{name}` less `{other}`: AUC {stressed:+.3f} on stressed validation, {elsewhere} elsewhere.")
     return "\n".join(lines) or "No robust run has answered beside its balanced one yet."
 
 

@@ -39,7 +39,7 @@ LEARNING = ["epochs_to_95", "training_accuracy", "training_gap"]
 WITH_WILSON = ["accuracy", "recall_normal", "recall_pneumonia", "precision_normal", "precision_pneumonia"]
 PUBLISHED = ["accuracy", "loss", *CLASS_FIGURES, "auc_of_rounded", *COUNTS]
 STUDY = ("test_accuracy", "test_auc", "test_sensitivity", "test_specificity", "validation_auc", "stress_auc")
-CONTRASTS = ["contrast", "figure", "difference", "low", "high", "p", "p_holm", "over", "epochs"]
+CONTRASTS = ["contrast", "figure", "difference", "low", "high", "p", "p_holm", "over", "opposed"]
 NOT_RUN = "not run"
 Row = dict[str, Any]
 
@@ -133,7 +133,7 @@ def contrast_rows(contrasts: Iterable[Contrast]) -> list[Row]:
             "p": number(one.p),
             "p_holm": "" if one.p_holm is None else number(one.p_holm),
             "over": one.over,
-            "epochs": one.epochs,
+            "opposed": "yes" if one.opposed else "",
         }
         for one in contrasts
     ]

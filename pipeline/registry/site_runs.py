@@ -36,8 +36,8 @@ def main() -> None:
     options = settings.load()
     if unknown := sorted(set(runs) - set(options.runs)):
         raise ProjectError(f"params.yaml: train.runs has no {', '.join(unknown)}")
+    target = paths.METRICS / "site_runs" / f"{site.word(name)}.json"
     films, pixels = read(site.read_labels(Path(source), Path(labels)), options)
-    target = paths.METRICS / "site_runs" / f"{name}.json"
     known = _known(target, films)
     for run in runs:
         known[run] = {"predictions": sha256_of(paths.predictions(run) / "pictures.csv"), "logits": answer(run, pixels)}
@@ -69,11 +69,20 @@ def answer(run: str, pixels: np.ndarray) -> list[float]:
 
 
 def _known(target: Path, films: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What other runs answered to the same films."""
+    """What other runs answered to the same films.
+
+    Raises:
+        ProjectError: the file holds answers to other films, which would be lost.
+    """
     if not target.exists():
         return {}
     before = json.loads(target.read_text(encoding="utf-8"))
-    return before["runs"] if before["films"] == list(films) else {}
+    if before["films"] != list(films):
+        raise ProjectError(
+            f"metrics/site_runs/{target.name} holds the answers to other films ({len(before['films'])}, here "
+            f"{len(films)}): take another NAME, or delete that file"
+        )
+    return dict(before["runs"])
 
 
 if __name__ == "__main__":

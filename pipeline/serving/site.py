@@ -10,6 +10,7 @@ the machine, and nothing is promoted.
 import asyncio
 import csv
 import hashlib
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from pipeline.serving.problems import Problem
 
 POINTS = ("sensitive", "specific")
 LABELS = ("NORMAL", "PNEUMONIA")
+STRANGER = "no_chest_radiograph"  # the guard's word
 ALMOST = 1e-7  # probabilities are held inside (0, 1), where they have a logit
 
 
@@ -74,6 +76,17 @@ def read_labels(source: Path, table: Path) -> list[Film]:
     return films
 
 
+def word(name: str) -> str:
+    """NAME, which names a file.
+
+    Raises:
+        ProjectError: it holds anything but letters, digits, `_` and `-`.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ProjectError(f"NAME: {name!r} may hold letters, digits, _ and - alone")
+    return name
+
+
 async def ask(champion: model.Model, films: Sequence[Film], limits: uploads.Limits) -> list[Film]:
     """Send every film the way that an upload goes: decoding, guard, network."""
     answered = []
@@ -86,7 +99,7 @@ async def ask(champion: model.Model, films: Sequence[Film], limits: uploads.Limi
             continue
         outputs = await champion.network.infer(pixels)
         strange = guard.score(champion.guard, pixels) > champion.guard["threshold"]
-        refused = "no_chest_radiograph" if strange else None
+        refused = STRANGER if strange else None
         answered.append(Film(**fields, probability=outputs.probability, refused=refused))
     return answered
 
@@ -102,12 +115,11 @@ def measure(films: Sequence[Film], thresholds: dict[str, float], options: settin
     for film in films:
         if film.refused:
             refusals[film.refused] = refusals.get(film.refused, 0) + 1
-    strangers = refusals.get("no_chest_radiograph", 0)
     report: dict[str, Any] = {
         "films": len(films),
         "patients": len({film.patient for film in films}),
         "refusals": dict(sorted(refusals.items())),
-        "share_refused_by_guard": _numbers((strangers / len(films), *statistics.wilson(strangers, len(films)))),
+        "share_refused_by_guard": _share([film.refused == STRANGER for film in films], films, options),
         "accepted": _figures(accepted, thresholds, options),
         "with_refused": _figures(readable, thresholds, options),
         "local_threshold": _local(accepted, options),
@@ -138,6 +150,14 @@ def _figures(films: Sequence[Film], thresholds: dict[str, float], options: setti
         found = metrics.decisions(labels, logits, sample, calibration.logit(threshold))
         figures |= {f"{name}_at_{point}": found[name] for name in ("sensitivity", "specificity")}
     return counts | {name: _numbers(statistics.interval(values)) for name, values in figures.items()}
+
+
+def _share(chosen: Sequence[bool], films: Sequence[Film], options: settings.Evaluate) -> list[float | None]:
+    """The share of the films that were chosen, with its interval by patient."""
+    labels, patients = [film.pneumonia for film in films], [film.patient for film in films]
+    sample = statistics.draw(np.array(labels), patients, options.resamples, options.seed)
+    share = statistics.divide(sample.totals(np.array(chosen)), sample.totals(np.ones(len(films))))
+    return _numbers(statistics.interval(share))
 
 
 def _local(films: Sequence[Film], options: settings.Evaluate) -> dict[str, Any] | None:
@@ -171,7 +191,7 @@ def main() -> None:
     if len(sys.argv) not in (3, 4):
         raise ProjectError("give SOURCE (a folder), LABELS (a CSV: file, label, patient, view) and perhaps a NAME")
     source, table = Path(sys.argv[1]), Path(sys.argv[2])
-    name = sys.argv[3] if len(sys.argv) == 4 else source.resolve().name
+    name = word(sys.argv[3] if len(sys.argv) == 4 else source.resolve().name)
     options = settings.load()
     films = read_labels(source, table)
     champion = model.load(model.champion_version(), options.serve.threads)

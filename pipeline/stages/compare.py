@@ -39,7 +39,7 @@ def main() -> None:
     )
     write_json(paths.METRICS / "candidate.json", named)
 
-    found = contrasts.planned(headlines, options.table, facts) + contrasts.release(named, headlines, facts)
+    found = contrasts.planned(headlines, facts) + contrasts.release(named, headlines, facts)
     found += contrasts.winner(named["best"], headlines, facts)
     write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
 

@@ -94,6 +94,8 @@ def test_the_order_of_lines_does_not_matter(folder, tmp_path):
         ("stress.csv", put(5, "logit", "nan"), r"line 5: logit is not a finite number"),
         ("stress.csv", lambda rows: rows[:1], r"no stressed picture"),
         ("history.csv", put(3, "val_loss", "x"), r"line 3: val_loss 'x' is not a number"),
+        ("history.csv", put(3, "val_accuracy", "nan"), r"line 3: val_accuracy is not a finite number"),
+        ("history.csv", lambda rows: rows[:4], r"history.csv holds 3 epochs; run.json says 5"),
     ],
 )
 def test_a_line_that_cannot_be_true_is_named(folder, file, change, message):

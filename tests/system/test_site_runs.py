@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -64,6 +65,11 @@ def test_the_films_get_the_logits_of_the_predictions(root: Path) -> None:
     (row,) = [line for line in shown.splitlines() if line.startswith(f"| {RUN}")]
     assert row.split(" | ")[3].startswith(f"{same} ("), "the same pictures, so the AUC of the official test"
     assert "No robust run" in shown
+    shares = re.search(
+        r"[(](\d+)% of AP, (\d+)% of PA show pneumonia[)]: AUC [.]\d{3} [(][.]\d{3} to [.]\d{3}[)]", shown
+    )
+    ill = {view: [film["pneumonia"] for film in told["films"] if film["view"] == view] for view in ("AP", "PA")}
+    assert shares and [f"{sum(one) / len(one):.0%}" for one in ill.values()] == [f"{one}%" for one in shares.groups()]
 
     # The network was trained again since: what the old one answered is not shown.
     pictures = root / "predictions" / RUN / "pictures.csv"
@@ -90,7 +96,8 @@ def test_robust_stands_beside_balanced_of_as_many_epochs(tmp_path: Path) -> None
         (folder / "pictures.csv").write_text(name)
         told[name] = {"predictions": site_table.sha256_of(folder / "pictures.csv"), "logits": logits}
         epochs = 3 if name == "vgg16-robust-0" else 15
-        row = {"run": name, "epochs": epochs, "weights": "random", "stress_auc": 0.9, "test_auc": 0.9}
+        row = {"run": name, "network": name.split("-")[0], "seed": 0, "epochs": epochs, "weights": "random"}
+        row |= {"stress_auc": 0.9, "test_auc": 0.9}
         runs.append(row | {"threshold_sensitive_logit": 0.5})
     (tmp_path / "metrics" / "site_runs").mkdir(parents=True)
     text = json.dumps({"name": "far-away", "films": films, "runs": told})
@@ -99,7 +106,33 @@ def test_robust_stands_beside_balanced_of_as_many_epochs(tmp_path: Path) -> None
     assert "`custom_cnn-robust-0` less `custom_cnn-balanced-0`: AUC +0.000 on stressed validation, +0.500 (+" in shown
     assert "`vgg16-robust-0` less" not in shown, "3 epochs against 15"
     (row,) = [line for line in shown.splitlines() if line.startswith("| custom_cnn-balanced-0")]
+    assert "The view tells" not in shown, "there is one view"
     assert row.split(" | ")[-2:] == [".000 (.000 to .000)", "1.000 (1.000 to 1.000) |"]
+
+
+def test_answers_to_other_films_are_not_written_over(root: Path) -> None:
+    target = root / "metrics" / "site_runs" / "a-hospital.json"
+    before = target.read_text() if target.exists() else None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    other = json.dumps({"name": "a-hospital", "films": [{"file": "x.png"}], "runs": {"vgg16-raw-0": {}}})
+    target.write_text(other)
+    done = ask(root, RUN)
+    assert done.returncode == 1
+    assert "a-hospital.json holds the answers to other films (1, here" in done.stderr
+    assert target.read_text() == other
+    target.unlink() if before is None else target.write_text(before)
+
+
+def test_a_second_call_keeps_the_answers_of_other_runs(root: Path) -> None:
+    assert ask(root, RUN).returncode == 0
+    target = root / "metrics" / "site_runs" / "a-hospital.json"
+    told = json.loads(target.read_text())
+    told["runs"]["another"] = told["runs"].pop(RUN)
+    target.write_text(json.dumps(told))
+    assert ask(root, RUN).returncode == 0
+    kept = json.loads(target.read_text())["runs"]
+    assert set(kept) == {RUN, "another"}
+    assert kept["another"] == kept[RUN]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""The candidate: the rule in params.yaml, what it reads, and what may be released."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from pipeline.evaluation import candidate
+from pipeline.settings import Release, Start
+from tests import compared_fixture
+from tests.compared_fixture import COLLAPSED, DONE, stage
+
+
+@pytest.fixture(scope="module")
+def compared() -> Path:
+    return compared_fixture.compared()
+
+
+def test_the_candidate_and_what_its_release_costs(compared):
+    named = json.loads((compared / "metrics/candidate.json").read_text())
+    assert named["run"] == named["best"] == "inception_v3-balanced-0"
+    released = named["released"]
+    assert released["run"] != "inception_v3-balanced-0"
+    cost, low, high = released["cost_stress_auc"]
+    assert cost == pytest.approx(named["value"] - released["value"], abs=2e-5)
+    assert low <= cost <= high
+    assert {run["run"] for run in named["considered"]} == set(DONE) - {COLLAPSED}, "a collapsed run is no candidate"
+    stressed = json.loads((compared / f"metrics/runs/{COLLAPSED}.json").read_text())["stress_auc"]
+    assert stressed >= named["best_value"], "though it would be chosen: as good as the best, and smaller"
+    assert {run["run"]: run["not_released_because"] for run in named["considered"]} == {
+        name: "inception_v3 from imagenet weights is excluded" if name.startswith("inception") else None
+        for name in DONE
+        if name != COLLAPSED
+    }
+
+
+def test_permuting_the_test_predictions_changes_nothing_chosen(compared, tmp_path):
+    root = tmp_path / "permuted"
+    shutil.copytree(compared, root)
+    rng = np.random.default_rng(0)
+    for folder in (root / "predictions").iterdir():
+        with (folder / "pictures.csv").open(newline="") as stream:
+            header, *lines = list(csv.reader(stream))
+        test = [place for place, line in enumerate(lines) if line[1] == "test"]
+        answers = [lines[place][5:] for place in test]
+        for place, source in zip(test, rng.permutation(len(test)), strict=True):
+            lines[place][5:] = answers[source]
+        with (folder / "pictures.csv").open("w", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([header, *lines])
+    stage("evaluate", root)
+    stage("compare", root)
+    assert (root / "metrics/candidate.json").read_bytes() == (compared / "metrics/candidate.json").read_bytes()
+    for name in DONE:
+        before, after = (json.loads((one / f"metrics/runs/{name}.json").read_text()) for one in (compared, root))
+        chosen = [key for key in before if key.startswith(("threshold", "recalibration", "validation", "stress"))]
+        assert {key: before[key] for key in chosen} == {key: after[key] for key in chosen}
+        assert before["test_auc"] != after["test_auc"]
+
+
+REPLICATES = st.lists(st.floats(0.5, 1), min_size=5, max_size=5).map(np.array)
+NOTHING_BARRED = Release(max_megabytes=1000, exclude=[])
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.sampled_from("abcdef"), st.tuples(REPLICATES, st.integers(1, 5)), min_size=1))
+def test_the_candidate_is_the_smallest_within_one_standard_error_of_the_best(drawn):
+    values = {run: replicates for run, (replicates, _) in drawn.items()}
+    sizes = {run: size for run, (_, size) in drawn.items()}
+    chosen, best, error = candidate.choose(values, sizes)
+    assert values[best][0] == max(value[0] for value in values.values())
+    assert error == pytest.approx(np.std(values[best][1:], ddof=1))
+    near = [run for run in values if values[run][0] >= values[best][0] - error]
+    assert chosen in near
+    assert sizes[chosen] == min(sizes[run] for run in near)
+    backwards = dict(reversed(values.items()))
+    assert candidate.choose(backwards, sizes) == (chosen, best, error)
+
+
+def named(release: Release, weights: str = "float16"):
+    values = {"big": np.array([0.99, 0.98, 1.0]), "small": np.array([0.95, 0.94, 0.96])}
+    facts = {
+        "big": {"network": "vgg16", "weights": "imagenet", "parameters": 15_000_000, "dataset": "phantom"},
+        "small": {"network": "custom_cnn", "weights": "random", "parameters": 500_000, "dataset": "phantom"},
+    }
+    return candidate.name(values, values, facts, release, weights)
+
+
+def test_what_may_not_be_released_is_named_with_the_reason():
+    free = named(NOTHING_BARRED)
+    assert (free["run"], free["released"]["run"]) == ("big", "big")
+    assert free["released"]["cost_stress_auc"] == [0.0, 0.0, 0.0]
+    barred = named(Release(1000, [Start("vgg16", "imagenet")]))
+    assert (barred["run"], barred["released"]["run"]) == ("big", "small")
+    assert barred["considered"][0]["not_released_because"] == "vgg16 from imagenet weights is excluded"
+    assert named(Release(1000, [Start("vgg16", "random")]))["released"]["run"] == "big"
+    assert named(Release(45, []))["released"]["run"] == "big"  # 30 MB as float16
+    heavy = named(Release(45, []), "float32")
+    assert heavy["released"]["run"] == "small"
+    assert heavy["considered"][0]["not_released_because"] == "60.0 MB as float32, more than 45"
+    assert named(Release(0, []))["released"] is None
