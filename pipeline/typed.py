@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 def choose(options: Mapping[str, Any], name: Any, where: str, table: str) -> Any:
     """The option of this name; `where` is the key that names it, `table` the mapping that holds the options."""
-    if name not in options:
+    if not isinstance(name, str) or name not in options:
         raise ProjectError(f"params.yaml: {where}: {name!r} is not in {table}{_nearest(str(name), options)}")
     return options[name]
 
@@ -22,8 +22,7 @@ def choose(options: Mapping[str, Any], name: Any, where: str, table: str) -> Any
 def expect_keys(value: Any, required: list[str], where: str, optional: list[str] | None = None) -> None:
     """Raise a `ProjectError` unless `value` is a mapping with all required keys and no unknown one."""
     place = where or "top level"
-    if not isinstance(value, dict):
-        raise ProjectError(f"params.yaml: {place}: expected a mapping, got {value!r}")
+    expect_mapping(value, place)
     known = required + (optional or [])
     for key in value:
         if key not in known:
@@ -31,6 +30,13 @@ def expect_keys(value: Any, required: list[str], where: str, optional: list[str]
     for key in required:
         if key not in value:
             raise ProjectError(f"params.yaml: {place}: key {key!r} is missing")
+
+
+def expect_mapping(value: Any, where: str) -> dict[Any, Any]:
+    """The value, if it is a mapping; otherwise a `ProjectError`."""
+    if not isinstance(value, dict):
+        raise ProjectError(f"params.yaml: {where}: expected a mapping, got {value!r}")
+    return value
 
 
 def _nearest(word: str, options: Any) -> str:
@@ -55,9 +61,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise ProjectError(f"params.yaml: {where}: {value!r} is none of {', '.join(map(str, get_args(hint)))}")
         return value
     if origin is dict:
-        if not isinstance(value, dict):
-            raise ProjectError(f"params.yaml: {where}: expected a mapping, got {value!r}")
-        return {str(key): _convert(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
+        mapping = expect_mapping(value, where)
+        return {str(key): _convert(get_args(hint)[1], item, f"{where}.{key}") for key, item in mapping.items()}
     if origin is list:
         if not isinstance(value, list):
             raise ProjectError(f"params.yaml: {where}: expected a list, got {value!r}")

@@ -44,7 +44,7 @@ def test_counts_lose_no_value_and_agree_with_numpy_inside(values):
 def root(tmp_path_factory):
     """Twelve flat pictures in train, four in test: normal ones are dark, pneumonia ones bright, test ones white."""
     root = tmp_path_factory.mktemp("root")
-    settings = (HOME / "params.yaml").read_text().replace("image_size: 128", "image_size: 32")
+    settings = (HOME / "params.yaml").read_text().replace("image_size: 128", "image_size: 94")
     (root / "params.yaml").write_text(settings.replace("samples: 16", "samples: 3"))
     rows = []
     for split, each in (("train", 6), ("test", 2)):

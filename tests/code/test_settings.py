@@ -47,6 +47,14 @@ def test_a_line_is_trained_in_runs_and_keeps_its_place_in_the_table_in_planned(t
         (("evaluate", "threshold"), 1.0, "evaluate.threshold: 1.0"),
         (("evaluate", "resamples"), 0, "evaluate.resamples: 0"),
         (("groups", "validation_percent"), 100, "groups.validation_percent: 100"),
+        (("groups", "seed"), -1, "groups.seed: -1"),
+        (("train", "runs", "custom_cnn-raw-0", "seed"), -1, "train.runs.custom_cnn-raw-0.seed: -1"),
+        (("train", "runs", "custom_cnn-raw-0", "seed"), 2**32, "train.runs.custom_cnn-raw-0.seed: 4294967296"),
+        (("train", "common", "plateau_factor"), 1.0, "train.runs.custom_cnn-augmented-0: plateau_factor: 1.0"),
+        (("train", "common", "plateau_factor"), 0.0, "train.runs.custom_cnn-augmented-0: plateau_factor: 0.0"),
+        (("train", "common", "plateau_patience"), 0, "train.runs.custom_cnn-augmented-0: plateau_patience: 0"),
+        (("train", "common", "plateau_floor"), -0.1, "train.runs.custom_cnn-augmented-0: plateau_floor: -0.1"),
+        (("preprocess", "image_size"), 93, "preprocess.image_size, for custom_cnn-augmented-0: 93"),
     ],
 )
 def test_a_number_that_no_stage_could_work_with_is_named(tmp_path, path, value, where):
@@ -117,6 +125,27 @@ def put(value, *path):
         (put("noisy", "train", "groups", "raw", "augmentation"), "'noisy' is none of none, geometric, robust"),
         (put("kaggle", "ingest", "dataset"), "'kaggle' is none of chest-xray-pneumonia, phantom"),
         (put([1.0, "x"], "validate", "class_ratio"), "validate.class_ratio[1]: expected float, got 'x'"),
+        (
+            put(LINE | {"network": "custom_cnn", "weights": "imagenet"}, "train", "planned", "custom_cnn-raw-7"),
+            "train.planned.custom_cnn-raw-7: custom_cnn has no ImageNet weights; set weights: random",
+        ),
+        (
+            put(LINE, "train", "runs", "xception.raw"),
+            "train.runs.xception.raw: a run's name is of a-z, 0-9, '_' and '-'",
+        ),
+        (put(LINE, "train", "runs", "../xception"), "train.runs.../xception: a run's name is of"),
+        (
+            put(LINE, "train", "runs", "floor"),
+            "train.runs.floor: a run's name is of a-z, 0-9, '_' and '-', and not 'floor'",
+        ),
+        (put([LINE], "train", "runs"), "train.runs: expected a mapping, got [{"),
+        (put(None, "train", "networks"), "train.networks: expected a mapping, got None"),
+        (put(["raw"], "train", "groups"), "train.groups: expected a mapping, got ['raw']"),
+        (
+            put({}, "train", "networks", "resnet5"),
+            "train.networks: 'resnet5' is not in the networks of this project; did",
+        ),
+        (put(["vgg16"], "train", "runs", "custom_cnn-raw-0", "network"), "['vgg16'] is not in train.networks"),
     ],
 )
 def test_a_mistake_is_named_in_one_line(tmp_path, change, says):

@@ -76,7 +76,7 @@ def test_every_stage_has_its_module_and_every_dependency_is_there():
         for dependency in stage["deps"]:
             if dependency.startswith("pipeline/"):
                 assert (ROOT / dependency).exists(), dependency
-                assert dependency not in ("pipeline/settings.py", "pipeline/paths.py")
+                assert dependency not in (f"pipeline/{name}.py" for name in ("paths", "schema", "settings"))
 
 
 def outputs_of(stage):
@@ -107,7 +107,7 @@ def test_the_study_runs_every_stage_after_those_whose_outputs_it_reads():
 
 # What every stage may use, and what changes no output: how it starts, fails, finds, reads and writes, and by how many.
 NO_OUTPUT = {
-    *(f"pipeline/{name}.py" for name in ("command", "errors", "files", "paths", "settings", "typed")),
+    *(f"pipeline/{name}.py" for name in ("command", "errors", "files", "paths", "schema", "settings", "typed")),
     "pipeline/data/parallel.py",
     "pipeline/data/tables.py",
 }

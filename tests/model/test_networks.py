@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.errors import ProjectError
 from pipeline.learning import networks
+from pipeline.settings import SMALLEST_SIDE
 
 # With one hidden layer of 128 and one output on the trunk's pooled features.
 PARAMETERS = {
@@ -55,9 +56,16 @@ def test_an_unknown_network_is_named():
         networks.build("alexnet", 128)
 
 
-def test_a_side_too_small_is_an_error():
-    with pytest.raises(ProjectError, match="custom_cnn at 40 pixels"):
-        networks.build("custom_cnn", 40)
+def test_the_settings_know_each_network_and_its_smallest_picture():
+    assert tuple(SMALLEST_SIDE) == networks.NETWORKS
+    side = SMALLEST_SIDE["custom_cnn"]
+    networks.build("custom_cnn", side)
+    with pytest.raises(ProjectError, match=f"custom_cnn at {side - 1} pixels"):
+        networks.build("custom_cnn", side - 1)
+    for name, backbone in networks.BACKBONES.items():
+        side = SMALLEST_SIDE[name]
+        with pytest.raises(ValueError, match=f"must be at least {side}x{side}"):
+            backbone.build(include_top=False, weights=None, input_shape=(side - 1, side - 1, 3))
 
 
 def test_weights_that_cannot_be_had_are_an_error(tmp_path, monkeypatch):
