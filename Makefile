@@ -115,7 +115,7 @@ lock: setup ## pin every environment anew, within the bounds of requirements/*.i
 # In this order: `nothing_changed` looks at what `demo` made; the documents are written when all is measured.
 BENCHMARKS := demo nothing_changed preprocessing memory training evaluation saliency costs airflow serving serving_faults
 WRITERS := scaling_document serving_document
-benchmarks: setup .venv-airflow/.ready .venv-serve/.ready ## every benchmark beside its peer, then the documents; with CXR_DATA and CXR_ORIGINALS
+benchmarks: setup .venv-airflow/.ready .venv-serve/.ready ## every benchmark beside its peer, then the documents; CXR_DATA=<folder> CXR_ORIGINALS=<folder> for real pictures
 	@set -e; for name in $(BENCHMARKS) $(WRITERS); do echo "== $$name"; $(RUN) benchmarks.$$name; done
 	@$(RUN) pipeline.evaluation.documents
 
