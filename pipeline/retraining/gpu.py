@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import ProjectError
@@ -15,29 +15,31 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @contextmanager
-def one() -> Iterator[None]:
-    """Hold one free GPU of this machine for as long as the block runs, the only one that its processes see.
+def one() -> Iterator[dict[str, str]]:
+    """Hold one free GPU of this machine for as long as the block runs.
 
-    The kernel frees it when its holder dies. Where there is no GPU nothing is held; where CUDA_VISIBLE_DEVICES is set,
-    only those that it names are looked at.
+    Yields the variable that makes it the only one that a process sees. The kernel frees the GPU when its holder dies.
+    Where there is none, nothing is held and no variable is needed; where CUDA_VISIBLE_DEVICES is set, only those that it
+    names are looked at.
 
     Raises:
         ProjectError: all are in use.
     """
     names = found()
-    if not names:
-        yield
-        return
-    before = os.environ.get(VISIBLE)
-    with ExitStack() as held:
-        os.environ[VISIBLE] = _take(names, held)
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[VISIBLE]
-            else:
-                os.environ[VISIBLE] = before
+    for name in names:
+        with (Path(tempfile.gettempdir()) / f"chest-xray-gpu-{name.replace('/', '-')}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield {VISIBLE: name}
+            return
+    if names:
+        raise ProjectError(
+            f"other trainings use all GPUs ({', '.join(names)}): give JOBS, or the pool `training`, at most as many as "
+            "there are GPUs"
+        )
+    yield {}
 
 
 def found() -> list[str]:
@@ -49,18 +51,3 @@ def found() -> list[str]:
     listed = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, check=False)
     lines = listed.stdout.splitlines() if listed.returncode == 0 else []
     return [str(number) for number, line in enumerate(line for line in lines if line.startswith("GPU "))]
-
-
-def _take(names: list[str], held: ExitStack) -> str:
-    for name in names:
-        lock = (Path(tempfile.gettempdir()) / f"chest-xray-gpu-{name.replace('/', '-')}.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            continue
-        held.enter_context(lock)
-        return name
-    raise ProjectError(
-        f"other trainings use all GPUs ({', '.join(names)}): give the pool `training` as many slots as there are GPUs"
-    )

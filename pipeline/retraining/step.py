@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import yaml
@@ -39,8 +39,10 @@ def reproduce(stages: list[str]) -> Path:
     for stage in stages:
         again = (request.force and stage.startswith(dvc.TRAIN)) or (stage == "ingest" and source_differs(folder))
         force = ["--force"] if again else []
-        with gpu.one() if stage.startswith(dvc.TRAIN) else nullcontext():
-            check(dvc.command("--wait-for-lock", "repro", "--single-item", *force, stage), folder, stage)
+        command = dvc.command("--wait-for-lock", "repro", "--single-item", *force, stage)
+        held: AbstractContextManager[dict[str, str]] = gpu.one() if stage.startswith(dvc.TRAIN) else nullcontext({})
+        with held as visible:
+            check(command, folder, stage, **visible)
     if sharing.is_on():
         sharing.push(folder, stages)
     return folder

@@ -1,6 +1,5 @@
 """One GPU for each training. Which there are is told here: the locks are real, no GPU is needed."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -18,28 +17,27 @@ def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_each_training_sees_one_and_no_two_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(gpu.VISIBLE, "0, GPU-5f3e")
-    with gpu.one():
-        assert os.environ[gpu.VISIBLE] == "0"
-        monkeypatch.setenv(gpu.VISIBLE, "0,GPU-5f3e")  # as another process would find it
-        with gpu.one():
-            assert os.environ[gpu.VISIBLE] == "GPU-5f3e"
-            monkeypatch.setenv(gpu.VISIBLE, "0,GPU-5f3e")
+    with gpu.one() as first:
+        assert first == {gpu.VISIBLE: "0"}
+        with gpu.one() as second:
+            assert second == {gpu.VISIBLE: "GPU-5f3e"}
             with pytest.raises(ProjectError, match="other trainings use all GPUs"), gpu.one():
                 pass
-        with gpu.one():  # the second one is free again
-            assert os.environ[gpu.VISIBLE] == "GPU-5f3e"
+        with gpu.one() as again:
+            assert again == second, "it is free again"
 
 
-def test_what_was_visible_before_is_visible_after(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_that_fails_frees_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(gpu.VISIBLE, "2,3")
-    with gpu.one():
-        assert os.environ[gpu.VISIBLE] == "2"
-    assert os.environ[gpu.VISIBLE] == "2,3"
+    with pytest.raises(ProjectError, match="of the training"), gpu.one():
+        raise ProjectError("of the training")
+    with gpu.one() as visible:
+        assert visible == {gpu.VISIBLE: "2"}
 
 
 @pytest.mark.parametrize("none", ["", "-1"])
 def test_without_a_gpu_nothing_is_held(none: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(gpu.VISIBLE, none)
-    with gpu.one():
-        assert os.environ[gpu.VISIBLE] == none
+    with gpu.one() as visible:
+        assert visible == {}
     assert list(tmp_path.iterdir()) == []
