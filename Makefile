@@ -57,8 +57,8 @@ repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes a c
 study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them
 	@$(RUN) pipeline.study --jobs $(or $(JOBS),1) $(RUNS)
 
-restore: setup ## bring back the last good outputs after a stage failed
-	@$(RUN) dvc checkout --force --allow-missing; git checkout -- dvc.lock predictions metrics plots
+restore: setup ## bring back the last good outputs after a stage failed; FORCE=1 gives up what is not committed
+	@$(RUN) pipeline.restore $(if $(FORCE),--force)
 
 import-runs: setup ## trainings of another machine, checked, into the tree and dvc.lock: DIR=<folder that pipeline.handover wrote>
 	@$(RUN) pipeline.import_runs "$(DIR)"
