@@ -15,9 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from pipeline import paths
+from pipeline import dvc, paths
 from pipeline.command import run as run_command
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
@@ -40,7 +38,7 @@ HISTORY = ("learning_rate", "loss", "accuracy", "val_loss", "val_accuracy")
 def main() -> None:
     """Publish what is committed; a warning, and status 0, where the server does not answer."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.ROOT / 'mlflow.db'}"
-    names = sorted(path.parent.name for path in paths.PREDICTIONS.glob("*/run.json"))
+    names = sorted(path.parent.name for path in paths.PREDICTIONS.glob("[!.]*/run.json"))  # not what is being written
     if not names:
         raise ProjectError("predictions/ holds no run to publish: train one first (make repro)")
     # A damaged file is our fault, not the server's: it fails here.
@@ -77,7 +75,7 @@ def connect(uri: str) -> "MlflowClient":
 def publish(client: "MlflowClient", facts: dict[str, dict[str, Any]]) -> None:
     """One parent for each data set, and one child for each run in predictions/; `facts` are the runs' run.json."""
     experiment = experiment_id(client, EXPERIMENT)
-    lock = _lock()
+    lock = dvc.lock()
     for digest in sorted({fact["dataset_digest"] for fact in facts.values()}):
         mine = [name for name in facts if facts[name]["dataset_digest"] == digest]
         first = facts[mine[0]]
@@ -219,13 +217,6 @@ def _digest_of(name: str, tags: dict[str, str], params: Any, metrics: Any, artif
             files = sorted(source.rglob("*")) if source.is_dir() else [source]
             lines += [f"{sha256_of(path)}  {folder}/{path.name}" for path in files if path.is_file()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _lock() -> dict[str, Any]:
-    """The stages of dvc.lock; none where nothing ran under DVC yet."""
-    if not paths.LOCK.is_file():
-        return {}
-    return (yaml.safe_load(paths.LOCK.read_text(encoding="utf-8")) or {}).get("stages", {})
 
 
 def _code_digest(lock: dict[str, Any], name: str) -> str:

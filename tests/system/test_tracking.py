@@ -29,6 +29,9 @@ def root(tmp_path_factory):
     (folder / "dvc.lock").write_text(
         "stages:\n  train@custom_cnn-raw-0:\n    deps:\n    - {path: pipeline/learning/networks.py, md5: abc}\n"
     )
+    half = folder / "predictions" / ".xception-raw-0.1.tmp" / "run.json"  # what a training writes in this moment
+    half.parent.mkdir()
+    half.write_text("{")
     write_candidate(folder)
     return folder
 
