@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipeline.learning.augmentation import RECIPES, WholeGreyValues, augmented_copies, build_augmentation
+from pipeline.learning.augmentation import RECIPES, RandomGamma, WholeGreyValues, augmented_copies, build_augmentation
 
 SIDE = 64
 COPIES = 300
@@ -45,12 +45,38 @@ def test_nothing_changes_outside_training(name, augmenter):
     assert np.array_equal(model.predict(batch, verbose=0), batch)
 
 
-def test_the_zoom_of_each_axis_is_drawn_by_itself():
-    _, _, sx, sy = moments(draw("geometric"))
+def draw_one(kind, name, picture):
+    """Draws of one layer of a recipe."""
+    (layer,) = (layer for layer in build_augmentation(name) if isinstance(layer, kind))
+    keras.utils.set_random_seed(1)
+    batch = ops.cast(np.repeat(picture[None, ..., None], COPIES, axis=0), "float32")
+    return ops.convert_to_numpy(layer(batch, training=True))[..., 0]
+
+
+def expect_ends(drawn, low, high):
+    """Hundreds of uniform draws come near both ends of their range, and not beyond, but for what pixels round."""
+    near = 0.05 * (high - low)
+    assert low - near < drawn.min() < low + near
+    assert high - near < drawn.max() < high + near
+
+
+@pytest.mark.parametrize(("name", "zoom"), [("geometric", 0.1), ("robust", 0.25)])
+def test_the_zoom_of_each_axis_is_drawn_by_itself_and_reaches_its_ends(name, zoom):
+    _, _, sx, sy = moments(draw_one(keras.layers.RandomZoom, name, shape()))
     (_, _, sx0, sy0) = moments(shape()[None])
-    assert np.std((sx / sx0) / (sy / sy0)) > 0.05
-    assert (sx / sx0).min() < 0.95
-    assert (sx / sx0).max() > 1.05
+    assert np.std((sx / sx0) / (sy / sy0)) > 0.8 * zoom
+    for drawn in (sx / sx0, sy / sy0):
+        expect_ends(1 / drawn - 1, -zoom, zoom)
+
+
+def test_gamma_contrast_and_brightness_of_the_robust_recipe_reach_their_ends():
+    halves = np.full((SIDE, SIDE), 100, np.uint8)
+    halves[:, SIDE // 2 :] = 150
+    darkened = draw_one(RandomGamma, "robust", halves)[:, 0, 0]
+    expect_ends(np.log(np.log(darkened / 255) / np.log(100 / 255)), -0.5, 0.5)
+    drawn = draw_one(keras.layers.RandomContrast, "robust", halves)
+    expect_ends((drawn[:, 0, -1] - drawn[:, 0, 0]) / 50, 0.6, 1.4)
+    expect_ends(draw_one(keras.layers.RandomBrightness, "robust", halves)[:, 0, 0] - 100, -51, 51)
 
 
 def test_shifts_stay_within_a_tenth():

@@ -251,12 +251,3 @@ def test_jax_reaches_the_same_figures(tmp_path):
     own, there = figures["tensorflow"]["own"], figures["jax"]["tensorflow"]
     assert np.std(own) > 0.01, "the network tells pictures apart"
     assert np.allclose(own, there, rtol=1e-3, atol=1e-3), np.abs(np.subtract(own, there)).max()
-
-
-def test_learning_knows_tensorflow_only_where_keras_cv_is_chosen():
-    found = [
-        path.name
-        for path in (ROOT / "pipeline" / "learning").glob("*.py")
-        if "import tensorflow" in path.read_text() or "from tensorflow" in path.read_text()
-    ]
-    assert found == []
