@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,19 @@ def trainings_to_run(runs: Mapping[str, Any], folder: Path = paths.ROOT) -> list
         if stage not in locked or _differs(changes.get(stage, [])) or _is_lost(locked[stage], folder):
             wanted.append(name)
     return wanted
+
+
+def lacking_a_network_alone(runs: Iterable[str], folder: Path = paths.ROOT) -> list[str]:
+    """Those of these runs whose settings, code and predictions are those of dvc.lock: at most the network is not here."""
+    locked, changes = lock(folder), status(folder)
+    found = []
+    for name in runs:
+        stage = f"{TRAIN}{name}"
+        told = changes.get(stage, [])
+        outs = {path for change in told if isinstance(change, dict) for path in change.get("changed outs", {})}
+        if stage in locked and not _differs(told) and outs <= {f"models/runs/{name}"}:
+            found.append(name)
+    return found
 
 
 def _differs(changes: list[Any]) -> bool:

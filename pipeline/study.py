@@ -6,53 +6,23 @@
 import argparse
 import logging
 import os
-import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 
-from pipeline import dvc, paths, settings
+from pipeline import dvc, elsewhere, paths, settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.repro import check_inputs, forecast
+from pipeline.retraining import gpu
+from pipeline.workers import Workers
 
 log = logging.getLogger(__name__)
 
 DATA_STAGES = ("ingest", "validate", "explore", "preprocess", "groups")
 LATER_STAGES = ("floor", "evaluate", "compare", "package", "explain", "report")
 LOGS = paths.CACHE / "study"
-
-
-def train_one(name: str, threads: int) -> int:
-    """Train one run with its share of the cores, output to its log; returns DVC's exit status."""
-    log_file = LOGS / f"{name}.log"
-    shares = dvc.environment(TF_NUM_INTRAOP_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
-    with log_file.open("w", encoding="utf-8") as stream:
-        arguments = dvc.command("--wait-for-lock", "repro", "--single-item", f"{dvc.TRAIN}{name}")
-        code = subprocess.run(
-            arguments, cwd=paths.ROOT, env=shares, stdout=stream, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    if code == 0:
-        _track(log_file)
-    return code
-
-
-def _track(log_file: Path) -> None:
-    """Publish what there is; a tracking server that is down fails nothing, the next call makes up for it."""
-    with log_file.open("a", encoding="utf-8") as stream:
-        subprocess.run(
-            [sys.executable, "-m", "pipeline.registry.tracking"],
-            cwd=paths.ROOT, stdout=stream, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
-
-
-def _reproduce(stages: tuple[str, ...]) -> str | None:
-    """Run stages one by one; returns the first that failed: those after it would lose their outputs for nothing."""
-    for stage in stages:
-        if dvc.call("--wait-for-lock", "repro", "--single-item", stage) != 0:
-            return stage
-    return None
 
 
 def main() -> None:
@@ -67,32 +37,88 @@ def main() -> None:
         raise ProjectError(f"not in train.runs of params.yaml: {', '.join(unknown)}")
     if arguments.jobs < 1:
         raise ProjectError(f"JOBS must be at least 1, not {arguments.jobs}")
-    names = arguments.runs or list(chosen.runs)
-    check_inputs(chosen, names)
+    gpus = gpu.found()
+    if 0 < len(gpus) < arguments.jobs:
+        raise ProjectError(f"JOBS={arguments.jobs}, and a training needs a GPU of its own: here are {len(gpus)}")
+    check_inputs(chosen, arguments.runs or list(chosen.runs))
     LOGS.mkdir(parents=True, exist_ok=True)
-    broken = _reproduce(DATA_STAGES)
+    try:
+        with Workers(arguments.jobs) as workers:
+            problems = _study(chosen, arguments.runs, arguments.jobs, workers)
+    except KeyboardInterrupt:
+        raise ProjectError("ended with all that it had started; the same command goes on") from None
+    if problems:
+        raise ProjectError(f"failed: {', '.join(problems)}; everything else is done")
+
+
+def _study(chosen: settings.Settings, named: list[str], jobs: int, workers: Workers) -> list[str]:
+    """All of it; returns what failed on the way, each with the place of its message."""
+    broken = workers.submit(_reproduce, DATA_STAGES, workers).result()
     if broken:
         raise ProjectError(f"stage {broken} failed (its message is above); no training was started")
-    todo = [name for name in dvc.trainings_to_run(chosen.runs) if name in names]
-    log.info("%s, %d at a time; logs in %s", forecast(chosen, todo), arguments.jobs, LOGS)
-    threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+    todo = _trainings(chosen, named)
+    log.info("%s, %d at a time; logs in %s", forecast(chosen, todo), jobs, LOGS)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
     started = time.monotonic()
     failed = []
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        trainings = {pool.submit(train_one, name, threads): name for name in todo}
-        for place, training in enumerate(as_completed(trainings), 1):
-            name = trainings[training]
-            log.info("%d of %d: %s %s", place, len(todo), name, "failed" if training.result() else "done")
-            if training.result():
-                failed.append(name)
+    trainings = {workers.submit(_train, name, threads, workers): name for name in todo}
+    for place, training in enumerate(as_completed(trainings), 1):
+        name = trainings[training]
+        log.info("%d of %d: %s %s", place, len(todo), name, "failed" if training.result() else "done")
+        if training.result():
+            failed.append(name)
     log.info("%d trainings in %.1f minutes", len(todo), (time.monotonic() - started) / 60)
-    broken = _reproduce(LATER_STAGES)
-    _track(LOGS / "track.log")  # the figures and curves of every run
+    broken = workers.submit(_reproduce, LATER_STAGES, workers).result()
+    # The figures and curves of every run.
+    if workers.submit(_track, LOGS / "track.log", workers).result():
+        log.warning("not all is in MLflow (see %s); `make track` makes up for it", LOGS / "track.log")
     problems = [f"{name} (see {LOGS / name}.log)" for name in failed]
     if broken:
         problems.append(f"stage {broken} (its message is above; what comes after it did not run)")
-    if problems:
-        raise ProjectError(f"failed: {', '.join(problems)}; everything else is done")
+    return problems
+
+
+def _trainings(chosen: settings.Settings, named: list[str]) -> list[str]:
+    """What is to be trained; a run whose network another machine keeps is trained again only if it is named."""
+    todo = dvc.trainings_to_run(chosen.runs)
+    if named:
+        return [name for name in todo if name in named]
+    kept = elsewhere.among(todo)
+    if kept:
+        log.info("left out, for their networks are on another machine: %s; RUNS trains them here", ", ".join(kept))
+    return [name for name in todo if name not in kept]
+
+
+def _train(name: str, threads: int, workers: Workers) -> int:
+    """Train one run with its share of the cores and a GPU of its own, output to its log; returns DVC's exit status."""
+    log_file = LOGS / f"{name}.log"
+    shares = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+    command = dvc.command("--wait-for-lock", "repro", "--single-item", f"{dvc.TRAIN}{name}")
+    with log_file.open("w", encoding="utf-8") as stream:
+        try:
+            with gpu.one() as visible:
+                code = workers.run(command, dvc.environment(**shares, **visible), stream)
+        except ProjectError as error:
+            stream.write(f"study: {error}\n")
+            return 1
+    if code == 0:
+        _track(log_file, workers)
+    return code
+
+
+def _track(log_file: Path, workers: Workers) -> int:
+    """Publish what there is; returns the exit status. A server that is down fails nothing."""
+    with log_file.open("a", encoding="utf-8") as stream:
+        return workers.run([sys.executable, "-m", "pipeline.registry.tracking"], dvc.environment(), stream)
+
+
+def _reproduce(stages: tuple[str, ...], workers: Workers) -> str | None:
+    """Run stages one by one; returns the first that failed: those after it would lose their outputs for nothing."""
+    for stage in stages:
+        command = dvc.command("--wait-for-lock", "repro", "--single-item", stage)
+        if workers.run(command, dvc.environment()) != 0:
+            return stage
+    return None
 
 
 if __name__ == "__main__":

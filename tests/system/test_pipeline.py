@@ -1,12 +1,9 @@
 """The graph on toy settings: what runs again, what does not, and what a killed process leaves."""
 
-import hashlib
 import os
-import re
 import resource
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -15,98 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import dvc, paths, workspace
-
-RUNS = {
-    "custom_cnn-raw-0": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random", "epochs": 8},
-    "custom_cnn-balanced-0": {
-        "network": "custom_cnn",
-        "group": "balanced",
-        "seed": 0,
-        "weights": "random",
-        "epochs": 8,
-    },
-    "vgg16-raw-0": {"network": "vgg16", "group": "raw", "seed": 0, "weights": "random"},
-}
-OVERLAY = {
-    "ingest": {"dataset": "phantom", "phantom": {"train": 90, "val": 6, "test": 30}},
-    "preprocess": {"image_size": 94},
-    "train": {"common": {"epochs": 1, "batch_size": 4}, "runs": RUNS, "planned": {}},
-    "evaluate": {"resamples": 100},
-}
-
-
-def environment():
-    return {name: value for name, value in dvc.environment().items() if name not in ("CXR_DATA", "PIPELINE_ROOT")}
-
-
-def call(folder, *arguments):
-    return subprocess.run(
-        dvc.command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
-
-
-def stage(folder, name, *arguments):
-    """Start a stage by itself, as DVC would."""
-    return subprocess.Popen(
-        [sys.executable, "-m", f"pipeline.stages.{name}", *arguments],
-        cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def digests(*folders):
-    """SHA-256 of every file below the folders."""
-    return {
-        str(file.relative_to(folder.parent)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for folder in folders
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
-
-
-def would_run(folder):
-    """The stages that `dvc repro` would start."""
-    done = call(folder, "repro", "--dry")
-    assert done.returncode == 0, done.stderr
-    return {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
-
-
-def change(folder, *path_and_value):
-    *path, value = path_and_value
-    file = folder / "params.yaml"
-    params = yaml.safe_load(file.read_text())
-    place = params
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    file.write_text(yaml.safe_dump(params, sort_keys=False))
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A workspace in which the whole graph ran once."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(paths, "WORKSPACES", tmp_path_factory.mktemp("work"))
-    folder = workspace.create("toy", OVERLAY, copy=True)
-    patch.undo()
-    done = call(folder, "repro")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder
-
-
-@pytest.fixture
-def project(finished):
-    """The finished workspace, its settings, code and lock put back after the test."""
-    files = [
-        finished / "params.yaml",
-        finished / "dvc.lock",
-        *finished.glob("pipeline/**/*.py"),
-        *finished.glob("plots/**/*.svg"),
-    ]
-    kept = {file: file.read_bytes() for file in files}
-    yield finished
-    for file, content in kept.items():
-        file.write_bytes(content)
+from pipeline import dvc, paths
+from tests.study_fixture import RUNS, alive, call, change, children, digests, environment, stage, wait_for, would_run
 
 
 def test_a_second_repro_does_nothing(project):
@@ -239,24 +146,9 @@ def test_a_data_stage_killed_at_any_moment_runs_again_to_the_same_end(project, n
     )
 
 
-def wait_for(condition, seconds=180):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "what was waited for did not come"
-        time.sleep(0.05)
-
-
-def alive(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def children(pid):
-    found = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split()]
+def forget_checkpoints(folder, name):
+    for path in (folder / ".cache" / "training").glob(f"{name}-*"):
+        shutil.rmtree(path)
 
 
 @pytest.mark.parametrize(
@@ -268,12 +160,12 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_network(project, victi
     outputs = project / "models" / "runs" / name, project / "predictions" / name
     before = digests(*outputs)
     checkpoints = project / ".cache" / "training"
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    forget_checkpoints(project, name)
     command = dvc.command("repro", "--force", "--single-item", f"train@{name}")
     process = subprocess.Popen(
         command, cwd=project, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    wait_for(lambda: list(checkpoints.glob("*/checkpoint.npz")))
+    wait_for(lambda: list(checkpoints.glob(f"{name}-*/checkpoint.npz")))
     trainer = children(process.pid)[0]
     if victim in ("dvc", "both"):
         process.kill()
@@ -290,9 +182,9 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_network(project, victi
 
 def test_two_trainings_of_one_run_do_not_meet(project):
     name = "custom_cnn-raw-0"
-    shutil.rmtree(project / ".cache" / "training")
+    forget_checkpoints(project, name)
     first = stage(project, "train", name)
-    wait_for(lambda: list((project / ".cache" / "training").glob("*/lock")))
+    wait_for(lambda: list((project / ".cache" / "training").glob(f"{name}-*/lock")))
     first.send_signal(signal.SIGSTOP)  # in the middle of its training, for as long as the second one takes to start
     second = stage(project, "train", name)
     _, errors = second.communicate()
@@ -300,48 +192,6 @@ def test_two_trainings_of_one_run_do_not_meet(project):
     first.communicate()
     assert second.returncode == 1
     assert "another process trains this run now" in errors.splitlines()[-1]
-
-
-def test_the_study_goes_on_past_a_failed_training_and_names_its_log(finished, tmp_path):
-    folder = tmp_path / "study"
-    shutil.copytree(finished, folder, symlinks=True)
-    short = RUNS["custom_cnn-raw-0"] | {"epochs": 1}
-    change(folder, "train", "runs", "custom_cnn-raw-1", short | {"seed": 1, "learning_rate": 1e30})
-    change(folder, "train", "runs", "custom_cnn-raw-2", short | {"seed": 2})
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.study", "--jobs", "2"],
-        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    log = folder / ".cache" / "study" / "custom_cnn-raw-1.log"
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == f"study: failed: custom_cnn-raw-1 (see {log}); everything else is done"
-    assert "the loss is" in log.read_text() and "learning rate" in log.read_text()
-    lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
-    assert {name for name in lock if name.startswith("train@")} == {
-        f"train@{name}" for name in (*RUNS, "custom_cnn-raw-2")
-    }
-    assert "custom_cnn-raw-2" in (folder / "metrics" / "study.json").read_text()
-    assert would_run(folder) >= {"train@custom_cnn-raw-1"}
-    assert not {name for name in would_run(folder) if name.startswith("train@")} - {"train@custom_cnn-raw-1"}
-    with sqlite3.connect(
-        folder / "mlflow.db"
-    ) as database:  # the figures of the new run arrived, not its training alone
-        query = "SELECT count(*) FROM runs JOIN latest_metrics USING (run_uuid) WHERE name = ? AND key = 'test_auc'"
-        assert database.execute(query, ("custom_cnn-raw-2",)).fetchone()[0] == 1
-
-
-def test_a_data_stage_that_fails_ends_the_study_at_once(finished, tmp_path):
-    folder = tmp_path / "study"
-    shutil.copytree(finished, folder, symlinks=True)
-    change(folder, "validate", "max_quarantined", -1.0)  # no set of pictures can keep this promise
-    before = digests(folder / "data" / "groups")
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.study"],
-        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("study: stage validate failed")
-    assert digests(folder / "data" / "groups") == before
 
 
 def test_an_unknown_run_is_one_line(project):
@@ -378,50 +228,3 @@ def test_the_demo_says_what_it_made_and_leaves_the_checkout_clean():
     assert "nothing here is about children" in done.stdout
     assert "densenet121-balanced-0" in done.stdout
     assert status() == before
-
-
-def numbers(value):
-    """DVC writes a small number as 1e-06, which YAML 1.2 reads as a number and PyYAML as a word."""
-    if isinstance(value, dict):
-        return {key: numbers(one) for key, one in value.items()}
-    return float(value) if isinstance(value, str) and re.fullmatch(r"\d+e-\d+", value) else value
-
-
-def test_a_run_of_another_machine_is_imported_and_not_trained_again(project, tmp_path):
-    name, bag = "custom_cnn-raw-0", tmp_path / "bag"
-    lock = project / "dvc.lock"
-
-    def python(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=project, env=environment(), capture_output=True, text=True
-        )
-
-    done = python("pipeline.handover", str(bag), name)
-    assert done.returncode == 0, done.stderr
-    whole = yaml.safe_load(lock.read_text())
-    by_dvc = whole["stages"].pop(f"train@{name}")
-    lock.write_text(yaml.safe_dump(whole, sort_keys=False))
-    kept = tmp_path / "kept"
-    shutil.move(project / "models/runs" / name, kept)
-    shutil.rmtree(project / "predictions" / name)
-    stale = project / "models/runs" / name / "network.weights.h5"
-    stale.parent.mkdir()
-    stale.write_bytes(b"of an earlier training")
-    try:
-        done = python("pipeline.import_runs", str(bag))
-        assert done.returncode == 0, done.stderr
-        assert not stale.exists(), "a network that did not make these predictions"
-        assert "exist only on the machine that trained them: " + name in done.stderr
-        assert numbers(yaml.safe_load(lock.read_text())["stages"][f"train@{name}"]) == numbers(by_dvc)
-        again = call(project, "repro", "--allow-missing", "--dry", f"train@{name}")
-        assert f"Running stage 'train@{name}'" not in again.stdout
-
-        (bag / name / "history.csv").write_text("epoch\n")
-        done = python("pipeline.import_runs", str(bag))
-        assert done.returncode != 0 and "not the file that was handed over" in done.stderr.strip().splitlines()[-1]
-        change(project, "train", "common", "epochs", 2)
-        done = python("pipeline.import_runs", str(bag))
-        assert done.returncode != 0 and "other settings" in done.stderr and "train.common" in done.stderr
-    finally:
-        shutil.rmtree(project / "models/runs" / name, ignore_errors=True)
-        shutil.move(kept, project / "models/runs" / name)

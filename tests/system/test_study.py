@@ -1,0 +1,149 @@
+"""`make study`: what runs side by side, what is left out, what a failure and a signal leave."""
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from pipeline import dvc, paths, study
+from tests.retraining_fixture import running
+from tests.study_fixture import RUNS, change, digests, environment, wait_for, would_run
+
+LINE = {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}
+TRAINING = {
+    "foreach": "${train.runs}",
+    "do": {
+        "cmd": "sh train.sh ${key}",
+        "deps": ["train.sh"],
+        "outs": ["models/runs/${key}", {"predictions/${key}/pictures.csv": {"cache": False}}],
+    },
+}
+WRITE = "mkdir -p models/runs/$1 predictions/$1; echo $1 | tee models/runs/$1/network predictions/$1/pictures.csv\n"
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A graph of the same stages that does nothing, and two runs whose training is a script: DVC runs it in seconds."""
+    params = yaml.safe_load(paths.PARAMS.read_text())
+    params["ingest"]["dataset"] = "phantom"
+    params["train"] |= {"runs": {"one": LINE, "two": LINE | {"seed": 1}}, "planned": {}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    stages = {name: {"cmd": "true"} for name in (*study.DATA_STAGES, *study.LATER_STAGES)} | {"train": TRAINING}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (tmp_path / "train.sh").write_text(WRITE)
+    (tmp_path / "pipeline").symlink_to(paths.ROOT / "pipeline")
+    subprocess.run(dvc.command("init", "-q", "--no-scm"), cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def begin(folder, *arguments, **environ):
+    """Start Python in a bare graph's folder."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder, env={**environment(), "PIPELINE_ROOT": str(folder), **environ},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_signal_ends_what_runs_and_starts_nothing_that_waits(bare):
+    (bare / "train.sh").write_text("touch started-$1; exec sleep 600\n")
+    process = begin(bare, "-m", "pipeline.study")
+    wait_for(lambda: list(bare.glob("started-*")))
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.splitlines()[-1] == "study: ended with all that it had started; the same command goes on"
+    assert [path.name for path in bare.glob("started-*")] == ["started-one"]
+    assert running(bare) == []
+
+
+def test_trainings_side_by_side_have_a_gpu_each_and_what_mlflow_did_not_get_is_one_warning(bare):
+    """The GPUs are named and need not be there: what counts is what each training is told."""
+    both = "while [ $(ls gpu-* | wc -l) -lt 2 ]; do sleep 0.1; done; "
+    (bare / "train.sh").write_text(f"echo $CUDA_VISIBLE_DEVICES > gpu-$1; {both}{WRITE}")
+    two = {"CUDA_VISIBLE_DEVICES": "0,GPU-5f3e", "TMPDIR": str(bare)}
+    process = begin(bare, "-m", "pipeline.study", "--jobs", "2", **two)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert sorted(path.read_text() for path in bare.glob("gpu-*")) == ["0\n", "GPU-5f3e\n"]
+    log = bare / ".cache" / "study" / "track.log"
+    said = errors.splitlines()
+    assert [line for line in said if "MLflow" in line] == [said[-1]]
+    assert f"not all is in MLflow (see {log}); `make track` makes up for it" in said[-1]
+    assert "predictions/ holds no run to publish" in log.read_text()
+    process = begin(bare, "-m", "pipeline.study", "--jobs", "3", **two)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors == "study: JOBS=3, and a training needs a GPU of its own: here are 2\n"
+
+
+def test_a_run_whose_network_is_on_another_machine_is_trained_only_if_it_is_named(bare):
+    def trainings(*named):
+        """The runs that a study would train, and what it says of the others."""
+        code = "import logging; logging.basicConfig(); logging.root.setLevel('INFO'); from pipeline import settings, study; "
+        process = begin(bare, "-c", f"{code}print(*study._trainings(settings.load(), {list(named)}))")
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        return output.split(), errors
+
+    assert subprocess.run(dvc.command("repro", "-q"), cwd=bare, env=environment()).returncode == 0
+    assert trainings()[0] == []
+    shutil.rmtree(bare / "models")
+    shutil.rmtree(bare / ".dvc" / "cache")
+    assert trainings()[0] == ["one", "two"], "a fresh clone"
+    assert {"train@one", "train@two"} <= would_run(bare), "as dvc repro does"
+    assert not {"train@one", "train@two"} & would_run(bare, "--allow-missing")
+    (bare / ".work").mkdir()
+    (bare / ".work" / "elsewhere").write_text("one\n")
+    todo, said = trainings()
+    assert todo == ["two"]
+    assert "left out, for their networks are on another machine: one; RUNS trains them here" in said
+    assert trainings("one")[0] == ["one"]
+    (bare / "predictions" / "one" / "pictures.csv").write_text("others\n")
+    assert trainings()[0] == ["one", "two"], "predictions that are not those of dvc.lock"
+
+
+def test_the_study_goes_on_past_a_failed_training_and_names_its_log(finished, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder, symlinks=True)
+    short = RUNS["custom_cnn-raw-0"] | {"epochs": 1}
+    change(folder, "train", "runs", "custom_cnn-raw-1", short | {"seed": 1, "learning_rate": 1e30})
+    change(folder, "train", "runs", "custom_cnn-raw-2", short | {"seed": 2})
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.study", "--jobs", "2"],
+        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    log = folder / ".cache" / "study" / "custom_cnn-raw-1.log"
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"study: failed: custom_cnn-raw-1 (see {log}); everything else is done"
+    assert "the loss is" in log.read_text() and "learning rate" in log.read_text()
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    assert {name for name in lock if name.startswith("train@")} == {
+        f"train@{name}" for name in (*RUNS, "custom_cnn-raw-2")
+    }
+    assert "custom_cnn-raw-2" in (folder / "metrics" / "study.json").read_text()
+    assert would_run(folder) >= {"train@custom_cnn-raw-1"}
+    assert not {name for name in would_run(folder) if name.startswith("train@")} - {"train@custom_cnn-raw-1"}
+    with sqlite3.connect(
+        folder / "mlflow.db"
+    ) as database:  # the figures of the new run arrived, not its training alone
+        query = "SELECT count(*) FROM runs JOIN latest_metrics USING (run_uuid) WHERE name = ? AND key = 'test_auc'"
+        assert database.execute(query, ("custom_cnn-raw-2",)).fetchone()[0] == 1
+
+
+def test_a_data_stage_that_fails_ends_the_study_at_once(finished, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder, symlinks=True)
+    change(folder, "validate", "max_quarantined", -1.0)  # no set of pictures can keep this promise
+    before = digests(folder / "data" / "groups")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.study"],
+        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("study: stage validate failed")
+    assert digests(folder / "data" / "groups") == before
