@@ -13,15 +13,26 @@ from typing import Any
 
 import yaml
 
-from pipeline import dvc, paths, settings
+from pipeline import dvc, elsewhere, paths, settings
 from pipeline.command import run as run_command
 from pipeline.errors import ProjectError
 from pipeline.evaluation import predictions
 from pipeline.files import atomic_folder, write_text
-from pipeline.handover import PREDICTIONS, RECORD, UPSTREAM, dependencies, entry, parameters
+from pipeline.handover import (
+    PREDICTIONS,
+    RECORD,
+    UPSTREAM,
+    dependencies,
+    entry,
+    expect_settings,
+    outputs,
+    parameters,
+)
 
 log = logging.getLogger("import-runs")
 Record = Mapping[str, Any]
+PARTS = {"run": str, "upstream": dict, "deps": dict, "params": dict, "outs": dict}  # of a record
+AGAIN = "copy the whole folder once more"
 
 
 def main() -> None:
@@ -37,11 +48,16 @@ def main() -> None:
     records = {folder: check(folder, known, locked) for folder in folders}
     for folder, record in records.items():
         place(folder, record)
-    elsewhere = [record["run"] for folder, record in records.items() if not (folder / "network").exists()]
-    write_lock({record["run"]: record for record in records.values()}, elsewhere)
+    left = [record["run"] for folder, record in records.items() if not (folder / "network").exists()]
+    write_lock({record["run"]: record for record in records.values()}, left)
     log.info("imported: %s", ", ".join(record["run"] for record in records.values()))
-    if elsewhere:
-        log.warning("these networks exist only on the machine that trained them: %s", ", ".join(elsewhere))
+    if left:
+        elsewhere.remember(left)
+        log.warning("these networks exist only on the machine that trained them: %s", ", ".join(left))
+        log.warning(
+            "`make study` and `dvc repro --allow-missing` leave these runs as they are; `make repro` and plain "
+            "`dvc repro` would train them again"
+        )
 
 
 def check(folder: Path, known: Mapping[str, settings.Run], locked: Mapping[str, Any]) -> Record:
@@ -50,7 +66,7 @@ def check(folder: Path, known: Mapping[str, settings.Run], locked: Mapping[str, 
     Raises:
         ProjectError: another run, other settings, code or data, a damaged or changed file.
     """
-    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    record = read_record(folder / RECORD)
     name = record["run"]
     if name not in known:
         raise ProjectError(f"{folder}: {name!r} is not in train.runs of params.yaml; move its line there first")
@@ -61,10 +77,10 @@ def check(folder: Path, known: Mapping[str, settings.Run], locked: Mapping[str, 
         raise ProjectError(f"{folder}: trained with other settings than params.yaml has: {', '.join(sorted(other))}")
     made = {out["path"]: out["md5"] for stage in locked.values() for out in stage.get("outs", [])}
     for path in UPSTREAM:
-        if made.get(path) != record["upstream"][path]["md5"]:
+        if made.get(path) != record["upstream"].get(path, {}).get("md5"):
             raise ProjectError(f"{folder}: trained on another {path} than the one in dvc.lock")
-    if sorted(record["deps"]) != dependencies(run):
-        raise ProjectError(f"{folder}: its record names other dependencies than dvc.yaml does")
+    if sorted(record["deps"]) != dependencies(run) or sorted(record["outs"]) != outputs(run):
+        raise ProjectError(f"{folder}: its record names other dependencies or outputs than dvc.yaml does")
     for path, there in record["deps"].items():
         if not path.startswith("data/") and entry(paths.ROOT / path)["md5"] != there["md5"]:
             raise ProjectError(f"{folder}: trained by another {path} than the one here")
@@ -72,9 +88,35 @@ def check(folder: Path, known: Mapping[str, settings.Run], locked: Mapping[str, 
     if (folder / "network").exists():
         files[f"models/runs/{name}"] = folder / "network"
     for path, file in files.items():
+        if not file.exists():
+            raise ProjectError(f"{file} is missing: {AGAIN}")
         if entry(file) != record["outs"][path]:
             raise ProjectError(f"{file}: not the file that was handed over (its md5 or size differs from {RECORD})")
-    predictions.read(folder)
+    expect_settings(run, predictions.read(folder).facts)
+    return record
+
+
+def read_record(path: Path) -> Record:
+    """What `pipeline.handover` wrote of a run.
+
+    Raises:
+        ProjectError: it is cut off, or not what that command writes.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ProjectError(f"{path} is no whole JSON: {AGAIN}") from None
+    if not isinstance(record, dict):
+        raise ProjectError(f"{path} is no record of pipeline.handover: {AGAIN}")
+    wrong = [part for part, kind in PARTS.items() if not isinstance(record.get(part), kind)]
+    wrong = wrong or [
+        path
+        for part in ("upstream", "deps", "outs")
+        for path, there in record[part].items()
+        if not isinstance(there, dict) or "md5" not in there
+    ]
+    if wrong:
+        raise ProjectError(f"{path} lacks {', '.join(wrong)}: {AGAIN}")
     return record
 
 
@@ -95,10 +137,10 @@ def place(folder: Path, record: Record) -> None:
         shutil.rmtree(network)
 
 
-def write_lock(records: Mapping[str, Record], elsewhere: Collection[str]) -> None:
+def write_lock(records: Mapping[str, Record], left: Collection[str]) -> None:
     """Put each run's entry into dvc.lock, as `dvc repro` would have written it; networks go into DVC's cache.
 
-    `elsewhere` names the runs whose network did not come along.
+    `left` names the runs whose network did not come along.
     """
     whole = yaml.safe_load(paths.LOCK.read_text(encoding="utf-8"))
     for name, record in records.items():
@@ -109,7 +151,7 @@ def write_lock(records: Mapping[str, Record], elsewhere: Collection[str]) -> Non
             "outs": [{"path": path} | there for path, there in sorted(record["outs"].items())],
         }
     write_text(paths.LOCK, yaml.safe_dump(whole, sort_keys=False))
-    with_network = [name for name in records if name not in elsewhere]
+    with_network = [name for name in records if name not in left]
     if with_network and dvc.call("commit", "--force", *(f"{dvc.TRAIN}{name}" for name in with_network)) != 0:
         raise ProjectError("dvc commit failed (its message is above): the networks are in place, not in the cache")
 
