@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from pipeline import dvc, paths, settings
+from pipeline import dvc, elsewhere, paths, settings
 from pipeline.command import run
 from pipeline.data import sources
 from pipeline.errors import ProjectError
@@ -83,6 +83,8 @@ def main() -> None:
     trainings = dvc.trainings_to_run(chosen.runs)
     check_inputs(chosen, trainings)
     log.info("settings and inputs are good; %s", forecast(chosen, trainings))
+    if kept := elsewhere.among(trainings):
+        log.warning("trained again, though `make study` would not (networks on another machine): %s", ", ".join(kept))
     if arguments.check:
         return
     code = dvc.call("repro", "--single-item", "--force", "ingest") if arguments.source else 0

@@ -109,10 +109,10 @@ def another_history(record):
     (record.parent / "history.csv").write_text("epoch\n")
 
 
-def other_epochs(record):
+def other_batches(record):
     """As if the settings had been changed between the training and the handover."""
     path = record.parent / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"epochs": 5}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"batch_size": 9}))
     whole = json.loads(record.read_text())
     whole["outs"][f"predictions/{NAME}/run.json"] = handover.entry(path)
     record.write_text(json.dumps(whole))
@@ -125,7 +125,7 @@ def other_epochs(record):
         (no_outputs, "record.json lacks outs: copy the whole folder once more"),
         (no_history, "history.csv is missing: copy the whole folder once more"),
         (another_history, "history.csv: not the file that was handed over"),
-        (other_epochs, f"{NAME} was trained with epochs 5 (run.json), params.yaml has 8: train it again"),
+        (other_batches, f"{NAME} was trained with batch_size 9 (run.json), params.yaml has 4: train it again"),
     ],
 )
 def test_a_damaged_folder_is_refused_in_one_line_and_nothing_is_touched(project, bag, damage, says):

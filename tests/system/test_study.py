@@ -63,7 +63,7 @@ def test_a_signal_ends_what_runs_and_starts_nothing_that_waits(bare):
 
 def test_trainings_side_by_side_have_a_gpu_each_and_what_mlflow_did_not_get_is_one_warning(bare):
     """The GPUs are named and need not be there: what counts is what each training is told."""
-    both = "while [ $(ls gpu-* | wc -l) -lt 2 ]; do sleep 0.1; done; "
+    both = "for _ in $(seq 600); do [ $(ls gpu-* | wc -l) = 2 ] && break; sleep 0.1; done; "
     (bare / "train.sh").write_text(f"echo $CUDA_VISIBLE_DEVICES > gpu-$1; {both}{WRITE}")
     two = {"CUDA_VISIBLE_DEVICES": "0,GPU-5f3e", "TMPDIR": str(bare)}
     process = begin(bare, "-m", "pipeline.study", "--jobs", "2", **two)
@@ -103,6 +103,8 @@ def test_a_run_whose_network_is_on_another_machine_is_trained_only_if_it_is_name
     assert todo == ["two"]
     assert "left out, for their networks are on another machine: one; RUNS trains them here" in said
     assert trainings("one")[0] == ["one"]
+    _, errors = begin(bare, "-m", "pipeline.repro", "--check").communicate()
+    assert errors.splitlines()[-1].endswith("though `make study` would not (networks on another machine): one")
     (bare / "predictions" / "one" / "pictures.csv").write_text("others\n")
     assert trainings()[0] == ["one", "two"], "predictions that are not those of dvc.lock"
 
