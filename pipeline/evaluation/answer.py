@@ -67,7 +67,7 @@ def _points(contract: Row) -> list[str]:
 def _views(site: Row) -> str:
     """What the view of an answered film tells of its class, without the film."""
     share = {view: one["pneumonia"] / max(1, one["pneumonia"] + one["normal"]) for view, one in site["views"].items()}
-    told = ", ".join(f"{value:.0%} of {view}" for view, value in share.items())
+    told = " and ".join(f"{value:.0%} of {view}" for view, value in share.items())
     return (
         f"Of the films of {site['name']} that were answered, {told} show pneumonia: "
         "the rows by view leave out what the view itself tells."
