@@ -1,12 +1,5 @@
-"""A folder in which `evaluate` and `compare` have run on small drawn prediction files. Made once a process."""
+"""A project of small drawn prediction files, on which `evaluate` and `compare` run in seconds."""
 
-import atexit
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +8,7 @@ import yaml
 
 from pipeline import paths
 from pipeline.data.tables import read_table
+from tests.candidate_fixture import command
 from tests.fake_predictions import SMALL, pictures, write_logits, write_run
 
 ROWS = pictures(SMALL)
@@ -45,17 +39,6 @@ COLLAPSED = "vgg16-augmented-0"  # constant on validation, wrong on test, and th
 NOT_RUN = ["resnet50-balanced-0", "custom_cnn-robust-0"]
 
 
-@cache
-def compared() -> Path:
-    """Root after `evaluate` and `compare`; copy it before changing anything."""
-    folder = Path(tempfile.mkdtemp(prefix="compared-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    root = project(folder)
-    stage("evaluate", root)
-    stage("compare", root)
-    return root
-
-
 def project(root: Path, done: dict[str, float] = DONE, **facts: str) -> Path:
     """A folder with params.yaml (few resamples) and the predictions of some runs."""
     params = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
@@ -79,13 +62,6 @@ def project(root: Path, done: dict[str, float] = DONE, **facts: str) -> Path:
 
 def stage(name: str, root: Path, ok: bool = True) -> str:
     """Run a stage as its own process in `root`; return what it said on stderr."""
-    module = name if "." in name else f"pipeline.stages.{name}"
-    done = subprocess.run(
-        [sys.executable, "-m", module],
-        env={**os.environ, "PIPELINE_ROOT": str(root)},
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
-    )
+    done = command(root, name if "." in name else f"pipeline.stages.{name}")
     assert (done.returncode == 0) == ok, done.stderr
     return done.stderr

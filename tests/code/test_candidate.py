@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.evaluation import candidate
 from pipeline.settings import Release, Start
-from tests import compared_fixture
 from tests.compared_fixture import COLLAPSED, DONE, stage
-
-
-@pytest.fixture(scope="module")
-def compared() -> Path:
-    return compared_fixture.compared()
 
 
 def test_the_candidate_and_what_its_release_costs(compared):

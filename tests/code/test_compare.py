@@ -14,13 +14,7 @@ import pytest
 from pipeline import paths, settings
 from pipeline.data.tables import read_table
 from pipeline.evaluation import contrasts, measure, predictions, tables
-from tests import compared_fixture
 from tests.compared_fixture import COLLAPSED, DONE, NOT_RUN, ROWS, project, stage
-
-
-@pytest.fixture(scope="module")
-def compared() -> Path:
-    return compared_fixture.compared()
 
 
 def written(root: Path) -> dict[str, bytes]:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -10,13 +9,7 @@ from pipeline import settings
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import answer, documents, formatting
-from tests import compared_fixture
 from tests.compared_fixture import DONE, SHORT, project, stage
-
-
-@pytest.fixture(scope="module")
-def compared() -> Path:
-    return compared_fixture.compared()
 
 
 def test_phantoms_are_named_wherever_their_figures_are_shown(tmp_path):
