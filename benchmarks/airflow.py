@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import hold, keep, row
+from benchmarks.support.record import hold, keep, row
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST, LAST = "ingest", "package"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.record import keep, row
+from benchmarks.support.record import keep, row
 from pipeline import paths, settings
 from pipeline.data import manifest, phantom, sources
 from pipeline.data.imaging import read_pixels

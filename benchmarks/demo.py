@@ -2,7 +2,7 @@
 
 import time
 
-from benchmarks import record
+from benchmarks.support import record
 from pipeline import demo
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import record
+from benchmarks.support import record
 from pipeline import paths, settings
 from pipeline.evaluation import predictions, statistics
 from tests.fake_predictions import Size, pictures, write_run

@@ -19,7 +19,7 @@ import psutil
 import yaml
 from PIL import Image
 
-from benchmarks import record
+from benchmarks.support import record
 from pipeline import dvc, paths
 from pipeline.data.phantom import generate
 from pipeline.settings import Phantom

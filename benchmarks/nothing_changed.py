@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import record
+from benchmarks.support import record
 from pipeline import dvc, paths
 
 REPEATS = 3

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from benchmarks import record
+from benchmarks.support import record
 from pipeline.data.arrays import write_array
 from pipeline.data.phantom import generate
 from pipeline.settings import Phantom

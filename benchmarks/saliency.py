@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import record
+from benchmarks.support import record
 from pipeline import paths, settings
 from pipeline.learning import networks, saliency
 

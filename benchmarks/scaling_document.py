@@ -6,7 +6,7 @@ python -m benchmarks.scaling_document
 import json
 from typing import Any
 
-from benchmarks.record import KEPT
+from benchmarks.support.record import KEPT
 from pipeline import paths
 from pipeline.evaluation.documents import insert
 from pipeline.files import write_text

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import record
+from benchmarks.support import record
 from pipeline import paths, settings
 from pipeline.files import write_json
 

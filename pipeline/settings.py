@@ -50,7 +50,7 @@ SMALLEST_SIDE = {  # pixels of the pictures that a network can be built for
 LARGEST_SIDE = 1024
 LARGEST_SEED = 2**32 - 1  # of numpy and Keras
 RUN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # a folder, a key of dvc.yaml and a stage: no dot, no slash
-FLOOR = "floor"  # the predictions of the stage `floor` lie beside those of the runs
+FLOOR = "floor"  # the run that sees no lungs (stage `floor`): its predictions lie beside those of the others
 
 
 def load(path: Path = paths.PARAMS) -> Settings:

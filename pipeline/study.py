@@ -9,9 +9,8 @@ import os
 import sys
 import time
 from concurrent.futures import as_completed
-from pathlib import Path
 
-from pipeline import dvc, elsewhere, paths, settings
+from pipeline import dvc, elsewhere, paths, second_try, settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.repro import check_inputs, forecast
@@ -22,6 +21,7 @@ log = logging.getLogger(__name__)
 
 DATA_STAGES = ("ingest", "validate", "explore", "preprocess", "groups")
 LATER_STAGES = ("floor", "evaluate", "compare", "package", "explain", "report")
+TRACK = [sys.executable, "-m", "pipeline.registry.tracking"]
 LOGS = paths.CACHE / "study"
 
 
@@ -56,7 +56,25 @@ def _study(chosen: settings.Settings, named: list[str], jobs: int, workers: Work
     broken = workers.submit(_reproduce, DATA_STAGES, workers).result()
     if broken:
         raise ProjectError(f"stage {broken} failed (its message is above); no training was started")
-    todo = _trainings(chosen, named)
+    failed = _train_all(chosen, _trainings(chosen, named), jobs, workers)
+    again = second_try.add(named or list(chosen.runs))
+    if again:
+        log.warning(
+            "trained again beside runs that learned nothing, by a new line of params.yaml: %s", ", ".join(again)
+        )
+        failed += _train_all(settings.load(), again, jobs, workers)
+    broken = workers.submit(_reproduce, LATER_STAGES, workers).result()
+    # The figures and curves of every run; where the server is down, a warning and no failure.
+    if workers.submit(workers.run, TRACK, dvc.environment()).result():
+        log.warning("not all is in MLflow (its message is above); `make track` makes up for it")
+    problems = [f"{name} (see {LOGS / name}.log)" for name in failed]
+    if broken:
+        problems.append(f"stage {broken} (its message is above; what comes after it did not run)")
+    return problems
+
+
+def _train_all(chosen: settings.Settings, todo: list[str], jobs: int, workers: Workers) -> list[str]:
+    """Train these runs side by side; returns those that failed."""
     log.info("%s, %d at a time; logs in %s", forecast(chosen, todo), jobs, LOGS)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     started = time.monotonic()
@@ -68,14 +86,7 @@ def _study(chosen: settings.Settings, named: list[str], jobs: int, workers: Work
         if training.result():
             failed.append(name)
     log.info("%d trainings in %.1f minutes", len(todo), (time.monotonic() - started) / 60)
-    broken = workers.submit(_reproduce, LATER_STAGES, workers).result()
-    # The figures and curves of every run.
-    if workers.submit(_track, LOGS / "track.log", workers).result():
-        log.warning("not all is in MLflow (see %s); `make track` makes up for it", LOGS / "track.log")
-    problems = [f"{name} (see {LOGS / name}.log)" for name in failed]
-    if broken:
-        problems.append(f"stage {broken} (its message is above; what comes after it did not run)")
-    return problems
+    return failed
 
 
 def _trainings(chosen: settings.Settings, named: list[str]) -> list[str]:
@@ -101,15 +112,9 @@ def _train(name: str, threads: int, workers: Workers) -> int:
         except ProjectError as error:
             stream.write(f"study: {error}\n")
             return 1
-    if code == 0:
-        _track(log_file, workers)
+        if code == 0:
+            workers.run(TRACK, dvc.environment(), stream)
     return code
-
-
-def _track(log_file: Path, workers: Workers) -> int:
-    """Publish what there is; returns the exit status. A server that is down fails nothing."""
-    with log_file.open("a", encoding="utf-8") as stream:
-        return workers.run([sys.executable, "-m", "pipeline.registry.tracking"], dvc.environment(), stream)
 
 
 def _reproduce(stages: tuple[str, ...], workers: Workers) -> str | None:

@@ -81,7 +81,7 @@ def masking(part: Part, ask: Ask, cut: float, share: float, shuffles: int, seed:
         "flipped_random": flipped.mean(axis=0),
     }
     counts = {"split": part.name, "pictures": len(rows), "empty_maps": int(empty.sum())}
-    return counts | _flat({name: sanity.mean(values, sample) for name, values in figures.items()})
+    return counts | _flat({name: statistics.mean(values, sample) for name, values in figures.items()})
 
 
 def borders(
@@ -114,7 +114,7 @@ def _stressed(part: Part, change: str, logits: Floats, cuts: Mapping[str, float 
             {
                 f"{point}_sensitivity": statistics.interval(decided["sensitivity"]),
                 f"{point}_specificity": statistics.interval(decided["specificity"]),
-                f"{point}_flips_per_thousand": sanity.mean(flips, part.sample),
+                f"{point}_flips_per_thousand": statistics.mean(flips, part.sample),
             }
         )
     return row
@@ -131,10 +131,10 @@ def unusual(
         row: Row = {"split": part.name, "pictures": name, "count": len(pictures)}
         for point, cut in cuts.items():
             if cut is not None:
-                called = sanity.mean((logits >= cut).astype(np.float64), part.sample)
+                called = statistics.mean((logits >= cut).astype(np.float64), part.sample)
                 row |= _flat({f"{point}_called_pneumonia": called})
         if refused:
-            row |= _flat({"refused": sanity.mean(refused(pictures).astype(np.float64), part.sample)})
+            row |= _flat({"refused": statistics.mean(refused(pictures).astype(np.float64), part.sample)})
         rows.append(row)
     return rows
 
@@ -147,7 +147,7 @@ def correlation(maps: np.ndarray, others: Sequence[np.ndarray], sample: Sample) 
     """
     each = np.stack([sanity.rank_correlation(maps, other) for other in others])
     told = np.flatnonzero(np.ptp(maps.reshape(len(maps), -1), axis=1) > 0)
-    row = _flat({"correlation": sanity.mean(np.nan_to_num(each[:, told]).mean(axis=0), sample.take(told))})
+    row = _flat({"correlation": statistics.mean(np.nan_to_num(each[:, told]).mean(axis=0), sample.take(told))})
     shares = {"undefined": np.isnan(each).mean(), "constant_maps": 1 - len(told) / len(maps)}
     return row | {name: number(float(share)) for name, share in shares.items()}
 

@@ -18,8 +18,8 @@ from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import answer, findings, overview, published, run_tables, site_table, speed
 from pipeline.evaluation.formatting import Row, collapsed, figure, label, markdown, of
-from pipeline.evaluation.predictions import FLOOR
 from pipeline.files import write_text
+from pipeline.settings import FLOOR
 
 log = logging.getLogger("documents")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.evaluation.measure import UNDEFINED
-from pipeline.evaluation.predictions import FLOOR
+from pipeline.settings import FLOOR
 
 Row = Mapping[str, Any]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from pipeline.evaluation import canvas, figures, published, tables
 from pipeline.evaluation.measure import Samples
-from pipeline.evaluation.predictions import FLOOR, Predictions
-from pipeline.settings import Run
+from pipeline.evaluation.predictions import Predictions
+from pipeline.settings import FLOOR, Run
 
 
 def draw(

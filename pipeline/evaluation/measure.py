@@ -79,13 +79,19 @@ def measure(run: Predictions, samples: Samples, settings: Evaluate) -> tuple[Fig
         facts[f"{name}_prevalence"] = number(split.labels.mean())
     figures |= {f"gap_{key}": figures[f"validation_{key}"] - figures[f"test_{key}"] for key in GAPS}
     figures |= _stress(run, samples, cuts)
-    facts["collapsed"] = collapsed(run, figures["validation_auc"])
+    facts["collapsed"] = _collapsed(run.validation, figures["validation_auc"])
     return figures, facts
 
 
-def collapsed(run: Predictions, validation_auc: Floats) -> bool:
-    """A run that learned nothing: constant output, or validation AUC below .6."""
-    return bool(np.ptp(run.validation.logits) < 1e-6 or not validation_auc[0] >= COLLAPSED_AUC)
+def learned_nothing(validation: Split) -> bool:
+    """Whether a run's output is constant, or its validation AUC below .6."""
+    sample = statistics.draw(validation.labels, validation.patients, resamples=1, seed=0)
+    return _collapsed(validation, statistics.auc(validation.labels, validation.logits, sample))
+
+
+def _collapsed(validation: Split, auc: Floats) -> bool:
+    """As `learned_nothing`, with the AUC and its resamples at hand."""
+    return bool(np.ptp(validation.logits) < 1e-6 or not auc[0] >= COLLAPSED_AUC)
 
 
 def training(run: Predictions) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from pipeline.evaluation.formatting import Row, collapsed, figure, label, markdown, of
-from pipeline.evaluation.predictions import FLOOR
+from pipeline.settings import FLOOR
 
 
 def accuracy(table: Sequence[Row]) -> str:

@@ -20,7 +20,6 @@ from pipeline.evaluation.statistics import Bools, Floats
 PICTURES = ["path", "split", "label", "subtype", "patient", "logit", "probability"]
 STRESS = ["row", "change", "logit"]
 HISTORY = ["epoch", "step", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
-FLOOR = "floor"  # the run that sees no lungs (stage `floor`)
 SPLITS = ("validation", "test")
 SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral")}
 FACTS = [

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pipeline import settings
 from pipeline.evaluation.formatting import Row, figure, label, markdown, of, threshold
 from pipeline.evaluation.measure import UNDEFINED
-from pipeline.evaluation.predictions import FLOOR, SPLITS
+from pipeline.evaluation.predictions import SPLITS
 from pipeline.evaluation.tables import is_control
+from pipeline.settings import FLOOR
 
 
 def learning(runs: Sequence[Row]) -> str:

@@ -1,10 +1,10 @@
-"""Does a map mean anything? Masks, rank correlation, and intervals by patient, in numpy."""
+"""Does a map mean anything? Masks and rank correlation, in numpy."""
 
 import numpy as np
 from PIL import Image
 from scipy.stats import rankdata
 
-from pipeline.evaluation.statistics import Floats, Sample, divide, interval
+from pipeline.evaluation.statistics import Floats, divide
 
 SCALE_QUANTILE = 0.95
 
@@ -50,8 +50,3 @@ def rank_correlation(maps: np.ndarray, others: np.ndarray) -> Floats:
     centred = [one - one.mean(axis=1, keepdims=True) for one in ranks]
     spread = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
     return divide((centred[0] * centred[1]).sum(axis=1), spread)
-
-
-def mean(values: Floats, sample: Sample) -> tuple[float, float, float]:
-    """Mean over pictures with its interval by patient: value, low, high."""
-    return interval(divide(sample.totals(values), sample.totals(np.ones(len(values)))))

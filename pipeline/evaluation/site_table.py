@@ -9,9 +9,8 @@ import numpy as np
 
 from pipeline.evaluation import contrasts, findings, metrics, statistics
 from pipeline.evaluation.formatting import Row, figure, label, markdown, of
-from pipeline.evaluation.predictions import FLOOR
 from pipeline.files import sha256_of
-from pipeline.settings import Evaluate
+from pipeline.settings import FLOOR, Evaluate
 
 POINT = "sensitive"
 

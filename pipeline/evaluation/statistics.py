@@ -84,6 +84,11 @@ def interval(replicates: Floats, level: float = LEVEL) -> tuple[float, float, fl
     return (value, low, high) if np.isfinite(value) else (np.nan, np.nan, np.nan)
 
 
+def mean(values: Floats, sample: Sample) -> tuple[float, float, float]:
+    """Mean over pictures with its interval by patient: value, low, high."""
+    return interval(divide(sample.totals(values), sample.totals(np.ones(len(values)))))
+
+
 def lower_bound(replicates: Floats, level: float = LEVEL) -> float:
     """One-sided bound: `level` of the resamples lie above it. NaN where undefined."""
     bound = _quantile(np.where(np.isnan(replicates[1:]), -np.inf, replicates[1:]), 1 - level)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from pipeline import paths, settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
-from pipeline.evaluation import calibration, metrics, operating, sanity, statistics
+from pipeline.evaluation import calibration, metrics, operating, statistics
 from pipeline.files import write_json
 from pipeline.serving import guard, model, uploads
 from pipeline.serving.problems import Problem
@@ -156,7 +156,7 @@ def _share(chosen: Sequence[bool], films: Sequence[Film], options: settings.Eval
     """The share of the films that were chosen, with its interval by patient."""
     labels, patients = [film.pneumonia for film in films], [film.patient for film in films]
     sample = statistics.draw(np.array(labels), patients, options.resamples, options.seed)
-    return _numbers(sanity.mean(np.array(chosen, dtype=np.float64), sample))
+    return _numbers(statistics.mean(np.array(chosen, dtype=np.float64), sample))
 
 
 def _local(films: Sequence[Film], options: settings.Evaluate) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ def main() -> None:
     options = settings.load()
     runs = predictions.read_all(paths.PREDICTIONS)
     metrics = _metrics(runs)
-    for stranger in sorted(set(runs) - set(options.table) - {predictions.FLOOR}):
+    for stranger in sorted(set(runs) - set(options.table) - {settings.FLOOR}):
         log.warning("%s is no run of params.yaml and is left out", stranger)
     planned = {name: runs[name] for name in options.table if name in runs}
     if not planned:
@@ -43,11 +43,11 @@ def main() -> None:
     found += contrasts.winner(named["best"], headlines, facts)
     write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
 
-    floor = metrics.get(predictions.FLOOR)
+    floor = metrics.get(settings.FLOOR)
     for number, networks in (("2", ["custom_cnn"]), ("3", [n for n in _networks(options) if n != "custom_cnn"])):
         table = tables.rows([one for one in options.table.values() if one.network in networks], metrics, floor)
         write_table(paths.METRICS / f"table{number}.csv", tables.columns(), table)
-    ordered = {name: metrics[name] for name in [*options.table, predictions.FLOOR] if name in metrics}
+    ordered = {name: metrics[name] for name in [*options.table, settings.FLOOR] if name in metrics}
     write_json(paths.METRICS / "study.json", tables.study(ordered))
     with atomic_folder(paths.PLOTS / "study") as folder:
         gallery.draw(folder, planned, options.table, metrics, samples, named["run"])

@@ -2,17 +2,14 @@
 
 import logging
 
-import yaml
 from tqdm import tqdm
 
-from pipeline import paths, settings
+from pipeline import paths, second_try, settings
 from pipeline.command import run
 from pipeline.evaluation import curves, measure, predictions
 from pipeline.files import atomic_folder, write_json
 
 log = logging.getLogger("evaluate")
-
-TENTH = 0.1  # of the learning rate that taught a network nothing, for a second try
 
 
 def main() -> None:
@@ -30,21 +27,17 @@ def main() -> None:
             figures, facts = measure.measure(one, samples, options)
             write_json(metrics / f"{name}.json", measure.summary(one, figures, facts))
             if facts["collapsed"]:
-                log.warning("%s learned nothing%s", name, advice(whole.runs.get(name)))
+                log.warning("%s learned nothing%s", name, advice(whole, name))
             curves.write_roc(roc, one)
             curves.write_reliability(reliability, one, samples)
     log.info("%d runs in %s", len(runs), paths.METRICS / "runs")
 
 
-def advice(run: settings.Run | None) -> str:
-    """For a collapsed run of params.yaml, the line of `train.runs` that trains it beside it at a tenth of its rate."""
-    if run is None:
+def advice(whole: settings.Settings, name: str) -> str:
+    """For a collapsed run of params.yaml that has no second try, how to get it."""
+    if not second_try.is_wanted(whole, name):
         return ""
-    raw = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))["train"]["runs"][run.name]
-    rate = "finetune_learning_rate" if run.weights == "imagenet" else "learning_rate"
-    line = raw | {rate: float(f"{run.starting_rate * TENTH:.6g}")}
-    rest = ", ".join(f"{key}: {value}" for key, value in line.items())
-    return f"; to run it again beside it, add to train.runs: {run.name}-low: {{{rest}}}"
+    return f"; `make study` trains it again beside it, and so does this line of train.runs: {second_try.line(whole.runs[name])}"
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 CODE = [  # what can change the shipped graph
     "data/imaging.py",
+    "fused_normalization.py",
     *(f"learning/{name}.py" for name in ("networks", "augmentation", "training", "engine", "saliency", "export")),
     "stages/train.py",
     "stages/package.py",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import scaling_document
-from benchmarks.record import hold, row
+from benchmarks.support.record import hold, row
 from pipeline.evaluation import speed
 from pipeline.evaluation.documents import insert
 

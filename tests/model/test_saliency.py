@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import record
 from benchmarks import saliency as benchmark
+from benchmarks.support import record
 from pipeline.errors import ProjectError
 from pipeline.learning import networks, saliency
 

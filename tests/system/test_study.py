@@ -6,23 +6,30 @@ import sqlite3
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 
 from pipeline import dvc, paths, study
+from tests import fake_predictions
 from tests.retraining_fixture import running
 from tests.study_fixture import RUNS, change, digests, environment, wait_for, would_run
 
 LINE = {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}
+DEAD = "http://127.0.0.1:9"  # no MLflow there
 TRAINING = {
     "foreach": "${train.runs}",
     "do": {
         "cmd": "sh train.sh ${key}",
         "deps": ["train.sh"],
-        "outs": ["models/runs/${key}", {"predictions/${key}/pictures.csv": {"cache": False}}],
+        "outs": ["models/runs/${key}", {"predictions/${key}": {"cache": False}}],
     },
 }
-WRITE = "mkdir -p models/runs/$1 predictions/$1; echo $1 | tee models/runs/$1/network predictions/$1/pictures.csv\n"
+WRITE = """mkdir -p models/runs/$1 predictions
+echo $1 > models/runs/$1/network
+cp -r learned predictions/$1
+sed -i "s/learned/$1/" predictions/$1/run.json
+"""
 
 
 @pytest.fixture
@@ -35,6 +42,7 @@ def bare(tmp_path):
     stages = {name: {"cmd": "true"} for name in (*study.DATA_STAGES, *study.LATER_STAGES)} | {"train": TRAINING}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     (tmp_path / "train.sh").write_text(WRITE)
+    fake_predictions.write_run(tmp_path / "learned", fake_predictions.pictures(fake_predictions.SMALL))
     (tmp_path / "pipeline").symlink_to(paths.ROOT / "pipeline")
     subprocess.run(dvc.command("init", "-q", "--no-scm"), cwd=tmp_path, check=True)
     return tmp_path
@@ -44,7 +52,7 @@ def begin(folder, *arguments, **environ):
     """Start Python in a bare graph's folder."""
     return subprocess.Popen(
         [sys.executable, *arguments],
-        cwd=folder, env={**environment(), "PIPELINE_ROOT": str(folder), **environ},
+        cwd=folder, env={**environment(), "PIPELINE_ROOT": str(folder), "MLFLOW_TRACKING_URI": DEAD, **environ},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -70,15 +78,32 @@ def test_trainings_side_by_side_have_a_gpu_each_and_what_mlflow_did_not_get_is_o
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert sorted(path.read_text() for path in bare.glob("gpu-*")) == ["0\n", "GPU-5f3e\n"]
-    log = bare / ".cache" / "study" / "track.log"
-    said = errors.splitlines()
-    assert [line for line in said if "MLflow" in line] == [said[-1]]
-    assert f"not all is in MLflow (see {log}); `make track` makes up for it" in said[-1]
-    assert "predictions/ holds no run to publish" in log.read_text()
+    assert errors.count("did not take it all") == 1
     process = begin(bare, "-m", "pipeline.study", "--jobs", "3", **two)
     _, errors = process.communicate()
     assert process.returncode == 1
     assert errors == "study: JOBS=3, and a training needs a GPU of its own: here are 2\n"
+
+
+def test_a_run_that_learned_nothing_is_trained_again_beside_it_at_a_tenth_of_its_rate(bare):
+    """`one` gives every picture one verdict, at both rates: there is no third try, and no second one of its neighbour."""
+    shutil.copytree(bare / "learned", bare / "nothing")
+    rows = fake_predictions.pictures(fake_predictions.SMALL)
+    fake_predictions.write_logits(bare / "nothing", rows, np.full(len(rows), 0.7))
+    (bare / "train.sh").write_text(
+        WRITE.replace("-r learned", "-r $(case $1 in one*) echo nothing;; *) echo learned;; esac)")
+    )
+    params = (bare / "params.yaml").read_text()
+    process = begin(bare, "-m", "pipeline.study")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "trained again beside runs that learned nothing, by a new line of params.yaml: one-low" in errors
+    again = begin(bare, "-c", "from pipeline import second_try; print(second_try.add(['one', 'one-low', 'two']))")
+    assert again.communicate()[0] == "[]\n"
+    line = "    one-low: {network: custom_cnn, group: raw, seed: 0, weights: random, learning_rate: 0.0001}\n"
+    assert (bare / "params.yaml").read_text() == params.replace("    two:\n", f"{line}    two:\n")
+    locked = yaml.safe_load((bare / "dvc.lock").read_text())["stages"]
+    assert {"train@one", "train@one-low", "train@two"} == {name for name in locked if name.startswith("train@")}
 
 
 def test_a_run_whose_network_is_on_another_machine_is_trained_only_if_it_is_named(bare):

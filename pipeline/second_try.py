@@ -1,0 +1,68 @@
+"""A run that learned nothing is trained again beside it, at a tenth of its learning rate: one more line of train.runs."""
+
+import re
+from typing import Any
+
+import yaml
+
+from pipeline import paths, settings
+from pipeline.errors import ProjectError
+from pipeline.evaluation import measure, predictions
+from pipeline.files import write_text
+
+TENTH = 0.1
+SUFFIX = "-low"
+
+
+def add(names: list[str]) -> list[str]:
+    """Write a second try into params.yaml for each of these runs that is trained and learned nothing; returns their names.
+
+    Raises:
+        ProjectError: params.yaml is not laid out so that a line can be added; it is as it was.
+    """
+    chosen = settings.load()
+    added = []
+    for name in names:
+        folder = paths.PREDICTIONS / name
+        if is_wanted(chosen, name) and folder.exists() and measure.learned_nothing(predictions.read(folder).validation):
+            _insert(chosen.runs[name])
+            added.append(name + SUFFIX)
+    return added
+
+
+def is_wanted(chosen: settings.Settings, name: str) -> bool:
+    """Whether this run of train.runs has no second try, and is none."""
+    beside = name + SUFFIX in chosen.runs or name + SUFFIX in chosen.planned
+    return name in chosen.runs and not name.endswith(SUFFIX) and not beside
+
+
+def line(run: settings.Run) -> str:
+    """The line of train.runs that trains a run again: everything as before, but the rate."""
+    own = _runs(paths.PARAMS.read_text(encoding="utf-8"))[run.name]
+    rate = "finetune_learning_rate" if run.weights == "imagenet" else "learning_rate"
+    tenth = f"{run.starting_rate * TENTH:.15f}".rstrip("0")  # YAML takes 1e-05 for a word
+    rest = ", ".join(f"{key}: {value}" for key, value in own.items() if key != rate)
+    return f"{run.name}{SUFFIX}: {{{rest}, {rate}: {tenth}}}"
+
+
+def _insert(run: settings.Run) -> None:
+    """Put the line below the run's own, the rest of the file as it is."""
+    before = paths.PARAMS.read_text(encoding="utf-8")
+    lines = before.splitlines()
+    own = re.compile(rf"( +){re.escape(run.name)}:")
+    for place, found in enumerate(own.match(text) for text in lines):
+        if found:
+            end = place + 1
+            while end < len(lines) and lines[end].startswith(found[1] + " "):  # the run's keys, a line each
+                end += 1
+            after = "\n".join([*lines[:end], found[1] + line(run), *lines[end:]]) + "\n"
+            if _runs(after) == _runs(before) | {run.name + SUFFIX: yaml.safe_load(line(run))[run.name + SUFFIX]}:
+                write_text(paths.PARAMS, after)
+                return
+    raise ProjectError(
+        f"params.yaml: {run.name} learned nothing, and has no line of its own; add to train.runs: {line(run)}"
+    )
+
+
+def _runs(text: str) -> dict[str, Any]:
+    return yaml.safe_load(text)["train"]["runs"]
