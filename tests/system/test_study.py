@@ -148,10 +148,11 @@ def test_the_study_goes_on_past_a_failed_training_and_names_its_log(finished, tm
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == f"study: failed: custom_cnn-raw-1 (see {log}); everything else is done"
     assert "the loss is" in log.read_text() and "learning rate" in log.read_text()
-    lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
-    assert {name for name in lock if name.startswith("train@")} == {
-        f"train@{name}" for name in (*RUNS, "custom_cnn-raw-2")
-    }
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    trained = {name.removeprefix("train@") for name in stages if name.startswith("train@")}
+    # Runs this small may learn nothing, and get their second try; what failed gets none.
+    assert {name for name in trained if not name.endswith("-low")} == {*RUNS, "custom_cnn-raw-2"}
+    assert "custom_cnn-raw-1-low" not in trained
     assert "custom_cnn-raw-2" in (folder / "metrics" / "study.json").read_text()
     assert would_run(folder) >= {"train@custom_cnn-raw-1"}
     assert not {name for name in would_run(folder) if name.startswith("train@")} - {"train@custom_cnn-raw-1"}
