@@ -141,7 +141,7 @@ def test_the_study_goes_on_past_a_failed_training_and_names_its_log(finished, tm
     change(folder, "train", "runs", "custom_cnn-raw-1", short | {"seed": 1, "learning_rate": 1e30})
     change(folder, "train", "runs", "custom_cnn-raw-2", short | {"seed": 2})
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.study", "--jobs", "2"],
+        [sys.executable, "-m", "pipeline.study", "--jobs", "2", "custom_cnn-raw-1", "custom_cnn-raw-2"],
         cwd=folder, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     log = folder / ".cache" / "study" / "custom_cnn-raw-1.log"
@@ -150,7 +150,7 @@ def test_the_study_goes_on_past_a_failed_training_and_names_its_log(finished, tm
     assert "the loss is" in log.read_text() and "learning rate" in log.read_text()
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     trained = {name.removeprefix("train@") for name in stages if name.startswith("train@")}
-    # Runs this small may learn nothing, and get their second try; what failed gets none.
+    # A run this small may learn nothing, and gets its second try; what failed gets none.
     assert {name for name in trained if not name.endswith("-low")} == {*RUNS, "custom_cnn-raw-2"}
     assert "custom_cnn-raw-1-low" not in trained
     assert "custom_cnn-raw-2" in (folder / "metrics" / "study.json").read_text()
