@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.record import hold
+from benchmarks.support.record import hold
 from pipeline import paths
 from pipeline.files import write_json
 

@@ -12,6 +12,7 @@ from pipeline import paths, settings, study
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("data", "learning", "evaluation", "registry", "serving", "retraining")
+OWN = ("pipeline", "benchmarks", "tests", "scripts")
 # What a room may import of the others; what every room may use stands above the rooms.
 MAY_IMPORT = {
     "data": set(),
@@ -41,6 +42,13 @@ def imports(path):
     return found
 
 
+def is_there(name):
+    """Whether a dotted name of this project is a module, a package, or said in the module or package that it follows."""
+    path = ROOT / name.replace(".", "/")
+    holder = path.parent / "__init__.py" if path.parent.is_dir() else path.parent.with_suffix(".py")
+    return path.is_dir() or path.with_suffix(".py").is_file() or (holder.is_file() and path.name in holder.read_text())
+
+
 def tracked():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [name for name in listed.split("\0") if name]
@@ -59,6 +67,14 @@ def test_a_room_imports_no_stage_and_nothing_upward(room):
 def test_a_room_knows_no_framework(room):
     for file in sorted((ROOT / "pipeline" / room).glob("*.py")):
         assert not {name.split(".")[0] for name in imports(file)} & FORBIDDEN[room], file.name
+
+
+def test_what_is_imported_of_this_project_is_there():
+    """Benchmarks are run by hand: without this, what a move breaks in them would be found late."""
+    files = [name for name in tracked() if name.endswith(".py") and (ROOT / name).exists()]
+    assert any(name.startswith("benchmarks/") for name in files)
+    own = {(file, name) for file in files for name in imports(ROOT / file) if name.split(".")[0] in OWN}
+    assert not [(file, name) for file, name in sorted(own) if not is_there(name)]
 
 
 def test_dags_import_airflow_and_the_standard_library_alone():
