@@ -47,8 +47,8 @@ def test_nothing_changes_outside_training(name, augmenter):
 
 def draw_one(kind, name, picture):
     """Draws of one layer of a recipe."""
+    keras.utils.set_random_seed(1)  # a layer takes its seed when it is built
     (layer,) = (layer for layer in build_augmentation(name) if isinstance(layer, kind))
-    keras.utils.set_random_seed(1)
     batch = ops.cast(np.repeat(picture[None, ..., None], COPIES, axis=0), "float32")
     return ops.convert_to_numpy(layer(batch, training=True))[..., 0]
 
@@ -64,7 +64,9 @@ def expect_ends(drawn, low, high):
 def test_the_zoom_of_each_axis_is_drawn_by_itself_and_reaches_its_ends(name, zoom):
     _, _, sx, sy = moments(draw_one(keras.layers.RandomZoom, name, shape()))
     (_, _, sx0, sy0) = moments(shape()[None])
-    assert np.std((sx / sx0) / (sy / sy0)) > 0.8 * zoom
+    assert (
+        np.std((sx / sx0) / (sy / sy0)) > 0.7 * zoom
+    )  # .82 of it where both are drawn by themselves, 0 where they are one
     for drawn in (sx / sx0, sy / sy0):
         expect_ends(1 / drawn - 1, -zoom, zoom)
 
