@@ -23,7 +23,7 @@ def add(names: list[str]) -> list[str]:
     chosen = settings.load()
     added = []
     for name in names:
-        folder = paths.PREDICTIONS / name
+        folder = paths.predictions(name)
         if is_wanted(chosen, name) and folder.exists() and measure.learned_nothing(predictions.read(folder).validation):
             _insert(chosen.runs[name])
             added.append(name + SUFFIX)
@@ -47,20 +47,16 @@ def line(run: settings.Run) -> str:
 
 def _insert(run: settings.Run) -> None:
     """Put the line below the run's own, the rest of the file as it is."""
-    before = paths.PARAMS.read_text(encoding="utf-8")
-    lines = before.splitlines()
-    own = re.compile(rf"( +){re.escape(run.name)}:")
-    for place, found in enumerate(own.match(text) for text in lines):
-        if found:
-            end = place + 1
-            while end < len(lines) and lines[end].startswith(found[1] + " "):  # the run's keys, a line each
-                end += 1
-            after = "\n".join([*lines[:end], found[1] + line(run), *lines[end:]]) + "\n"
-            if _runs(after) == _runs(before) | {run.name + SUFFIX: yaml.safe_load(line(run))[run.name + SUFFIX]}:
-                write_text(paths.PARAMS, after)
-                return
+    before, added = paths.PARAMS.read_text(encoding="utf-8"), line(run)
+    # The run's line, and its keys where each has a line of its own.
+    own = re.compile(rf"^( +){re.escape(run.name)}:.*\n(?:\1 .*\n)*", re.MULTILINE)
+    for found in own.finditer(before):
+        after = f"{before[: found.end()]}{found[1]}{added}\n{before[found.end() :]}"
+        if _runs(after) == _runs(before) | yaml.safe_load(added):
+            write_text(paths.PARAMS, after)
+            return
     raise ProjectError(
-        f"params.yaml: {run.name} learned nothing, and has no line of its own; add to train.runs: {line(run)}"
+        f"params.yaml: {run.name} learned nothing, and has no line of its own; add to train.runs: {added}"
     )
 
 
