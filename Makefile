@@ -43,8 +43,8 @@ setup: $(VENV)/.ready ## install the pipeline's environment into .venv
 demo: setup ## the whole pipeline on generated radiographs, in .work/demo; no download, no account
 	@$(RUN) pipeline.demo
 
-test: setup .venv-airflow/.ready ## every test but the slow ones
-	@$(RUN) pytest -q -m "not slow"
+test: setup .venv-airflow/.ready ## every test but the slow ones, JOBS=n processes at a time (two by default)
+	@$(RUN) pytest -q -n $(or $(JOBS),2) -m "not slow"
 
 test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour)
 	@$(RUN) pytest -q

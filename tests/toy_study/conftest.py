@@ -1,4 +1,4 @@
-"""One toy study for every test that needs a finished one: it takes minutes, so it is run once."""
+"""One toy study for every test of this folder: it takes minutes, so it is run once."""
 
 import pytest
 
