@@ -12,7 +12,7 @@ def accuracy(table: Sequence[Row]) -> str:
     def cell(row: Row) -> str:
         published = figure(row["published_accuracy"])
         told = of(row, "accuracy") if published == "-" else f"{of(row, 'accuracy')}, *{published}*"
-        return f"{told}{_constant(row)}"
+        return f"{told}{_other_seeds(row, table)}{_constant(row)}"
 
     return _grid(table, "Accuracy at 0.5 on the official test, *published* beside it", cell)
 
@@ -25,6 +25,16 @@ def areas(table: Sequence[Row], runs: Sequence[Row]) -> str:
         return " / ".join(figure(made[row["run"]][f"{part}_auc"]) for part in ("validation", "stress", "test"))
 
     return _grid(table, "ROC AUC on validation / stressed validation / the official test", cell)
+
+
+def _other_seeds(row: Row, table: Sequence[Row]) -> str:
+    """The accuracies of the same network on the same group from other seeds."""
+    seeds = [
+        figure(one["accuracy"])
+        for one in table
+        if one["run"] == f"{row['network']}-{row['group']}-{one['seed']}" != row["run"] and one["status"] != "not run"
+    ]
+    return f"; other seeds {', '.join(seeds)}" if seeds else ""
 
 
 def _constant(row: Row) -> str:

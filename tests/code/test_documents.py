@@ -60,6 +60,8 @@ def test_documents_are_filled_between_their_markers_and_nowhere_else(compared, t
     own = f"{float(rows['custom_cnn-raw-0']['accuracy']):.3f}"[1:]
     assert accuracy["| custom_cnn"][3].startswith(f"{own} (")
     assert accuracy["| custom_cnn"][3].endswith("*.771*"), "what was published"
+    other = f"{float(rows['custom_cnn-augmented-1']['accuracy']):.3f}".removeprefix("0")
+    assert accuracy["| custom_cnn"][1].endswith(f"*.910*; other seeds {other}"), "and not that of the control"
     assert accuracy["| custom_cnn"][4] == accuracy["| resnet50"][2] == areas["| resnet50"][2] == "not run"
     assert accuracy["| densenet121"][3].endswith("*.853*, 3 epochs")
     run = json.loads((root / "metrics/runs/custom_cnn-raw-0.json").read_text())
