@@ -64,9 +64,8 @@ def expect_ends(drawn, low, high):
 def test_the_zoom_of_each_axis_is_drawn_by_itself_and_reaches_its_ends(name, zoom):
     _, _, sx, sy = moments(draw_one(keras.layers.RandomZoom, name, shape()))
     (_, _, sx0, sy0) = moments(shape()[None])
-    assert (
-        np.std((sx / sx0) / (sy / sy0)) > 0.7 * zoom
-    )  # .82 of it where both are drawn by themselves, 0 where they are one
+    # .82 of it where both are drawn by themselves, 0 where they are one; the draws are seeded
+    assert np.std((sx / sx0) / (sy / sy0)) > 0.8 * zoom
     for drawn in (sx / sx0, sy / sy0):
         expect_ends(1 / drawn - 1, -zoom, zoom)
 
