@@ -241,6 +241,7 @@ class Serve:
     max_megabytes: float
     max_pixels: int
     max_frames: int
+    max_metadata_megabytes: float
     max_per_client: int
     max_waiting: int
     max_held_megabytes: float

@@ -134,6 +134,12 @@ def load_serve(environ: Mapping[str, str] = os.environ, path: Path = paths.PARAM
         if (name := f"SERVE_{key.upper()}") in environ:
             values[key] = yaml.safe_load(environ[name])
     serve = build(Serve, values, "serve")
+    needed = (2 * serve.max_pixels + serve.max_metadata_megabytes * 2**20) / 2**20
+    if serve.max_megabytes < needed:
+        raise ProjectError(
+            f"params.yaml: serve.max_megabytes: {serve.max_megabytes:g} is less than the {needed:.1f} that max_pixels at "
+            "16 bits and max_metadata_megabytes need; raise it, or lower those"
+        )
     if serve.prevalence is not None and not 0 < serve.prevalence < 1:
         raise ProjectError(f"params.yaml: serve.prevalence: {serve.prevalence} does not lie between 0 and 1")
     return serve

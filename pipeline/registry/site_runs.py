@@ -47,7 +47,7 @@ def main() -> None:
 
 def read(named: Sequence[site.Film], options: settings.Settings) -> tuple[list[dict[str, Any]], np.ndarray]:
     """The films that can be read, and their pixels, uint8 [films, side, side], the way that an upload is read."""
-    limits = uploads.Limits(options.serve.max_pixels, options.serve.max_frames)
+    limits = uploads.limits_of(options.serve)
     films, pixels = [], []
     for film in named:
         try:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from pipeline import paths, settings
 from pipeline.command import run
+from pipeline.decoding.limits import Limits
 from pipeline.errors import ProjectError
 from pipeline.evaluation import calibration, metrics, operating, statistics
 from pipeline.files import write_json
@@ -87,7 +88,7 @@ def word(name: str) -> str:
     return name
 
 
-async def ask(champion: model.Model, films: Sequence[Film], limits: uploads.Limits) -> list[Film]:
+async def ask(champion: model.Model, films: Sequence[Film], limits: Limits) -> list[Film]:
     """Send every film the way that an upload goes: decoding, guard, network."""
     answered = []
     for film in tqdm(films, desc="films", unit="film", disable=len(films) < 100):
@@ -194,7 +195,7 @@ def main() -> None:
     options = settings.load()
     films = read_labels(source, table)
     champion = model.load(model.champion_version(), options.serve.threads)
-    limits = uploads.Limits(options.serve.max_pixels, options.serve.max_frames)
+    limits = uploads.limits_of(options.serve)
     films = asyncio.run(ask(champion, films, limits))
     report = measure(films, {point: champion.threshold(point) for point in POINTS}, options.evaluate)
     report |= {"version": champion.version, "dataset": champion.contract["dataset"], "name": name}
