@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.decoding import dicom_display, dicom_file, dicom_header, dicom_pixels, levels
+from pipeline.decoding import dicom_codestream, dicom_display, dicom_file, dicom_header, dicom_pixels, levels
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import Limits
 
@@ -15,7 +15,7 @@ def read(data: bytes, limits: Limits) -> tuple[np.ndarray, list[str]]:
     """
     try:
         file = dicom_file.read(data, limits)
-        dicom_pixels.check_syntax(file.syntax)
+        dicom_codestream.check_syntax(file.syntax)
         dicom_header.check_kind(file.header)
         dicom_header.check_size(file.header, limits)
         warnings = dicom_header.warnings(file.header)

@@ -1,4 +1,4 @@
-"""From stored values to what a radiologist sees: modality transformation, VOI, photometric interpretation (PS3.3 C.11, PS3.4 N.2)."""
+"""From stored values to what a radiologist sees: modality transformation, VOI, inversion (PS3.3 C.11, PS3.4 N.2)."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -52,8 +52,11 @@ class Encoding(NamedTuple):
 class _Bounded(io.BytesIO):
     """A file that gives out: reading a header of endless elements must end."""
 
-    reads = 0
-    limit = MAX_READS
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.size = len(data)
+        self.reads = 0
+        self.limit = MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads += 1
@@ -77,9 +80,12 @@ class DicomFile:
         Raises:
             UnreadableImage: there are none.
         """
-        self._stream.limit = self._stream.reads + MAX_READS + len(self._stream.getbuffer()) // 1024
+        self._stream.limit = self._stream.reads + MAX_READS + self._stream.size // 1024
         rest = read_dataset(
-            self._stream, *self._encoding, stop_when=lambda tag, vr, length: tag > PIXEL_DATA, specific_tags=[PIXEL_DATA]
+            self._stream,
+            *self._encoding,
+            stop_when=lambda tag, vr, length: tag > PIXEL_DATA,
+            specific_tags=[PIXEL_DATA],
         )
         if "PixelData" not in rest:
             raise UnreadableImage("undecodable", "the DICOM file holds no pixel data (PixelData)")

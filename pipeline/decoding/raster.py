@@ -50,7 +50,7 @@ def _png_channels(data: bytes, header: Header) -> np.ndarray:
 
 
 def _decoded(data: bytes, kind: str, raw_mode: str) -> np.ndarray:
-    """A file as Pillow unpacks it under another raw mode: `RGB;16B` gives the first byte of each channel, `RGB;16L` the second."""
+    """A file as Pillow unpacks it under another raw mode: `RGB;16B` gives each channel's first byte, `RGB;16L` its second."""
     with Image.open(io.BytesIO(data), formats=[kind]) as image:
         image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
         return np.asarray(ImageOps.exif_transpose(image))
@@ -65,15 +65,16 @@ def luminance(channels: np.ndarray) -> np.ndarray:
     """Grey [height, width] of red, green and blue, or of grey, with or without alpha last; alpha lies on black."""
     count = channels.shape[-1]
     grey = channels[..., 0]
-    if count >= 3 and channels.dtype == np.uint16:
+    if count >= 3 and channels.dtype in (np.uint8, np.uint16):
         wide = channels.astype(np.uint32)
         total = wide[..., 0] * RED + wide[..., 1] * GREEN + wide[..., 2] * BLUE
-        grey = ((total + (1 << 15)) >> 16).astype(np.uint16)
+        grey = ((total + (1 << 15)) >> 16).astype(channels.dtype)
     elif count >= 3:
         grey = (channels[..., :3] * (np.array([RED, GREEN, BLUE]) / (1 << 16))).sum(-1)
     if count in (2, 4):
-        shown = grey * (channels[..., -1] / np.float32(np.iinfo(channels.dtype).max))
-        grey = np.rint(shown).astype(channels.dtype)
+        opaque = np.iinfo(channels.dtype).max if channels.dtype.kind in "iu" else 1.0
+        shown = grey * (channels[..., -1] / opaque)
+        grey = shown if channels.dtype.kind == "f" else np.rint(shown).astype(channels.dtype)
     return grey
 
 

@@ -23,7 +23,7 @@ from pipeline.decoding.tiff_structure import (
 )
 
 UNSIGNED, SIGNED = 1, 2  # sample formats
-WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1  # photometric interpretations
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2  # photometric interpretations
 SEPARATE = 2  # planar configuration: one plane after the other
 ALPHA = 2  # an extra sample that is alpha, not premultiplied
 NATIVE = "L" if sys.byteorder == "little" else "B"
@@ -42,14 +42,15 @@ def read_tiff(data: bytes, directory: Directory) -> tuple[Image.Image, list[str]
     if len(depths) > 1 or len(formats) > 1:
         raise UnreadableImage("unsupported_type", "the TIFF has channels of unequal types, which are not read")
     depth, number = depths.pop(), formats.pop()
-    if depth <= 8 and number == UNSIGNED:
-        return shallow(_decoded(data, directory)), []
     samples = directory.number(SAMPLES, 1)
-    if samples == 1:
-        values = _channel(directory, depth, number, {})
-    else:
-        values = luminance(_channels(directory, depth, number, samples))
-    inverted = directory.number(PHOTOMETRIC, BLACK_IS_ZERO) == WHITE_IS_ZERO
+    photometric = directory.number(PHOTOMETRIC, BLACK_IS_ZERO)
+    in_planes = depth == 8 and samples > 1 and directory.number(PLANAR, 1) == SEPARATE and photometric == RGB
+    if depth <= 8 and number == UNSIGNED and not in_planes:
+        return shallow(_decoded(tiff_structure.rewrite(directory, {}) if directory.big else data, directory)), []
+    values = _grey(directory, depth, number, samples)
+    if values.dtype == np.uint8:
+        return Image.fromarray(values), []
+    inverted = photometric == WHITE_IS_ZERO
     return deep(values, None, depth if number == UNSIGNED else None, inverted)
 
 
@@ -68,9 +69,9 @@ def _decoded(data: bytes, directory: Directory, low: bool | None = None) -> Imag
         raise _unread(directory) from None
 
 
-def _raw_mode(codec: str, arguments: tuple[Any, ...] | str, low: bool | None) -> tuple[Any, ...] | str:
+def _raw_mode(codec: str, arguments: tuple[Any, ...] | str | None, low: bool | None) -> tuple[Any, ...] | str:
     """A tile's arguments, the raw mode mended in front of them."""
-    mode, *others = (arguments,) if isinstance(arguments, str) else arguments
+    mode, *others = arguments if isinstance(arguments, tuple) else (str(arguments),)
     if codec == "libtiff":
         mode = NATIVE_MODES.get(mode, mode)
     if low and ";16" in mode:  # the high byte of the other byte order is the low one
@@ -88,6 +89,13 @@ def _unread(directory: Directory) -> UnreadableImage:
         f"({numbers or 'of another type'}, photometric {directory.number(PHOTOMETRIC)}, compression "
         f"{directory.number(COMPRESSION, 1)}), a layout that is not read",
     )
+
+
+def _grey(directory: Directory, depth: int, number: int, samples: int) -> np.ndarray:
+    """The image as one channel, [height, width] of its own type."""
+    if samples == 1:
+        return _channel(directory, depth, number, {})
+    return luminance(_channels(directory, depth, number, samples))
 
 
 def _channel(directory: Directory, depth: int, number: int, changes: dict[int, tuple[int, ...]]) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The directories of a TIFF or BigTIFF file (TIFF 6.0; BigTIFF as libtiff writes it), read, checked and rewritten."""
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import Limits
@@ -16,7 +16,8 @@ EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
 PER_PIECE = (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS)
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True)
+class Entry:
     """One tag: its type, how many values, and the file's bytes of them from `place`."""
 
     kind: int
@@ -74,9 +75,7 @@ def check(data: bytes, limits: Limits) -> Directory:
     return first
 
 
-def _directory(
-    data: bytes, place: int, order: str, big: bool, limits: Limits
-) -> tuple[dict[int, Entry], int, int]:
+def _directory(data: bytes, place: int, order: str, big: bool, limits: Limits) -> tuple[dict[int, Entry], int, int]:
     """The tags at `place`, the place of the next directory, and how many bytes the tags take."""
     step, count_form = (20, order + "Q") if big else (12, order + "H")
     total = _number(data, place, count_form)
@@ -106,30 +105,36 @@ def _check_size(directory: Directory, limits: Limits) -> None:
     limits.check_pixels(width, height, max(width * height, tile))
 
 
-def rewrite(directory: Directory, changes: dict[int, tuple[int, ...]]) -> bytes:
-    """The file with a new first directory behind it, in which some tags have other numbers; () removes a tag."""
-    order, big = directory.order, directory.big
-    word, held = ("Q", 8) if big else ("I", 4)
-    rows: dict[int, tuple[int, int, bytes]] = {}
-    for tag, entry in directory.entries.items():
-        length = entry.count * UNITS.get(entry.kind, 8)
-        rows[tag] = (entry.kind, entry.count, directory.data[entry.place : entry.place + length])
+def rewrite(directory: Directory, changes: Mapping[int, tuple[int, ...]]) -> bytes:
+    """The image as a classic TIFF with a new directory behind it, some tags with other numbers; () removes one."""
+    order, data = directory.order, directory.data
+    rows = {tag: _row(directory, tag, entry) for tag, entry in directory.entries.items()}
     for tag, numbers in changes.items():
-        kind = 16 if big else 4
-        rows[tag] = (kind, len(numbers), struct.pack(f"{order}{len(numbers)}{word}", *numbers))
+        rows[tag] = (4, len(numbers), struct.pack(f"{order}{len(numbers)}I", *numbers))
         if not numbers:
             del rows[tag]
-    place = len(directory.data) + len(directory.data) % 2
-    head = struct.pack(order + ("Q" if big else "H"), len(rows))
-    outside = place + len(head) + len(rows) * (20 if big else 12) + held
+    place = len(data) + len(data) % 2
+    outside = place + 2 + 12 * len(rows) + 4
     table, values = b"", b""
     for tag, (kind, count, content) in sorted(rows.items()):
-        at = content.ljust(held, b"\0") if len(content) <= held else struct.pack(order + word, outside + len(values))
-        table += struct.pack(order + "HH" + word, tag, kind, count) + at
-        values += content + bytes(len(content) % 2) if len(content) > held else b""
-    start = 8 if big else 4
-    body = directory.data[:start] + struct.pack(order + word, place) + directory.data[start + held :]
-    return body + bytes(len(body) % 2) + head + table + bytes(held) + values
+        held = content.ljust(4, b"\0") if len(content) <= 4 else struct.pack(order + "I", outside + len(values))
+        table += struct.pack(order + "HHI", tag, kind, count) + held
+        values += content + bytes(len(content) % 2) if len(content) > 4 else b""
+    start = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, place)
+    return b"".join(
+        (start, data[8:], bytes(len(data) % 2), struct.pack(order + "H", len(rows)), table, bytes(4), values)
+    )
+
+
+def _row(directory: Directory, tag: int, entry: Entry) -> tuple[int, int, bytes]:
+    """Type, count and content of a tag, as a classic TIFF can hold them."""
+    if entry.kind in (16, 18):
+        try:
+            return 4, entry.count, struct.pack(f"{directory.order}{entry.count}I", *directory.numbers(tag))
+        except struct.error:
+            raise broken("TIFF", "points behind its end") from None
+    length = entry.count * UNITS.get(entry.kind, 8)
+    return entry.kind, entry.count, directory.data[entry.place : entry.place + length]
 
 
 def _number(data: bytes, place: int, form: str) -> int:

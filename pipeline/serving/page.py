@@ -19,9 +19,7 @@ from pipeline.serving.problems import Problem
 STATIC = Path(__file__).parent / "static"
 
 
-def build(
-    current: Callable[[], Model], limits: Limits, specification: Callable[[], dict[str, Any]]
-) -> Starlette:
+def build(current: Callable[[], Model], limits: Limits, specification: Callable[[], dict[str, Any]]) -> Starlette:
     """The app that is mounted beside the API.
 
     Args:
