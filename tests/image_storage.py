@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import tifffile
 from PIL import Image
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
@@ -62,7 +63,7 @@ def dicom(
     data.PixelData = pixels.astype(pixels.dtype.newbyteorder("<" if little else ">")).tobytes()
     data["PixelData"].VR = "OW" if allocated > 8 or syntax == ImplicitVRLittleEndian else "OB"
     for name, value in tags.items():
-        setattr(data, name, value)
+        put(data, name, value)
     if stream is not None:
         data.PixelData = encapsulate([stream])
         data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
@@ -71,6 +72,14 @@ def dicom(
     for name in remove:
         delattr(data, name)
     return written(data, syntax)
+
+
+def put(data: Dataset, name: str, value: Any) -> None:
+    """Set an element; None makes it an empty one, of a plain type."""
+    if value is None:
+        data.add_new(name, dictionary_VR(name).split(" or ")[0], None)
+    else:
+        setattr(data, name, value)
 
 
 def _compress(data: Dataset, syntax: str) -> None:

@@ -87,7 +87,7 @@ class DicomFile:
             stop_when=lambda tag, vr, length: tag > PIXEL_DATA,
             specific_tags=[PIXEL_DATA],
         )
-        if "PixelData" not in rest:
+        if not rest.get("PixelData"):
             raise UnreadableImage("undecodable", "the DICOM file holds no pixel data (PixelData)")
         self.header[PIXEL_DATA] = rest[PIXEL_DATA]
         return self.header

@@ -38,7 +38,9 @@ def _span(counts: np.ndarray) -> int:
 def border_share(pixels: np.ndarray) -> float:
     """The share of the area that lies in plain lines along the four sides."""
     top, bottom = _plain_lines(pixels), _plain_lines(pixels[::-1])
-    height = max(len(pixels) - top - bottom, 0)
+    height = len(pixels) - top - bottom
+    if height <= 0:
+        return 1.0
     inner = pixels[top : top + height].T
     left, right = _plain_lines(inner), _plain_lines(inner[::-1])
     width = max(len(inner) - left - right, 0)
