@@ -150,7 +150,9 @@ def reached(path):
 def test_every_module_that_can_change_an_output_is_a_dependency():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     for name in stages.keys() - AS_THEY_ARE:
-        listed = tuple(dependency if dependency.endswith(".py") else f"{dependency}/" for dependency in stages[name]["deps"])
+        listed = tuple(
+            dependency if dependency.endswith(".py") else f"{dependency}/" for dependency in stages[name]["deps"]
+        )
         files = reached(ROOT / f"pipeline/stages/{name}.py") - NO_OUTPUT
         unlisted = {file for file in files if not file.startswith(listed)}
         assert not unlisted, f"{name}: {sorted(unlisted)}"

@@ -387,7 +387,8 @@ def test_letters_may_be_small() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["CHEST", "chest", "THORAX", "RIBCAGE", "RIB CAGE", "CHEST_PA", "CHEST PA", "Thorax^AP", "TORAX", "LUNG", "RIBS"]
+    "part",
+    ["CHEST", "chest", "THORAX", "RIBCAGE", "RIB CAGE", "CHEST_PA", "CHEST PA", "Thorax^AP", "TORAX", "LUNG", "RIBS"],
 )
 def test_chests_have_many_names(part: str) -> None:
     assert not odd(stored(DEEP, bits=12, BodyPartExamined=part, **WINDOW))
@@ -468,9 +469,7 @@ def _jp2(codestream: bytes, long_box: bool) -> bytes:
 
     height, width = IMAGE.shape
     header = box(b"ihdr", struct.pack(">IIHBBBB", height, width, 1, 11, 7, 0, 0)) + box(b"colr", b"\1\0\0\0\0\0\x11")
-    last = (
-        struct.pack(">I4sQ", 1, b"jp2c", 16 + len(codestream)) + codestream if long_box else box(b"jp2c", codestream)
-    )
+    last = struct.pack(">I4sQ", 1, b"jp2c", 16 + len(codestream)) + codestream if long_box else box(b"jp2c", codestream)
     start = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 \0\0\0\0jp2 ") + box(b"uuid", bytes(40))
     return start + box(b"jp2h", header) + last
 
@@ -555,7 +554,9 @@ def test_a_tag_of_no_known_kind_is_refused_by_name(tag: tuple[int, int]) -> None
 
 def test_no_tag_reaches_a_log(caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder) -> None:
     caplog.set_level(logging.DEBUG)
-    data = stored(DEEP, bits=12, PatientID="Secret-42").replace(b"1.2.826.0.1.3680043.8.498.1", b"Secret.0.1.3680043.8.498.1\0")
+    data = stored(DEEP, bits=12, PatientID="Secret-42").replace(
+        b"1.2.826.0.1.3680043.8.498.1", b"Secret.0.1.3680043.8.498.1\0"
+    )
     dicom.read(data, LIMITS)
     with pytest.raises(UnreadableImage) as told:
         dicom.read(data[:-3000], LIMITS)

@@ -77,13 +77,17 @@ def test_an_unusual_jpeg_is_named() -> None:
         assert word in refusal(bytes(other)).detail
 
 
-@pytest.mark.parametrize("start", [b"MZ", b"\x7fELF", b"#!/bin/sh\n", b"<html>", b"%PDF-1.7", b"PK\3\4", b"\xff\xd8\xff\xe0"])
+@pytest.mark.parametrize(
+    "start", [b"MZ", b"\x7fELF", b"#!/bin/sh\n", b"<html>", b"%PDF-1.7", b"PK\3\4", b"\xff\xd8\xff\xe0"]
+)
 def test_a_program_or_document_in_the_preamble_is_refused(start: bytes) -> None:
     data = dicom(IMAGE)
     assert refusal(start + data[len(start) :]).error == "polyglot"
 
 
-@pytest.mark.parametrize("first", [b"\x08\0\5\0CS\x0a\0", b"\x08\0\5\0\x0a\0\0\0", b"\0\x08\0\5CS\0\x0a", b"\2\0\0\0UL\4\0"])
+@pytest.mark.parametrize(
+    "first", [b"\x08\0\5\0CS\x0a\0", b"\x08\0\5\0\x0a\0\0\0", b"\0\x08\0\5CS\0\x0a", b"\2\0\0\0UL\4\0"]
+)
 def test_dicom_without_a_preamble_is_known_by_its_first_element(first: bytes) -> None:
     assert sniff(first + bytes(60)) == "DICOM"
 
@@ -101,7 +105,11 @@ def test_what_one_limit_allows_the_others_allow() -> None:
     for data in (dicom(pixels, bits=12), tiff(pixels), dicom(pixels, "1.2.840.10008.1.2.1.99", bits=12)):
         assert len(data) <= limits.max_file
         assert decode(data, None, limits).image.size == (side, side)
-    assert refusal(dicom(np.zeros((side, side + 1), np.uint16)), limits).facts == {"pixels": side * (side + 1), "limit": side**2}
+    larger = dicom(np.zeros((side, side + 1), np.uint16))
+    assert refusal(larger, limits).facts == {"pixels": side * (side + 1), "limit": side**2}
+        "pixels": side * (side + 1),
+        "limit": side**2,
+    }
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
