@@ -107,9 +107,6 @@ def test_what_one_limit_allows_the_others_allow() -> None:
         assert decode(data, None, limits).image.size == (side, side)
     larger = dicom(np.zeros((side, side + 1), np.uint16))
     assert refusal(larger, limits).facts == {"pixels": side * (side + 1), "limit": side**2}
-        "pixels": side * (side + 1),
-        "limit": side**2,
-    }
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
