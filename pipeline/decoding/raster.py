@@ -23,7 +23,8 @@ def read_jpeg(data: bytes, side: int | None) -> Image.Image:
             # A JPEG decoder halves, quarters or eighths far faster than a resize afterwards; down to twice the side,
             # the resize still does the antialiasing.
             image.draft("L", (2 * side, 2 * side))
-        return shallow(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)  # without a copy where nothing is to be turned
+        return shallow(image)
 
 
 def read_png(data: bytes, header: Header) -> tuple[Image.Image, list[str]]:
@@ -85,7 +86,7 @@ def shallow(image: Image.Image) -> Image.Image:
     if "A" in image.mode or "transparency" in image.info:
         layers = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layers.size, "black"), layers).convert("L")
-    return image.convert("L")
+    return image if image.mode == "L" else image.convert("L")
 
 
 def deep(
