@@ -50,7 +50,8 @@ def _flips(facts: Facts) -> str:
 
 
 def _laws(facts: Facts) -> str:
-    return f"{facts['examples']:,} ways of storing an image, {facts['counterexamples']} that read otherwise. Measured on {facts['measured']}."
+    read = f"{facts['examples']:,} ways of storing an image, {facts['counterexamples']} that read otherwise."
+    return f"{read} Measured on {facts['measured']}."
 
 
 def _speed(facts: Facts) -> str:
