@@ -20,7 +20,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import Limits
-from pipeline.decoding.signatures import PREAMBLE, PREFIX, VRS
+from pipeline.decoding.signatures import ARCHIVE_END, PREAMBLE, PREFIX, VRS, behind_fill
 
 KEYWORDS = (
     *("SpecificCharacterSet", "Modality", "StudyDate", "PatientBirthDate", "PatientAge", "BodyPartExamined"),
@@ -90,7 +90,29 @@ class DicomFile:
         if not rest.get("PixelData"):
             raise UnreadableImage("undecodable", "the DICOM file holds no pixel data (PixelData)")
         self.header[PIXEL_DATA] = rest[PIXEL_DATA]
+        self._check_rest()
         return self.header
+
+    def _check_rest(self) -> None:
+        """Elements may follow the pixel data (PS3.5, 7.1), and padding; anything else is another file."""
+        start = self._stream.tell()
+        rest = self._stream.read()
+        if behind_fill(rest, 0) == len(rest):
+            return
+        self._stream.seek(start)
+        self._stream.limit = self._stream.reads + MAX_READS
+        try:
+            read_dataset(self._stream, *self._encoding, stop_when=_is_out_of_order, specific_tags=[PIXEL_DATA])
+            ended = self._stream.tell() <= self._stream.size
+            padding = self._stream.read()
+        except UnreadableImage:
+            raise
+        except Exception:  # noqa: BLE001 - what is no DICOM may raise anything
+            ended, padding = False, b""
+        if not ended or behind_fill(padding, 0) < len(padding) or ARCHIVE_END in rest:
+            raise UnreadableImage(
+                "polyglot", f"{len(rest)} bytes of something else lie behind the DICOM file's pixel data"
+            )
 
 
 def read(data: bytes, limits: Limits) -> DicomFile:
@@ -116,6 +138,11 @@ def read(data: bytes, limits: Limits) -> DicomFile:
 
 def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
     return tag >= PIXEL_DATA or tag in (0x7FE00008, 0x7FE00009)
+
+
+def _is_out_of_order(tag: BaseTag, vr: str | None, length: int) -> bool:
+    """Elements stand in ascending order (PS3.5, 7.1): what comes before the pixels cannot follow them."""
+    return tag <= PIXEL_DATA
 
 
 def _encoding(syntax: UID | None, first: bytes) -> Encoding:

@@ -1,6 +1,7 @@
 """What the header of a DICOM file must say to be read as a radiograph, and what it says that a reader should know."""
 
 import re
+import unicodedata
 
 from pydicom.dataset import Dataset
 
@@ -12,8 +13,8 @@ MODALITIES = ("CR", "DX", "DR")
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2")
 VIEWS = ("AP", "PA")
 # Beginnings of words that say chest, and of words that say that more than the chest is meant.
-CHEST = ("CHEST", "THORA", "TORA", "LUNG", "PULM", "RIB")
-ELSEWHERE = ("ABD", "PELV")
+CHEST = ("CHEST", "THORA", "TORA", "LUNG", "PULM", "RIB", "CXR")
+ELSEWHERE = ("ABD", "PELV", "SPIN", "LUMB")
 CHILD = (1.0, 6.0)  # from the first birthday to the day before the sixth
 UNMEASURED = "accuracy on DICOM files is unmeasured: the network was trained and tested on JPEG images"
 
@@ -23,8 +24,8 @@ def check_kind(header: Dataset) -> None:
     modality = text(header, "Modality")
     if modality not in MODALITIES:
         known = ", ".join(MODALITIES)
-        what = "does not say its Modality" if not modality else "is no radiograph by its Modality"
-        raise UnreadableImage("unsupported_modality", f"the DICOM file {what}; {known} are read")
+        what = "has another Modality than the radiographs that are read" if modality else "does not say its Modality"
+        raise UnreadableImage("unsupported_modality", f"the DICOM file {what}: {known}")
     photometric = text(header, "PhotometricInterpretation")
     samples = whole(header, "SamplesPerPixel", 1)
     if not photometric:
@@ -72,7 +73,8 @@ def warnings(header: Dataset) -> list[str]:
 
 def is_chest(part: str) -> bool:
     """Whether BodyPartExamined, in capitals, names the chest alone: CHEST, THORAX, RIBCAGE, CHEST_PA and the like."""
-    words = re.findall(r"[^\W\d_]+", part)
+    plain = unicodedata.normalize("NFKD", part).encode("ascii", "ignore").decode()
+    words = re.findall(r"[^\W\d_]+", plain)
     return any(word.startswith(CHEST) for word in words) and not any(other in part for other in ELSEWHERE)
 
 

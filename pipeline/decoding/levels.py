@@ -4,6 +4,7 @@ Modality, window and inversion are functions of a pixel's value alone, so they a
 pixel: exact, fast, and without a copy of the image in floating point.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +19,12 @@ CENTRAL = (0.01, 0.99)  # the share of the pixels whose values are the image's o
 # How far a value may lie outside the central ones, in widths of their span. At full size no training image reaches it
 # (`benchmarks/reader_warnings.py` prints the largest); what lies further off is a hot or dead pixel, or a marker.
 REACH = 0.8
+
+
+def in_bands(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    """A function of whole rows, applied to some of them at a time: what it makes on the way stays small."""
+    starts = range(0, len(arrays[0]), BAND)
+    return np.concatenate([function(*(array[start : start + BAND] for array in arrays)) for start in starts])
 
 
 class Ends(NamedTuple):
@@ -110,14 +117,21 @@ def of_any(values: np.ndarray, blank: np.ndarray | None = None) -> Levels:
 
 
 def _float_ends(values: np.ndarray, blank: np.ndarray) -> Ends:
-    real = np.isfinite(values) & ~blank
-    sample = values[real].astype(np.float64)
+    flat = values.ravel()
+    sample = flat[:: max(1, flat.size // SAMPLE)].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
     if not sample.size:
         raise UnreadableImage("undecodable", "the image holds no finite number")
-    low, high = np.quantile(sample[:: max(1, sample.size // SAMPLE)], CENTRAL, method="inverted_cdf")
+    low, high = np.quantile(sample, CENTRAL, method="inverted_cdf")
     reach = _reach(low, high)
-    inside = sample[(sample >= low - reach) & (sample <= high + reach)]
-    return Ends(float(inside.min()), float(inside.max()), int(values.size - blank.sum() - inside.size))
+    smallest, largest, kept = np.inf, -np.inf, 0
+    for start in range(0, len(values), BAND):
+        band = values[start : start + BAND]
+        inside = np.isfinite(band) & (band >= low - reach) & (band <= high + reach) & ~blank[start : start + BAND]
+        if inside.any():
+            smallest, largest = min(smallest, float(band[inside].min())), max(largest, float(band[inside].max()))
+            kept += int(inside.sum())
+    return Ends(smallest, largest, int(values.size - blank.sum()) - kept)
 
 
 def _reach(low: float, high: float) -> float:

@@ -36,18 +36,20 @@ def read_png(data: bytes, header: Header) -> tuple[Image.Image, list[str]]:
         if png_structure.CHANNELS[header.colour] == 1:
             grey = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
             return deep(grey, grey == hidden if isinstance(hidden, int) else None, depth=DEEP)
-    channels = _png_channels(data, header)
-    blank = (channels == np.array(hidden)).all(-1) if isinstance(hidden, tuple) else None
-    return deep(luminance(channels), blank, depth=DEEP)
+    high, low = _png_bytes(data, header)
+    blank = None
+    if isinstance(hidden, tuple):
+        blank = levels.in_bands(lambda *parts: (joined(*parts) == np.array(hidden)).all(-1), high, low)
+    return deep(levels.in_bands(lambda *parts: luminance(joined(*parts)), high, low), blank, depth=DEEP)
 
 
-def _png_channels(data: bytes, header: Header) -> np.ndarray:
-    """Both bytes of every channel of a 16-bit colour PNG: uint16 [height, width, 3 or 4], or 2 for grey and alpha."""
+def _png_bytes(data: bytes, header: Header) -> tuple[np.ndarray, np.ndarray]:
+    """High and low bytes of a 16-bit PNG of colours, or of grey and alpha: uint8 [height, width, channels] each."""
     if png_structure.CHANNELS[header.colour] == 2:  # as bytes, a pixel of grey and alpha looks like one of RGBA
         parts = _decoded(data, "PNG", "RGBA")
-        return joined(parts[..., ::2], parts[..., 1::2])
+        return parts[..., ::2], parts[..., 1::2]
     mode = "RGB" if png_structure.CHANNELS[header.colour] == 3 else "RGBA"
-    return joined(_decoded(data, "PNG", f"{mode};16B"), _decoded(data, "PNG", f"{mode};16L"))
+    return _decoded(data, "PNG", f"{mode};16B"), _decoded(data, "PNG", f"{mode};16L")
 
 
 def _decoded(data: bytes, kind: str, raw_mode: str) -> np.ndarray:

@@ -29,6 +29,7 @@ BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"
 VRS = frozenset(
     b"AE AS AT CS DA DS DT FL FD IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
 )
+ARCHIVE_END = b"PK\x05\x06"  # the record that a ZIP reader looks for in the last 64 kB
 FIRST_GROUPS = (0x0002, 0x0008)  # of a DICOM file that begins without a preamble
 
 
@@ -55,7 +56,7 @@ def sniff(data: bytes) -> str:
 
 def check_alone(kind: str, data: bytes) -> None:
     """Refuse an image that readers of documents or archives would open as well: they look at both ends of a file."""
-    if b"%PDF-" in data[:1024] or b"PK\x05\x06" in data[-65557:]:
+    if b"%PDF-" in data[:1024] or ARCHIVE_END in data[-65557:]:
         raise UnreadableImage("polyglot", f"the {kind} file is a document or an archive as well")
 
 

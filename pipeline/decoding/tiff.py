@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.decoding import tiff_structure
-from pipeline.decoding.errors import UnreadableImage
+from pipeline.decoding.errors import UnreadableImage, broken
+from pipeline.decoding.levels import in_bands
 from pipeline.decoding.raster import deep, joined, luminance, shallow
 from pipeline.decoding.tiff_structure import (
     BITS,
@@ -43,7 +44,9 @@ def read_tiff(data: bytes, directory: Directory) -> tuple[Image.Image, list[str]
         raise UnreadableImage("unsupported_type", "the TIFF has channels of unequal types, which are not read")
     depth, number = depths.pop(), formats.pop()
     samples = directory.number(SAMPLES, 1)
-    photometric = directory.number(PHOTOMETRIC, BLACK_IS_ZERO)
+    if PHOTOMETRIC not in directory.entries:
+        raise broken("TIFF", "does not say its PhotometricInterpretation: it may be a negative")
+    photometric = directory.number(PHOTOMETRIC)
     in_planes = depth == 8 and samples > 1 and directory.number(PLANAR, 1) == SEPARATE and photometric == RGB
     if depth <= 8 and number == UNSIGNED and not in_planes:
         return shallow(_decoded(tiff_structure.rewrite(directory, {}) if directory.big else data, directory)), []
@@ -95,7 +98,7 @@ def _grey(directory: Directory, depth: int, number: int, samples: int) -> np.nda
     """The image as one channel, [height, width] of its own type."""
     if samples == 1:
         return _channel(directory, depth, number, {})
-    return luminance(_channels(directory, depth, number, samples))
+    return in_bands(luminance, _channels(directory, depth, number, samples))
 
 
 def _channel(directory: Directory, depth: int, number: int, changes: dict[int, tuple[int, ...]]) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -388,13 +388,28 @@ def test_letters_may_be_small() -> None:
 
 @pytest.mark.parametrize(
     "part",
-    ["CHEST", "chest", "THORAX", "RIBCAGE", "RIB CAGE", "CHEST_PA", "CHEST PA", "Thorax^AP", "TORAX", "LUNG", "RIBS"],
+    [
+        "CHEST",
+        "chest",
+        "THORAX",
+        "RIBCAGE",
+        "RIB CAGE",
+        "CHEST_PA",
+        "CHEST PA",
+        "Thorax^AP",
+        "TORAX",
+        "T\u00d3RAX",
+        "LUNG",
+        "RIBS",
+    ],
 )
 def test_chests_have_many_names(part: str) -> None:
     assert not odd(stored(DEEP, bits=12, BodyPartExamined=part, **WINDOW))
 
 
-@pytest.mark.parametrize("part", ["HAND", "ABDOMEN", "CHESTABDPELVIS", "SKULL", "CHEST ABDOMEN", "ORCHESTRA"])
+@pytest.mark.parametrize(
+    "part", ["HAND", "ABDOMEN", "THORACIC SPINE", "CHESTABDPELVIS", "SKULL", "CHEST ABDOMEN", "ORCHESTRA"]
+)
 def test_other_parts_are_no_chests(part: str) -> None:
     assert odd(stored(DEEP, bits=12, BodyPartExamined=part, **WINDOW)) == ["the body part is not the chest"]
 
@@ -481,6 +496,44 @@ def test_padding_behind_a_jpeg_is_no_second_file(tail: bytes) -> None:
     assert np.abs(grey(data).astype(int) - IMAGE).mean() < 2
     with pytest.raises(UnreadableImage):
         decode(stored(IMAGE, JPEGBaseline8Bit, stream=jpeg + b"PK\3\4" + tail), None, LIMITS)
+
+
+def test_elements_and_padding_may_follow_the_pixels_and_nothing_else() -> None:
+    data = parsed(stored(DEEP, bits=12, **WINDOW))
+    data.add_new((0x7FE1, 0x0010), "LO", "MAKER")
+    data.add_new((0x7FE1, 0x1001), "OB", bytes(5000))
+    data.add_new((0xFFFA, 0xFFFA), "SQ", [Dataset()])
+    data.add_new((0xFFFC, 0xFFFC), "OB", bytes(300))
+    plain = written(data)
+    for tail in (b"", bytes(200), b"\n", b"\xff" * 5):
+        assert is_image(plain + tail)
+        assert is_image(stored(DEEP, bits=12, **WINDOW) + tail)
+    for second in (
+        b"<html><script>alert(1)</script></html>",
+        b"PK\3\4" + bytes(80),
+        plain,
+        b"MZ" + bytes(100),
+        encoded(IMAGE),
+    ):
+        for first in (plain, stored(DEEP, bits=12, **WINDOW), stored(DEEP, JPEG2000Lossless, bits=12, **WINDOW)):
+            with pytest.raises(UnreadableImage) as told:
+                decode(first + second, None, LIMITS)
+            assert told.value.error == "polyglot"
+
+
+def test_endless_elements_behind_the_pixels_end() -> None:
+    element = struct.pack("<HH2sH", 0x7FE1, 0x1000, b"CS", 0)
+    with pytest.raises(UnreadableImage) as told:
+        decode(stored(DEEP, bits=12) + element * 100_000, None, LIMITS)
+    assert told.value.error == "too_much_metadata"
+
+
+def test_an_image_may_lie_in_many_fragments() -> None:
+    data = parsed(stored(DEEP, JPEGLSLossless, bits=12, **WINDOW))
+    stream = next(generate_frames(data.PixelData, number_of_frames=1))
+    data.PixelData = encapsulate([stream], fragments_per_frame=5, has_bot=False)
+    data["PixelData"].is_undefined_length = True
+    assert is_image(written(data))
 
 
 @pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0"])

@@ -2,6 +2,8 @@
 
 import io
 import itertools
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 
 from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import Limits
+from pipeline.decoding.png_structure import ADAM7
 from pipeline.decoding.reader import decode
 from pipeline.serving import uploads
 from tests.image_storage import chunk, encoded, png, scene, tiff
@@ -100,6 +103,17 @@ def test_a_transparent_value_is_black() -> None:
     assert is_image(png(colours(values, 3), chunk(b"tRNS", (40_001).to_bytes(2, "big") * 3)), expected)
 
 
+def test_an_interlaced_png_of_16_bits_is_read() -> None:
+    channels = colours(FULL, 3).astype(">u2")
+    body = b""
+    for left, top, right, down in ADAM7:
+        rows = channels[top::down, left::right]
+        body += b"".join(b"\0" + row.tobytes() for row in rows) if rows.size else b""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *IMAGE.shape[::-1], 16, 2, 0, 0, 1))
+    data = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+    assert is_image(data)
+
+
 def test_a_png_is_turned_as_its_exif_says() -> None:
     exif = Image.Exif()
     for orientation, turn in TURNED.items():
@@ -168,6 +182,14 @@ def test_a_colour_tiff_reads_alike_in_every_layout(depth: int, alpha: str | None
 def test_a_predictor_is_undone(predictor: str) -> None:
     for compression in ("zlib", "lzw"):
         assert is_image(tiff(TYPES[predictor], compression=compression, predictor=True))
+
+
+def test_a_tiff_that_does_not_say_black_or_white_is_refused() -> None:
+    data = bytearray(tiff(IMAGE))
+    place = data.index(struct.pack("<HHI", 262, 3, 1))
+    struct.pack_into("<H", data, place, 263)
+    with pytest.raises(UnreadableImage, match="PhotometricInterpretation"):
+        decode(bytes(data), None, LIMITS)
 
 
 @pytest.mark.parametrize("values", [(IMAGE / 255), (IMAGE / 255).astype(np.float16), colours(TYPES["float32"], 3)])
