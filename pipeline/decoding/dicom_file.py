@@ -84,7 +84,7 @@ class DicomFile:
         rest = read_dataset(
             self._stream,
             *self._encoding,
-            stop_when=lambda tag, vr, length: tag > PIXEL_DATA,
+            stop_when=lambda tag, vr, length: tag != PIXEL_DATA,
             specific_tags=[PIXEL_DATA],
         )
         if not rest.get("PixelData"):
