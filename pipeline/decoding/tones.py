@@ -1,6 +1,6 @@
 """Warnings about the grey values of an image as the network will see it: dim, nearly black and white, or mostly border.
 
-The bounds are fitted on the training images alone; `python -m benchmarks.reader_warnings` prints what they touch.
+The bounds are fitted on the training images alone; `python -m benchmarks.reader tones` prints whom they touch.
 """
 
 from bisect import bisect_left
