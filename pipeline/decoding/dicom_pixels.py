@@ -6,13 +6,17 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
 from pipeline.decoding.dicom_codestream import NATIVE, check_codestream, check_length, true_syntax
 from pipeline.decoding.dicom_values import is_given, numbers, whole
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.levels import BAND
 from pipeline.decoding.limits import Limits
+
+
+# pydicom would take libjpeg, whose grey values differ by one from those that the same JPEG has outside DICOM.
+DECODERS = {JPEGBaseline8Bit: "pillow"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,9 @@ def read(data: Dataset, syntax: UID | None, limits: Limits) -> Stored:
         precision = check_codestream(data, syntax, limits)
     plain = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
     try:
-        raw, _ = get_decoder(plain).as_array(data.PixelData, index=0, **_layout(data))
+        raw, _ = get_decoder(plain).as_array(
+            data.PixelData, index=0, decoding_plugin=DECODERS.get(plain, ""), **_layout(data)
+        )
     except Exception:  # noqa: BLE001 - a decoder that meets hostile bytes may raise anything
         raise UnreadableImage(
             "undecodable", f"the DICOM file's pixel data cannot be decoded as what it says they are ({syntax.name})"

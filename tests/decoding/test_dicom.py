@@ -504,6 +504,12 @@ def _jp2(codestream: bytes, long_box: bool) -> bytes:
     return start + box(b"jp2h", header) + last
 
 
+def test_a_jpeg_inside_dicom_is_the_jpeg_outside() -> None:
+    jpeg = encoded(IMAGE, quality=90)
+    data = stored(IMAGE, JPEGBaseline8Bit, stream=jpeg, WindowCenter=128, WindowWidth=256)
+    assert np.array_equal(grey(data), grey(jpeg))
+
+
 @pytest.mark.parametrize("tail", [b"\xff", b"\xff" * 3, b"\0" * 5, b"\n\xff\0"])
 def test_padding_behind_a_jpeg_is_no_second_file(tail: bytes) -> None:
     jpeg = encoded(IMAGE, quality=98)
