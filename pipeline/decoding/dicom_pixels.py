@@ -14,7 +14,6 @@ from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.levels import BAND
 from pipeline.decoding.limits import Limits
 
-
 # pydicom would take libjpeg, whose grey values differ by one from those that the same JPEG has outside DICOM.
 DECODERS = {JPEGBaseline8Bit: "pillow"}
 
