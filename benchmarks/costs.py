@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +80,7 @@ def training(network: str) -> float:
     """Core-seconds of a training step for one picture, validation left out: the second epoch, when all is compiled."""
     import keras
 
-    from pipeline.learning.training import Pictures, train
+    from pipeline.learning.training import Images, train
 
     class Clock(keras.callbacks.Callback):
         """Counts the processor time of the training batches of the last epoch."""
@@ -103,11 +102,10 @@ def training(network: str) -> float:
     pixels = draw.integers(0, 256, (STEPS * batch, SIDE, SIDE), dtype=np.uint8)
     rows = np.arange(len(pixels))
     clock = Clock()
-    short = replace(
-        run, network=network, augmentation="geometric", weights="random", training=replace(run.training, epochs=2)
-    )
+    two = {"network": network, "augmentation": "geometric", "weights": "random"}
+    short = run.model_copy(update=two | {"training": run.training.model_copy(update={"epochs": 2})})
     with tempfile.TemporaryDirectory() as folder:
-        everything = Pictures(pixels, rows % 2, rows, rows[:4])
+        everything = Images(pixels, rows % 2, rows, rows[:4])
         train(short, everything, Path(folder) / "checkpoint.npz", lambda epoch, epochs: [clock])
     return clock.spent / len(rows)
 

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +40,13 @@ def pictures(steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(network: str, steps: int) -> float:
     """Pictures a second in the second epoch: the first one compiles."""
-    from pipeline.learning.training import Pictures, train
+    from pipeline.learning.training import Images, train
 
     pixels, labels = pictures(steps)
     rows = np.arange(len(pixels))
     run = next(run for run in settings.load().table.values() if run.network == network and run.group == "augmented")
-    run = replace(run, weights="random", training=replace(run.training, epochs=2, batch_size=BATCH))
+    training = run.training.model_copy(update={"epochs": 2, "batch_size": BATCH})
+    run = run.model_copy(update={"weights": "random", "training": training})
     marks: list[float] = []
 
     def note(epoch: int, epochs: int) -> list:
@@ -54,7 +54,7 @@ def ours(network: str, steps: int) -> float:
         return []
 
     with tempfile.TemporaryDirectory() as scratch:
-        train(run, Pictures(pixels, labels, rows, rows[:BATCH]), Path(scratch) / "state.npz", note)
+        train(run, Images(pixels, labels, rows, rows[:BATCH]), Path(scratch) / "state.npz", note)
         return len(pixels) / (time.perf_counter() - marks[1])
 
 
@@ -63,7 +63,7 @@ def notebook(network: str, steps: int) -> float:
     import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    from pipeline.learning.networks import build
+    from pipeline.learning.networks.head import build
 
     pixels, labels = pictures(steps)
     floats = np.empty((len(pixels), SIDE, SIDE, 3), "float32")

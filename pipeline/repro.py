@@ -11,10 +11,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from pipeline import dvc, elsewhere, paths, settings
+from pipeline import dvc, paths, settings
 from pipeline.command import run
 from pipeline.data import sources
 from pipeline.errors import ProjectError
+from pipeline.learning import networks
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,8 @@ def check_inputs(chosen: settings.Settings, trainings: list[str]) -> None:
     if weights and pretrained:
         if not Path(weights).is_dir():
             raise ProjectError(f"CXR_WEIGHTS is no folder: {weights}")
-        from pipeline.learning.networks import starting_weights_digest  # Keras: 12 s
-
         for network in sorted(pretrained):
-            starting_weights_digest(network, "imagenet")  # names a file that is missing
+            networks.weight_file(network)  # names a file that is missing
 
 
 def forecast(chosen: settings.Settings, trainings: list[str]) -> str:
@@ -83,8 +82,8 @@ def main() -> None:
     trainings = dvc.trainings_to_run(chosen.runs)
     check_inputs(chosen, trainings)
     log.info("settings and inputs are good; %s", forecast(chosen, trainings))
-    if kept := elsewhere.among(trainings):
-        log.warning("trained again, though `make study` would not (networks on another machine): %s", ", ".join(kept))
+    if kept := dvc.lacking_a_network_alone(trainings):
+        log.warning("trained again, though `make study` would not (only networks are not here): %s", ", ".join(kept))
     if arguments.check:
         return
     code = dvc.call("repro", "--single-item", "--force", "ingest") if arguments.source else 0

@@ -74,7 +74,7 @@ def read(folder: Path) -> Predictions:
         ProjectError: a file is missing, or holds a line that cannot be true; the message names file and line.
     """
     facts = _facts(folder / "run.json")
-    table = _table(folder / "pictures.csv", PICTURES)
+    table = _table(folder / "images.csv", PICTURES)
     order = _check_pictures(folder, table)
     splits = {}
     for split in SPLITS:
@@ -87,13 +87,13 @@ def read(folder: Path) -> Predictions:
             logits=np.array([float(table["logit"][row]) for row in rows]),
         )
         if len(set(splits[split].labels.tolist())) < 2:
-            raise ProjectError(f"{_name(folder)}/pictures.csv: {split} needs pictures of both classes")
+            raise ProjectError(f"{_name(folder)}/images.csv: {split} needs pictures of both classes")
     told, held = facts.get("validation_pictures"), len(splits["validation"].paths)
     if told not in (None, held):
-        raise ProjectError(f"{_name(folder)}/pictures.csv holds {held} validation pictures; run.json says {told}")
+        raise ProjectError(f"{_name(folder)}/images.csv holds {held} validation pictures; run.json says {told}")
     shared = set(splits["validation"].patients) & set(splits["test"].patients)
     if shared:
-        raise ProjectError(f"{_name(folder)}/pictures.csv: patient {min(shared)} is in both validation and test")
+        raise ProjectError(f"{_name(folder)}/images.csv: patient {min(shared)} is in both validation and test")
     validation_rows = [row for row in order if table["split"][row] == "validation"]
     stress = _stress(folder / "stress.csv", validation_rows)
     return Predictions(
@@ -102,8 +102,8 @@ def read(folder: Path) -> Predictions:
 
 
 def _check_pictures(folder: Path, table: dict[str, list[str]]) -> list[int]:
-    """Check every line of pictures.csv; return its rows in path order."""
-    where = f"{_name(folder)}/pictures.csv"
+    """Check every line of images.csv; return its rows in path order."""
+    where = f"{_name(folder)}/images.csv"
     repeated = [path for path, times in Counter(table["path"]).items() if times > 1]
     if repeated:
         raise ProjectError(f"{where}: picture {min(repeated)} is repeated")
@@ -142,7 +142,7 @@ def _stress(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
     stress: dict[str, Floats] = {}
     for line, (row, change, logit) in enumerate(zip(rows, table["change"], logits, strict=True), start=2):
         if row not in place:
-            raise ProjectError(f"{where}, line {line}: row {row:g} is no validation picture of pictures.csv")
+            raise ProjectError(f"{where}, line {line}: row {row:g} is no validation picture of images.csv")
         if not np.isfinite(logit):
             raise ProjectError(f"{where}, line {line}: logit is not a finite number")
         if change not in stress:

@@ -69,7 +69,7 @@ def _views(labels: statistics.Bools, views: np.ndarray, sample: statistics.Sampl
 
 def _current(answers: Mapping[str, Any], predictions: Path, run: str) -> bool:
     """Whether the answers are those of the network whose predictions are committed."""
-    pictures = predictions / run / "pictures.csv"
+    pictures = predictions / run / "images.csv"
     return run in answers and pictures.exists() and answers[run]["predictions"] == sha256_of(pictures)
 
 

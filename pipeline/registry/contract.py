@@ -32,18 +32,29 @@ KEYS = [
     "prevalence",
     "map_scale",
     "figures",
-    "digests",
     "files",
     "intended_use",
     "changelog",
 ]
+FORMAT = 2  # of the contract: raised when its keys or the rule of its version change
+ANSWERING = ("guard.npz", "model.onnx")  # the files that decide an answer
 TOLERANCE = 1e-4
 
 
 def version_of(contract: dict[str, Any]) -> str:
-    """The run's name and eight digits of the contract's digest, which covers every file: same content, same version."""
-    content = {key: value for key, value in contract.items() if key != "version"}
-    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    """The run's name and eight digits of a digest of what answers: network, input check, thresholds and recalibration.
+
+    Figures, texts and the code that wrote them are not in it. Contracts of 0.1.0 (no `format`) hashed all their content.
+    """
+    if "format" not in contract:
+        answers: Any = {key: value for key, value in contract.items() if key != "version"}
+    else:
+        answers = {
+            "files": {name: contract["files"][name] for name in ANSWERING},
+            "recalibration": contract["recalibration"],
+            "thresholds": {name: point["threshold"] for name, point in contract["operating_points"].items()},
+        }
+    text = json.dumps(answers, sort_keys=True, allow_nan=False)
     return f"{contract['run']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 

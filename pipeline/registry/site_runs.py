@@ -40,7 +40,7 @@ def main() -> None:
     films, pixels = read(site.read_labels(Path(source), Path(labels)), options)
     known = _known(target, films)
     for run in runs:
-        known[run] = {"predictions": sha256_of(paths.predictions(run) / "pictures.csv"), "logits": answer(run, pixels)}
+        known[run] = {"predictions": sha256_of(paths.predictions(run) / "images.csv"), "logits": answer(run, pixels)}
         write_json(target, {"name": name, "films": films, "runs": dict(sorted(known.items()))})
         log.info("%s: %d films", run, len(films))
 
@@ -63,9 +63,9 @@ def read(named: Sequence[site.Film], options: settings.Settings) -> tuple[list[d
 
 def answer(run: str, pixels: np.ndarray) -> list[float]:
     """The logit of each picture by the run's network."""
-    from pipeline.learning import trained, training  # Keras
+    from pipeline.learning import predict, trained  # Keras
 
-    return [round(float(logit), 5) for logit in training.logit_predictor(trained.load(run))(pixels)]
+    return [round(float(logit), 5) for logit in predict.logit_predictor(trained.load(run))(pixels)]
 
 
 def _known(target: Path, films: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -93,8 +93,8 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
     asked = request.runs or request.networks or request.groups
     table = {**(train.get("planned") or {}), **train["runs"]} if asked else train["runs"]
     _expect_known("run", request.runs, table)
-    _expect_known("network", request.networks, train["networks"])
-    _expect_known("group", request.groups, train["groups"])
+    _expect_known("network", request.networks, {entry["network"]: None for entry in table.values()})
+    _expect_known("group", request.groups, merged["groups"]["sets"])
     train["runs"] = {
         name: line
         for name, line in table.items()
@@ -112,10 +112,8 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
             "ask for all, or for deliver: workspace"
         )
     if request.epochs is not None:
-        train["common"]["epochs"] = request.epochs
-        for part in ("networks", "groups", "runs"):
-            for line in train[part].values():
-                line.pop("epochs", None)
+        for entry in train["runs"].values():
+            entry["epochs"] = request.epochs
     return merged
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import yaml
 
-from pipeline import dvc, paths
+from pipeline import dvc, gpu, paths
 from pipeline.command import run
 from pipeline.errors import ProjectError
-from pipeline.retraining import gpu, look, sharing
+from pipeline.retraining import look, sharing
 from pipeline.retraining import request as requests
 from pipeline.retraining.place import workspace_of
 from pipeline.retraining.processes import check, end_with_parent

@@ -4,10 +4,11 @@ import logging
 
 from tqdm import tqdm
 
-from pipeline import paths, second_try, settings
+from pipeline import paths, settings
 from pipeline.command import run
 from pipeline.evaluation import curves, measure, predictions
 from pipeline.files import atomic_folder, write_json
+from pipeline.schema import read_yaml
 
 log = logging.getLogger("evaluate")
 
@@ -34,10 +35,14 @@ def main() -> None:
 
 
 def advice(whole: settings.Settings, name: str) -> str:
-    """For a collapsed run of params.yaml that has no second try, how to get it."""
-    if not second_try.is_wanted(whole, name):
+    """For a run of params.yaml that did not train, the entry of train.runs that tries again at a tenth of its rate."""
+    if name not in whole.runs:
         return ""
-    return f"; `make study` trains it again beside it, and so does this line of train.runs: {second_try.line(whole.runs[name])}"
+    entry = read_yaml(paths.PARAMS)["train"]["runs"][name]
+    rate = "finetune_learning_rate" if whole.runs[name].weights == "imagenet" else "learning_rate"
+    tenth = f"{whole.runs[name].starting_rate / 10:.15f}".rstrip("0")  # YAML takes 1e-05 for a word
+    rest = ", ".join(f"{key}: {value}" for key, value in entry.items() if key != rate)
+    return f"; to try again at a tenth of its rate, add to train.runs: {name}-low: {{{rest}, {rate}: {tenth}}}"
 
 
 if __name__ == "__main__":

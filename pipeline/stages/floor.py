@@ -55,7 +55,7 @@ def main() -> None:
         )
     ]
     with atomic_folder(paths.predictions("floor")) as folder:
-        write_table(folder / "pictures.csv", PICTURES, predicted)
+        write_table(folder / "images.csv", PICTURES, predicted)
         write_table(folder / "stress.csv", STRESS, stressed)
         write_table(folder / "history.csv", HISTORY, [])
         write_json(folder / "run.json", _facts(fitted, len(training), len(chosen)))

@@ -37,7 +37,7 @@ def main() -> None:
         rows = balance(training, labels[training], chosen.groups.seed) if group.balanced else training
         _write(name, rows, labels)
         sizes[name] = np.bincount(labels[rows], minlength=2)
-    from pipeline.learning.augmentation import augmented_copies  # Keras: after the row lists are written
+    from pipeline.learning.augmentation.layers import augmented_copies  # Keras: after the row lists are written
 
     pixels = np.load(paths.array("development"), mmap_mode="r")
     draw_class_sizes(np.bincount(labels[training], minlength=2), sizes, paths.PLOTS / "groups" / "class_sizes.svg")

@@ -38,13 +38,13 @@ def test_permuting_the_test_predictions_changes_nothing_chosen(compared, tmp_pat
     shutil.copytree(compared, root)
     rng = np.random.default_rng(0)
     for folder in (root / "predictions").iterdir():
-        with (folder / "pictures.csv").open(newline="") as stream:
+        with (folder / "images.csv").open(newline="") as stream:
             header, *lines = list(csv.reader(stream))
         test = [place for place, line in enumerate(lines) if line[1] == "test"]
         answers = [lines[place][5:] for place in test]
         for place, source in zip(test, rng.permutation(len(test)), strict=True):
             lines[place][5:] = answers[source]
-        with (folder / "pictures.csv").open("w", newline="") as stream:
+        with (folder / "images.csv").open("w", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([header, *lines])
     stage("evaluate", root)
     stage("compare", root)

@@ -164,10 +164,10 @@ def test_a_broken_prediction_file_stops_evaluate_and_leaves_the_last_figures(com
     root = tmp_path / "broken"
     shutil.copytree(compared, root)
     before = written(root)
-    target = root / "predictions/custom_cnn-raw-0/pictures.csv"
+    target = root / "predictions/custom_cnn-raw-0/images.csv"
     target.write_text(target.read_text().replace(",validation,", ",train,", 1))
     said = stage("evaluate", root, ok=False)
-    assert said.strip().splitlines()[-1].startswith("evaluate: predictions/custom_cnn-raw-0/pictures.csv, line 2")
+    assert said.strip().splitlines()[-1].startswith("evaluate: predictions/custom_cnn-raw-0/images.csv, line 2")
     assert "Traceback" not in said
     assert written(root) == before
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import gpu
 from pipeline.errors import ProjectError
-from pipeline.retraining import gpu
 
 
 @pytest.fixture(autouse=True)

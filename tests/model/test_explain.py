@@ -10,7 +10,8 @@ from PIL import Image
 
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.learning import architecture, inspection, networks
+from pipeline.learning import architecture, inspection
+from pipeline.learning.networks import head
 from tests.candidate_fixture import RUN, command
 from tests.explain_fixture import explained
 
@@ -21,7 +22,7 @@ SIDE = 96
 def network():
     keras.utils.clear_session()
     keras.utils.set_random_seed(1)
-    return networks.build("custom_cnn", SIDE)
+    return head.build("custom_cnn", SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,8 @@ def test_the_studys_map_weighs_and_sums_the_channels_of_the_last_convolution(net
 
 def test_the_layer_of_the_studys_map_in_xception_and_where_convolutions_are_joined():
     pictures = np.zeros((1, 75, 75), np.uint8)
-    assert inspection.study_map(networks.build("xception", 75), pictures)[0] == "block14_sepconv2"
-    joined = networks.build("densenet121", 75)
+    assert inspection.study_map(head.build("xception", 75), pictures)[0] == "block14_sepconv2"
+    joined = head.build("densenet121", 75)
     name, maps = inspection.study_map(joined, pictures)
     assert joined.get_layer(name).output.shape[-1] == 1024
     assert maps.shape == (1, 2, 2)
@@ -79,7 +80,7 @@ def test_the_layer_of_the_studys_map_in_xception_and_where_convolutions_are_join
 def test_weights_go_from_the_top_and_come_back(network):
     before = network.get_weights()
     keras.utils.set_random_seed(2)
-    stranger = networks.build("custom_cnn", SIDE)
+    stranger = head.build("custom_cnn", SIDE)
     seen = []
     for layer, share in inspection.cascade(network, stranger, 4):
         seen.append((layer, share))
@@ -95,7 +96,7 @@ def test_weights_go_from_the_top_and_come_back(network):
 
 @pytest.mark.parametrize("name", ["custom_cnn", "inception_v3", "vgg16"])
 def test_a_drawing_leaves_no_layer_and_no_weight_out(name):
-    built = networks.build(name, 96)
+    built = head.build(name, 96)
     rows = architecture.describe(built, in_full=name == "custom_cnn")
     assert sum(row["parameters"] for row in rows) == built.count_params()
     assert sum(row["layers"] for row in rows) == len(built.layers)
@@ -144,7 +145,7 @@ def test_the_stage_leaves_numbers_curves_and_sheets(root):
 def test_the_gallery_holds_exactly_the_wrong_test_pictures(root):
     gallery = root / "reports" / "explain" / "gallery"
     rows = read_table(gallery / "gallery.csv")
-    said = read_table(root / "predictions" / RUN / "pictures.csv")
+    said = read_table(root / "predictions" / RUN / "images.csv")
     wrong = {
         row["path"]
         for row in said

@@ -12,6 +12,7 @@ from benchmarks import saliency as benchmark
 from benchmarks.support import record
 from pipeline.errors import ProjectError
 from pipeline.learning import networks, saliency
+from pipeline.learning.networks import head
 
 SIDES = {"custom_cnn": 128}  # its last pooling then has 2 x 2 windows; the others take the smallest side they all allow
 
@@ -26,11 +27,11 @@ def gradcam(network: keras.Model, pictures: np.ndarray) -> np.ndarray:
     return tf.nn.relu(tf.einsum("nhwc,nc->nhw", activations, weights)).numpy()
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", networks.names())
 def test_closed_form_equals_automatic_differentiation(name):
     keras.utils.set_random_seed(3)
     side = SIDES.get(name, 75)
-    network = networks.build(name, side)
+    network = head.build(name, side)
     pictures = np.random.default_rng(0).integers(0, 256, (4, side, side, 1)).astype(np.uint8)
     logit, hidden = network.get_layer("logit"), network.get_layer("hidden")
     # A new network's units are nearly all active or all dead: centre them on these pictures so that about half are active.
@@ -50,7 +51,7 @@ def test_closed_form_equals_automatic_differentiation(name):
 
 
 def test_map_follows_the_weights_when_they_change():
-    network = networks.build("custom_cnn", 96)
+    network = head.build("custom_cnn", 96)
     explainer = saliency.explainer(network)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 1)).astype(np.uint8)
     before = explainer(pictures)["map"].numpy()

@@ -94,5 +94,5 @@ def test_a_training_of_another_machine_is_not_done_again(project: Path, tmp_path
     locks = [yaml.safe_load((workspace(place, "head") / "dvc.lock").read_text()) for place in (project, worker)]
     ours, theirs = (lock["stages"]["train@custom_cnn-raw-0"] for lock in locks)
     assert ours == theirs
-    assert (workspace(project, "head") / "predictions" / "custom_cnn-raw-0" / "pictures.csv").is_file()
+    assert (workspace(project, "head") / "predictions" / "custom_cnn-raw-0" / "images.csv").is_file()
     assert pictures(tmp_path / "remote") == []

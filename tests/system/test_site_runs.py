@@ -54,7 +54,7 @@ def test_the_films_get_the_logits_of_the_predictions(root: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "broken.png is left out: undecodable" in done.stderr
     told = json.loads((root / "metrics" / "site_runs" / "a-hospital.json").read_text())
-    expected = [row for row in read_table(root / "predictions" / RUN / "pictures.csv") if row["split"] == "test"]
+    expected = [row for row in read_table(root / "predictions" / RUN / "images.csv") if row["split"] == "test"]
     assert [film["patient"] for film in told["films"]] == [row["patient"] for row in expected]
     assert told["runs"][RUN]["logits"] == pytest.approx([float(row["logit"]) for row in expected], abs=1e-3)
 
@@ -72,7 +72,7 @@ def test_the_films_get_the_logits_of_the_predictions(root: Path) -> None:
     assert shares and [f"{sum(one) / len(one):.0%}" for one in ill.values()] == [f"{one}%" for one in shares.groups()]
 
     # The network was trained again since: what the old one answered is not shown.
-    pictures = root / "predictions" / RUN / "pictures.csv"
+    pictures = root / "predictions" / RUN / "images.csv"
     whole = pictures.read_bytes()
     pictures.write_bytes(whole + b"\n")
     assert RUN not in site_table.table(root / "metrics", root / "predictions", [run], options)
@@ -93,8 +93,8 @@ def test_robust_stands_beside_balanced_of_as_many_epochs(tmp_path: Path) -> None
     for name, logits in answers.items():
         folder = tmp_path / "predictions" / name
         folder.mkdir(parents=True)
-        (folder / "pictures.csv").write_text(name)
-        told[name] = {"predictions": site_table.sha256_of(folder / "pictures.csv"), "logits": logits}
+        (folder / "images.csv").write_text(name)
+        told[name] = {"predictions": site_table.sha256_of(folder / "images.csv"), "logits": logits}
         epochs = 3 if name == "vgg16-robust-0" else 15
         row = {"run": name, "network": name.split("-")[0], "seed": 0, "epochs": epochs, "weights": "random"}
         row |= {"stress_auc": 0.9, "test_auc": 0.9}

@@ -86,7 +86,7 @@ def test_the_study_is_published_once_and_a_lost_database_is_rebuilt(root):
     assert len(parent.data.tags["dvc_lock"]) == 64
     folders = ("predictions", *(f"curves/{kind}" for kind in CURVES))
     files = {file.path for folder in folders for file in client.list_artifacts(run.info.run_id, folder)}
-    assert {"predictions/pictures.csv", "predictions/run.json"} <= files
+    assert {"predictions/images.csv", "predictions/run.json"} <= files
     assert {f"curves/{kind}/{RUNS[0]}.csv" for kind in CURVES} <= files  # of one name, and all there
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"params.yaml", "dvc.lock", "plots"}
 

@@ -130,7 +130,7 @@ def test_a_run_whose_network_is_on_another_machine_is_trained_only_if_it_is_name
     assert trainings("one")[0] == ["one"]
     _, errors = begin(bare, "-m", "pipeline.repro", "--check").communicate()
     assert errors.splitlines()[-1].endswith("though `make study` would not (networks on another machine): one")
-    (bare / "predictions" / "one" / "pictures.csv").write_text("others\n")
+    (bare / "predictions" / "one" / "images.csv").write_text("others\n")
     assert trainings()[0] == ["one", "two"], "predictions that are not those of dvc.lock"
 
 

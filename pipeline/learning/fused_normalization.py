@@ -1,7 +1,8 @@
-"""Batch normalization as one TensorFlow kernel: the one file of the project that speaks to TensorFlow itself.
+"""Batch normalization as one TensorFlow kernel: the one file that speaks to TensorFlow itself.
 
 Keras writes batch normalization as a dozen passes over the whole batch, forward and backward; on a CPU they take longer than
-the convolutions. `learning/` knows Keras alone, and asks for this layer only where `engine.py` says that it pays.
+the convolutions. The other files of `learning/` know Keras alone; `training.py` asks for this layer where `engine.py` says
+that it pays.
 """
 
 import keras
