@@ -97,7 +97,7 @@ def _train(name: str, threads: int, workers: Workers) -> int:
     """Train one run with its share of the cores and a GPU of its own, output to its log; returns DVC's exit status."""
     log_file = LOGS / f"{name}.log"
     shares = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-    command = dvc.command("--wait-for-lock", "repro", "--single-item", f"{dvc.TRAIN}{name}")
+    command = dvc.command("--wait-for-lock", "repro", "--single-item", *(f"{stage}{name}" for stage in dvc.OF_A_RUN))
     with log_file.open("w", encoding="utf-8") as stream:
         try:
             with gpu.one() as visible:

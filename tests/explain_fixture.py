@@ -51,7 +51,7 @@ def write_settings(root: Path) -> None:
 def write_predictions(root: Path) -> None:
     """What `train` would have written of the network that lies in models/runs."""
     from pipeline.learning.networks import head
-    from pipeline.learning.training import logit_predictor
+    from pipeline.learning.predict import logit_predictor
 
     arrays = root / "data" / "arrays"
     side = np.load(arrays / "test.npy", mmap_mode="r").shape[1]

@@ -12,16 +12,12 @@ import yaml
 
 from pipeline import dvc
 
+RAW = {"group": "raw", "augmentation": "none", "seed": 0, "weights": "random"}
 RUNS = {
-    "custom_cnn-raw-0": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random", "epochs": 8},
-    "custom_cnn-balanced-0": {
-        "network": "custom_cnn",
-        "group": "balanced",
-        "seed": 0,
-        "weights": "random",
-        "epochs": 8,
-    },
-    "vgg16-raw-0": {"network": "vgg16", "group": "raw", "seed": 0, "weights": "random"},
+    "custom_cnn-raw-0": RAW | {"network": "custom_cnn", "epochs": 8},
+    "custom_cnn-balanced-0": RAW
+    | {"network": "custom_cnn", "group": "balanced", "augmentation": "geometric", "epochs": 8},
+    "vgg16-raw-0": RAW | {"network": "vgg16", "epochs": 1},
 }
 OVERLAY = {
     "ingest": {"dataset": "phantom", "phantom": {"train": 90, "val": 6, "test": 30}},

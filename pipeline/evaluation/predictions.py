@@ -74,7 +74,7 @@ def read(folder: Path) -> Predictions:
         ProjectError: a file is missing, or holds a line that cannot be true; the message names file and line.
     """
     facts = _facts(folder / "run.json")
-    table = _table(folder / "images.csv", PICTURES)
+    table = _table(_images(folder), PICTURES)
     order = _check_pictures(folder, table)
     splits = {}
     for split in SPLITS:
@@ -99,6 +99,12 @@ def read(folder: Path) -> Predictions:
     return Predictions(
         folder.name, facts, **splits, stress=stress, history=_history(folder / "history.csv", facts["epochs"])
     )
+
+
+def _images(folder: Path) -> Path:
+    """images.csv; of a commit before 0.2, which the gate of a change may read, the file under its old name."""
+    old = folder / "pictures.csv"
+    return old if old.is_file() else folder / "images.csv"
 
 
 def _check_pictures(folder: Path, table: dict[str, list[str]]) -> list[int]:

@@ -90,11 +90,11 @@ def rows(runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], floor: M
     return table
 
 
-def study(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """metrics/study.json: six figures a run, each with its interval."""
+def study(candidate: str, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """metrics/study.json, what `dvc metrics` shows: six metrics of the candidate, and each run's validation AUC."""
     return {
-        run: {f"{name}{end}": own[f"{name}{end}"] for name in STUDY for end in ("", "_low", "_high")}
-        for run, own in metrics.items()
+        "candidate": {"run": candidate, **{name: metrics[candidate][name] for name in STUDY}},
+        "validation_auc": {run: own["validation_auc"] for run, own in metrics.items()},
     }
 
 

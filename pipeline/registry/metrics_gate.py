@@ -176,7 +176,7 @@ def _champion_run(read: Any) -> str | None:
 def _missing_runs(base: str) -> list[Verdict]:
     """One verdict for each run whose predictions the base has and the working tree lacks."""
     listed = _git("ls-tree", "-r", "--name-only", base, "predictions/").splitlines()
-    before = {Path(line).parts[1] for line in listed if line.endswith("/images.csv")}
+    before = {Path(line).parts[1] for line in listed if line.endswith(("/images.csv", "/pictures.csv"))}
     missing = sorted(name for name in before if not (paths.predictions(name) / "images.csv").is_file())
     if not missing:
         return [Verdict(True, "no run is missing", f"all {len(before)} runs of the base are here")]

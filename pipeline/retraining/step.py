@@ -44,6 +44,9 @@ def reproduce(stages: list[str]) -> Path:
         with held as visible:
             check(command, folder, stage, **visible)
     if sharing.is_on():
+        of_runs = [stage for stage in stages if stage.startswith(dvc.OF_A_RUN)]
+        if of_runs:  # what git keeps enters the run cache by a commit alone
+            check(dvc.command("--wait-for-lock", "commit", "--force", *of_runs), folder, "commit")
         sharing.push(folder, stages)
     return folder
 

@@ -48,7 +48,7 @@ def main() -> None:
         table = tables.rows([one for one in options.table.values() if one.network in networks], metrics, floor)
         write_table(paths.METRICS / f"table{number}.csv", tables.columns(), table)
     ordered = {name: metrics[name] for name in [*options.table, settings.FLOOR] if name in metrics}
-    write_json(paths.METRICS / "study.json", tables.study(ordered))
+    write_json(paths.METRICS / "study.json", tables.study(named["run"], ordered))
     with atomic_folder(paths.PLOTS / "study") as folder:
         gallery.draw(folder, planned, options.table, metrics, samples, named["run"])
     log.info("candidate: %s (stressed validation AUC %s)", named["run"], named["value"])

@@ -14,23 +14,18 @@ log = logging.getLogger("evaluate")
 
 
 def main() -> None:
-    """Write metrics/runs/, plots/roc/ and plots/reliability/."""
+    """Write metrics/runs/ and plots/curves/."""
     whole = settings.load()
     options = whole.evaluate
     runs = predictions.read_all(paths.PREDICTIONS)
     samples = measure.draw(next(iter(runs.values())), options)
-    with (
-        atomic_folder(paths.METRICS / "runs") as metrics,
-        atomic_folder(paths.PLOTS / "roc") as roc,
-        atomic_folder(paths.PLOTS / "reliability") as reliability,
-    ):
+    with atomic_folder(paths.METRICS / "runs") as metrics, atomic_folder(paths.PLOTS / "curves") as plots:
         for name, one in tqdm(runs.items(), unit="run", desc="evaluate"):
             figures, facts = measure.measure(one, samples, options)
             write_json(metrics / f"{name}.json", measure.summary(one, figures, facts))
             if facts["collapsed"]:
                 log.warning("%s learned nothing%s", name, advice(whole, name))
-            curves.write_roc(roc, one)
-            curves.write_reliability(reliability, one, samples)
+        curves.write(plots, runs.values(), samples)
     log.info("%d runs in %s", len(runs), paths.METRICS / "runs")
 
 

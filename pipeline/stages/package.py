@@ -115,10 +115,10 @@ def _environment(name: str) -> dict[str, Any] | None:
 
 
 def _export(name: str, facts: dict[str, Any], weights: Any) -> onnx.ModelProto:
-    """Build the run's network, load its weights, and turn it into a graph without its probability."""
+    """The run's network as a graph without its probability: from its weights, else from the champion that it became."""
     path = paths.network(name)
     if not path.is_file():
-        raise ProjectError(f"models/runs/{name}/{path.name} is not at hand: `dvc pull train@{name}`, or train it again")
+        return _shipped(name, weights)
     from pipeline.learning import export  # Keras: 12 s
     from pipeline.learning.networks import head
 
@@ -129,6 +129,24 @@ def _export(name: str, facts: dict[str, Any], weights: Any) -> onnx.ModelProto:
         reason = str(error).splitlines()[0]
         raise ProjectError(f"models/runs/{name}/{path.name} holds no weights of {facts['network']}: {reason}") from None
     return export.to_onnx(network, weights)
+
+
+def _shipped(name: str, weights: Any) -> onnx.ModelProto:
+    """The graph of a champion that this run became, without its probability.
+
+    Raises:
+        ProjectError: no champion is of this run, with weights stored so.
+    """
+    from pipeline.learning.export import uncalibrate
+
+    for folder in sorted(paths.CHAMPIONS.glob(f"{name}-*")):
+        promise = contract.read(folder)
+        if promise["run"] == name and promise["weights"] == weights and not contract.check_files(folder, promise):
+            log.info("models/runs/%s is not here: its graph is that of the champion %s", name, folder.name)
+            return uncalibrate(onnx.load(folder / "model.onnx"))
+    raise ProjectError(
+        f"models/runs/{name} is not here, and no champion is of this run: `dvc pull train@{name}`, or train it again"
+    )
 
 
 def _load(path: Path, model: onnx.ModelProto, intercept: float, slope: float) -> Graph:
