@@ -60,7 +60,7 @@ study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them
 restore: setup ## bring back the last good outputs after a stage failed; FORCE=1 gives up what is not committed
 	@$(RUN) pipeline.restore $(if $(FORCE),--force)
 
-merge-runs: setup ## in a conflict of two branches that each add runs: dvc.lock by stage, train.runs by run; TAKE=ours|theirs where both trained one
+merge-runs: setup ## in a conflict of two branches that each added runs: dvc.lock and train.runs; TAKE=ours|theirs if both trained one
 	@$(RUN) pipeline.commands.merge_runs $(if $(TAKE),--take $(TAKE))
 
 import-runs: setup ## trainings of another machine, checked, into the tree and dvc.lock: DIR=<folder that pipeline.handover wrote>

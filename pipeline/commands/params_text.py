@@ -29,7 +29,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Text:
-    """params.yaml: what stands before the first run, the runs by name, and what stands after the last one."""
+    """params.yaml: its lines as far as `runs:`, the runs by name, and what stands after the last one."""
 
     before: str
     runs: dict[str, Run]
@@ -69,12 +69,13 @@ def split(text: str, where: str) -> Text:
     lines = [line.rstrip("\r\n") + "\n" for line in text.splitlines()]
     starts, columns = zip(*(runs.lc.key(name) for name in runs), strict=True)
     ends = [*starts[1:], _end_of_table(lines, starts[-1], columns[-1])]
-    found, comment = {}, ""
+    top = train.lc.key("runs")[0] + 1
+    found, comment = {}, "".join(lines[top : starts[0]])
     for name, start, end, column in zip(runs, starts, ends, columns, strict=True):
         last = _end_of_run(lines, start, end, column)
         found[str(name)] = Run(runs[name], comment, "".join(lines[start:last]))
         comment = "".join(lines[last:end])
-    return Text("".join(lines[: starts[0]]), found, comment + "".join(lines[ends[-1] :]))
+    return Text("".join(lines[:top]), found, comment + "".join(lines[ends[-1] :]))
 
 
 def _end_of_table(lines: list[str], last: int, column: int) -> int:
