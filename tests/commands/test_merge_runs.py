@@ -216,6 +216,7 @@ def test_the_result_goes_on_to_a_commit(repository):
     conflict(repository, "adds_c", "adds_d")
     assert "still in conflict: study.csv" in merged(repository)
     with contextlib.chdir(repository), Repo() as repo:
+        repo.checkout(force=True)
         assert [stage.addressing for stage in repo.reproduce(allow_missing=True, dry=True)] == ["evaluate"]
     reproduce(repository)
     commit(repository, "merged")
