@@ -50,7 +50,7 @@ test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour)
 	@$(RUN) pytest -q
 
 ##@ The study
-.PHONY: repro study restore import-runs documents track
+.PHONY: repro study restore merge-runs import-runs documents track
 repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes a copy of the data set on disk
 	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$(SOURCE)")
 
@@ -59,6 +59,9 @@ study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them
 
 restore: setup ## bring back the last good outputs after a stage failed; FORCE=1 gives up what is not committed
 	@$(RUN) pipeline.restore $(if $(FORCE),--force)
+
+merge-runs: setup ## in a conflict of two branches that each added runs: dvc.lock and train.runs; TAKE=ours|theirs if both trained one
+	@$(RUN) pipeline.commands.merge_runs $(if $(TAKE),--take $(TAKE))
 
 import-runs: setup ## trainings of another machine, checked, into the tree and dvc.lock: DIR=<folder that pipeline.handover wrote>
 	@$(RUN) pipeline.import_runs "$(DIR)"

@@ -58,9 +58,14 @@ def _processor() -> str:
 
 def _commit() -> str | None:
     """The commit of the checkout, with `+` behind it where a tracked file differs; None outside git."""
-    ask = {"cwd": paths.ROOT, "capture_output": True, "text": True, "check": False}
-    head = subprocess.run(["git", "rev-parse", "HEAD"], **ask)
-    changed = subprocess.run(
-        ["git", "status", "--porcelain", "--untracked-files=no", "--", "pipeline", "params.yaml"], **ask
+    head = _git("rev-parse", "HEAD")
+    if head is None:
+        return None
+    return head + (
+        "+" if _git("status", "--porcelain", "--untracked-files=no", "--", "pipeline", "params.yaml") else ""
     )
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "") if head.returncode == 0 else None
+
+
+def _git(*arguments: str) -> str | None:
+    done = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
