@@ -31,7 +31,7 @@ SHEETS = (
 
 
 # One run of each network; what they learn matters less than that every figure of the page is drawn.
-QUICK = {"group": "balanced", "seed": 0, "weights": "random", "epochs": 1, "batch_size": 8}
+QUICK = {"group": "balanced", "augmentation": "geometric", "seed": 0, "weights": "random", "epochs": 1, "batch_size": 8}
 RUNS: dict[str, dict[str, Any]] = {
     "custom_cnn-balanced-0": {"network": "custom_cnn", **QUICK, "epochs": 6, "batch_size": 4},
     **{

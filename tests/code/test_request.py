@@ -81,7 +81,7 @@ def test_what_does_not_go_together_is_refused() -> None:
         lay_over(PARAMS, Request("r", epochs=2, deliver="branch"))["train"]["runs"].keys()
         == PARAMS["train"]["runs"].keys()
     )
-    line = {"network": "vgg16", "group": "raw", "seed": 7, "weights": "random"}
+    line = {"network": "vgg16", "group": "raw", "augmentation": "none", "seed": 7, "weights": "random"}
     others = {"train": {"runs": {"vgg16-raw-7": line}}}  # none of the committed lines
     for part in ({"networks": ["custom_cnn"]}, {"settings": others}):
         with pytest.raises(ProjectError, match="a branch takes all lines of train.runs"):

@@ -10,7 +10,7 @@ from pipeline.errors import ProjectError
 from pipeline.workspace import merge
 
 PARAMS = yaml.safe_load(paths.PARAMS.read_text())
-LINE = {"network": "xception", "group": "raw", "seed": 7, "weights": "random"}
+LINE = {"network": "xception", "group": "raw", "augmentation": "none", "seed": 7, "weights": "random"}
 
 
 def load(tmp_path, change):
@@ -180,5 +180,5 @@ def test_an_overlay_wins_and_nothing_else_changes(base, overlay):
 
 
 def test_an_overlay_replaces_the_table_of_runs():
-    runs = {"one": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}}
+    runs = {"one": {"network": "custom_cnn", "group": "raw", "augmentation": "none", "seed": 0, "weights": "random"}}
     assert merge(PARAMS, {"train": {"runs": runs}})["train"]["runs"] == runs

@@ -29,7 +29,11 @@ SETTINGS = {
     "groups": {"validation_percent": 25},
     "train": {
         "common": {"epochs": 4},
-        "runs": {"custom_cnn-raw-0": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}},
+        "runs": {
+            "custom_cnn-raw-0": {
+                "network": "custom_cnn", "group": "raw", "augmentation": "none", "seed": 0, "weights": "random",
+            },
+        },  # fmt: skip
         "planned": {},
     },
     "evaluate": {"resamples": 50, "sensitive": 0.3, "specific": 0.3},
