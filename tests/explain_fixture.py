@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table, write_table
 from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS
+from pipeline.robustness.families import TRAINED
 from tests import champion_fixture
 from tests.candidate_fixture import RUN, command, write_network, write_root
 
@@ -75,7 +75,7 @@ def write_predictions(root: Path) -> None:
     )
     stressed = [
         dict(zip(STRESS, (row, name, float(logit)), strict=True))
-        for name, change in CHANGES.items()
+        for name, change in TRAINED.changes.items()
         for row, logit in enumerate(predict(change(clean)))
     ]
     write_table(folder / "stress.csv", STRESS, stressed)

@@ -20,7 +20,6 @@ import numpy as np
 from pipeline import paths, settings
 from pipeline.command import run as run_command
 from pipeline.data import probes
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import architecture as drawing
@@ -43,6 +42,7 @@ from pipeline.evaluation import (
 from pipeline.evaluation.checks import Part, Row, Subject
 from pipeline.files import atomic_folder, write_json
 from pipeline.registry.graph import Graph
+from pipeline.robustness.families import TRAINED
 from pipeline.serving import guard as guards
 from pipeline.settings import Settings
 
@@ -219,7 +219,7 @@ def _run_of(kind: str, options: Settings, subject: str) -> str | None:
 def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
     """The checks that ask the graph, on validation and test, by table."""
     setting = options.explain
-    changes = {**CHANGES, **probes.SMALL_CHANGES}
+    changes: dict[str, probes.Change] = {**TRAINED.changes, **probes.SMALL_CHANGES}
     guard = _guard()
     refuse = (lambda pictures: guards.scores(guard, pictures) > guard["threshold"]) if guard else None
     found: dict[str, list[Row]] = {"masking": [], "border": [], "stress": [], "unusual": []}

@@ -9,13 +9,13 @@ from tqdm import tqdm
 
 from pipeline import paths
 from pipeline.command import run
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation.calibration import sigmoid
 from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS
 from pipeline.files import atomic_folder, write_json
 from pipeline.learning import floor
+from pipeline.robustness.families import TRAINED
 
 log = logging.getLogger("floor")
 
@@ -49,7 +49,7 @@ def main() -> None:
     validation = [index["development"][place] for place in chosen]
     stressed = [
         {"row": row, "change": name, "logit": value}
-        for name, change in tqdm(CHANGES.items(), desc="floor under stress", unit="change")
+        for name, change in tqdm(TRAINED.changes.items(), desc="floor under stress", unit="change")
         for row, value in enumerate(
             fitted.logits(_features(validation, pixels["development"], chosen, change)).round(6)
         )

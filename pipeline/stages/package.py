@@ -11,7 +11,6 @@ import onnx
 from pipeline import paths
 from pipeline import settings as all_settings
 from pipeline.command import run
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import calibration, measure, statistics
@@ -19,6 +18,7 @@ from pipeline.evaluation.predictions import Predictions, Split
 from pipeline.files import atomic_folder, sha256_of, write_json, write_text
 from pipeline.registry import answers, contract
 from pipeline.registry.graph import PRECISION, Graph
+from pipeline.robustness.families import TRAINED
 from pipeline.serving import guard
 from pipeline.settings import Settings
 
@@ -48,7 +48,7 @@ def main() -> None:
         graph = _load(folder / "model.onnx", model, used.intercept, used.slope)
 
         validation = graph.answer(pixels, "validation")
-        stress = {change: graph.answer(function(pixels), change).logits for change, function in CHANGES.items()}
+        stress = {change: graph.answer(function(pixels), change).logits for change, function in TRAINED.changes.items()}
         test_rows, test_pixels = read_table(paths.index("test")), np.load(paths.array("test"), mmap_mode="r")
         test = graph.answer(test_pixels, "test")
         answered = Predictions(

@@ -6,9 +6,9 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.command import run
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
+from pipeline.robustness.families import TRAINED
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     images = np.load(paths.array("development"), mmap_mode="r")[rows]
     stressed = (
         {"row": row, "change": change, "logit": f"{logit:.5g}"}
-        for change, apply in CHANGES.items()
+        for change, apply in TRAINED.changes.items()
         for row, logit in enumerate(answer(apply(images)))
     )
     write_table(paths.predictions(name) / "stress.csv", ["row", "change", "logit"], stressed)

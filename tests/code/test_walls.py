@@ -13,12 +13,13 @@ from pipeline.ci import no_images
 from pipeline.learning import augmentation, networks
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("data", "learning", "evaluation", "registry", "serving", "retraining")
+ROOMS = ("data", "learning", "robustness", "evaluation", "registry", "serving", "retraining")
 OWN = ("pipeline", "benchmarks", "tests", "scripts")
 # What a room may import of the others; what every room may use stands above the rooms.
 MAY_IMPORT = {
     "data": set(),
     "evaluation": {"data"},
+    "robustness": set(),
     "learning": {"data", "evaluation"},
     "serving": {"data", "evaluation"},
     "registry": {"data", "evaluation", "learning", "serving"},
@@ -27,6 +28,7 @@ MAY_IMPORT = {
 FORBIDDEN = {
     "data": {"keras", "tensorflow", "keras_cv"},
     "evaluation": {"keras", "tensorflow", "keras_cv"},
+    "robustness": {"keras", "tensorflow", "keras_cv"},
     "learning": {"mlflow"},
     "serving": {"keras", "tensorflow", "keras_cv", "pandas"},
 }

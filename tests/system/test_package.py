@@ -8,12 +8,12 @@ import pytest
 from candidate_fixture import CHILDREN, HOME, RUN, SIDE, command, write_network, write_root
 
 from pipeline import paths
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import statistics
 from pipeline.registry import answers, contract
 from pipeline.registry.graph import Graph
+from pipeline.robustness.families import TRAINED
 from pipeline.serving import guard
 from pipeline.stages import package
 
@@ -91,8 +91,8 @@ def test_the_answers_kept_for_later_candidates_are_the_graphs(root, candidate):
     assert len(kept.clean.paths) == 2 * CHILDREN["validation"]
     logits = Graph(candidate / "model.onnx").answer(pictures[order]).logits
     np.testing.assert_allclose(kept.clean.logits, logits, atol=1e-4)
-    assert set(kept.stress) == set(CHANGES)
-    darker = Graph(candidate / "model.onnx").answer(CHANGES["darker_0.15"](pictures[order])).logits
+    assert set(kept.stress) == set(TRAINED.changes)
+    darker = Graph(candidate / "model.onnx").answer(TRAINED.changes["darker_0.15"](pictures[order])).logits
     np.testing.assert_allclose(kept.stress["darker_0.15"], darker, atol=1e-4)
 
 
