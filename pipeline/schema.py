@@ -69,7 +69,7 @@ def describe(error: ValidationError, where: str = "") -> str:
         said = "must be a mapping"
     said = re.sub(r"^\w+ should ", "must ", said.removeprefix("Value error, ")).replace(" after validation", "")
     if first["type"] == "value_error" and isinstance(value, Mapping):  # a rule about several keys, which it names
-        return f"{place}: {said}"
+        return f"{_path(where, keys)}.{said}".removeprefix(".")
     return f"{place}: {_shown(value)} {said}"
 
 

@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import logging
 import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, cast
@@ -31,7 +32,10 @@ from pipeline.serving.settings import load_serve
 
 log = logging.getLogger("bentoml.pneumonia")
 
-SETTINGS = load_serve()
+try:
+    SETTINGS = load_serve()
+except ProjectError as error:
+    sys.exit(f"serve: {error}")
 LIMITS = uploads.Limits(SETTINGS.max_pixels, SETTINGS.max_frames)
 DECODERS = 2  # threads; more would hold more decoded pictures at once
 LOOK_SECONDS = 1.0  # between looks at models/CHAMPION
