@@ -38,7 +38,7 @@ def write_settings(root: Path) -> None:
     """Few networks, few resamples, few draws."""
     settings = yaml.safe_load((root / "params.yaml").read_text())
     train = settings["train"]
-    line = {"group": "raw", "seed": 0, "weights": "random"}
+    line = {"group": "raw", "augmentation": "none", "seed": 0, "weights": "random"}
     train["runs"] = {RUN: {"network": "custom_cnn", **line}}
     train["planned"] = {"vgg16-raw-0": {"network": "vgg16", **line}}
     settings["evaluate"]["resamples"] = 200
