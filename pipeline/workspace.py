@@ -21,6 +21,8 @@ from pipeline import paths, settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.files import write_text
+from pipeline.old_names import with_new_names
+from pipeline.schema import read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +50,8 @@ def create(name: str, overlay: dict[str, Any] | None = None, copy: bool = False,
         _add_worktree(folder, commit)
     params = folder / "params.yaml"
     if overlay:
-        write_text(
-            params, yaml.safe_dump(merge(yaml.safe_load(params.read_text(encoding="utf-8")), overlay), sort_keys=False)
-        )
+        merged = merge(read_yaml(params), with_new_names(overlay, "overlay"))
+        write_text(params, yaml.safe_dump(merged, sort_keys=False))
     settings.load(params)
     return folder
 
@@ -123,7 +124,7 @@ def main() -> None:
     if arguments.verb == "remove":
         remove(arguments.name)
     else:
-        overlay = yaml.safe_load(arguments.overlay.read_text(encoding="utf-8")) if arguments.overlay else {}
+        overlay = read_yaml(arguments.overlay) if arguments.overlay else {}
         print(create(arguments.name, overlay, copy=arguments.copy))
 
 

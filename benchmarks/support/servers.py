@@ -128,7 +128,7 @@ def server(case: Case, port: int, target: str = OURS, **more: str) -> Iterator[i
     environment = {
         **{name: value for name, value in os.environ.items() if name != "SERVE_METRICS_FOLDER"},
         "PIPELINE_ROOT": str(case.root),
-        "SERVE_STRANGERS": "warn",
+        "SERVE_OUT_OF_DISTRIBUTION": "warn",
         "PEER_NETWORK": str(case.keras),
         "PYTHONPATH": str(ROOT),
         **more,

@@ -1,4 +1,4 @@
-"""The promises about the data set (`validate.promises`), each one or more expectations of Great Expectations."""
+"""The promises about the data set (`validate.criteria`), each one or more expectations of Great Expectations."""
 
 import os
 
@@ -6,7 +6,7 @@ os.environ["GX_ANALYTICS_ENABLED"] = "False"  # read when Great Expectations is 
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def check(
         refused = len(pd.read_csv(quarantine))
         checks.append(("pictures", with_relations(pictures), _of_pictures()))
         checks.append(("set", summary(pictures, refused), _of_the_set(counts, validate)))
-    levels = asdict(validate.promises)
+    levels = validate.criteria.model_dump(by_alias=True)
     return [broken for name, table, promises in checks for broken in _broken(context, name, table, promises, levels)]
 
 

@@ -22,8 +22,8 @@ from pipeline.evaluation.statistics import Floats
 from pipeline.files import sha256_of, write_json
 from pipeline.registry import answers, contract, record
 from pipeline.registry.graph import Graph
-from pipeline.registry.rules import Rule, decide, floors
-from pipeline.settings import Floor, Settings
+from pipeline.registry.rules import Rule, decide, minima
+from pipeline.settings import Settings
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
@@ -74,10 +74,8 @@ def judge(folder: Path, settings: Settings) -> Decision:
     threshold = promise["operating_points"]["sensitive"]["threshold"]
     for name, (split, probabilities) in extra.items():
         sample = statistics.draw(split.labels, split.patients, settings.evaluate.resamples, settings.evaluate.seed)
-        floor = Floor(settings.gate.extra[name].sensitivity, settings.gate.extra[name].specificity)
-        rules += floors(
-            f"{name} ", split.labels, probabilities >= threshold, sample, floor, f"{len(split.paths)} pictures"
-        )
+        called, on = probabilities >= threshold, f"{len(split.paths)} pictures"
+        rules += minima(f"{name} ", split.labels, called, sample, settings.gate.extra[name], on)
     rules.append(Rule("contract tests", not broken, None, None, None, "; ".join(broken) or "all green"))
     return Decision(promise["version"], against, rules)
 

@@ -25,6 +25,7 @@ from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.evaluation import metrics, predictions, statistics
 from pipeline.evaluation.predictions import Split
+from pipeline.schema import load_yaml, parse
 from pipeline.settings import MetricsGate
 
 ACCEPTED = Path("metrics/accepted_falls.yaml")
@@ -71,14 +72,15 @@ def _rules(base: str) -> tuple[MetricsGate, int, int]:
     Raises:
         ProjectError: they cannot be read.
     """
-    own = settings.load()
+    own, source = settings.load(), "the base's params.yaml"
+    known = load_yaml(_show(base, paths.PARAMS.name) or "", source)
+    if not isinstance(known, dict) or "metrics_gate" not in known:
+        return own.metrics_gate, own.evaluate.resamples, own.evaluate.seed
+    margins = parse(MetricsGate, known["metrics_gate"], "metrics_gate", source)
     try:
-        known = yaml.safe_load(_show(base, paths.PARAMS.name) or "") or {}
-        if "metrics_gate" not in known:
-            return own.metrics_gate, own.evaluate.resamples, own.evaluate.seed
-        return MetricsGate(**known["metrics_gate"]), known["evaluate"]["resamples"], known["evaluate"]["seed"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ProjectError(f"the base's params.yaml cannot be read: {' '.join(str(error).split())}") from None
+        return margins, known["evaluate"]["resamples"], known["evaluate"]["seed"]
+    except (KeyError, TypeError) as error:
+        raise ProjectError(f"{source} cannot be read: evaluate: {error}") from None
 
 
 def compare(base: Split, head: Split, margins: MetricsGate, resamples: int, seed: int) -> list[Verdict]:

@@ -16,6 +16,7 @@ from pipeline.data import kaggle, sources
 from pipeline.files import sha256_of
 from pipeline.retraining import memory
 from pipeline.retraining import request as requests
+from pipeline.schema import read_yaml
 
 log = logging.getLogger("look")
 
@@ -25,7 +26,7 @@ NOTHING_TO_DO = 99
 def main() -> None:
     """Compare the source with what the committed runs and the finished retrainings were made from."""
     request = requests.from_environment()
-    params = requests.lay_over(yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8")), request)
+    params = requests.lay_over(read_yaml(paths.PARAMS), request)
     if request.force or request.changes_settings:
         log.info("this run was asked for by name: going on whether or not the pictures are new")
         return

@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import logging
 import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, cast
@@ -19,7 +20,7 @@ import numpy as np
 from bentoml._internal.server.http import traffic
 from PIL import Image
 
-from pipeline import paths, settings
+from pipeline import paths
 from pipeline.errors import ProjectError
 from pipeline.serving import answers, guard, model, page, uploads
 from pipeline.serving.admission import Admission
@@ -27,10 +28,14 @@ from pipeline.serving.answers import Answer, Explanation, Upload
 from pipeline.serving.journal import Journal
 from pipeline.serving.network import Outputs
 from pipeline.serving.problems import Problem
+from pipeline.serving.settings import load_serve
 
 log = logging.getLogger("bentoml.pneumonia")
 
-SETTINGS = settings.load_serve()
+try:
+    SETTINGS = load_serve()
+except ProjectError as error:
+    sys.exit(f"serve: {error}")
 LIMITS = uploads.Limits(SETTINGS.max_pixels, SETTINGS.max_frames)
 DECODERS = 2  # threads; more would hold more decoded pictures at once
 LOOK_SECONDS = 1.0  # between looks at models/CHAMPION
@@ -175,7 +180,7 @@ def _look_at(data: bytes, champion: model.Model) -> tuple[np.ndarray, list[str]]
     if score <= threshold:
         return picture.pixels, picture.warnings
     strange = f"the picture does not look like a frontal chest X-ray: strangeness {score:.2f}, limit {threshold:.2f}"
-    if SETTINGS.strangers == "refuse":
+    if SETTINGS.out_of_distribution == "refuse":
         raise Problem(422, "no_chest_radiograph", strange, score=round(score, 4), limit=round(threshold, 4))
     return picture.pixels, [*picture.warnings, strange]
 

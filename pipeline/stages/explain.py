@@ -27,7 +27,6 @@ from pipeline.evaluation import (
     calibration,
     canvas,
     checks,
-    explain_settings,
     looks,
     measure,
     originals,
@@ -59,7 +58,6 @@ def main() -> None:
     """Write metrics/explain/ and plots/explain/ (no single patient), and reports/explain/ (single pictures, outside git)."""
     started = time.monotonic()
     options = settings.load()
-    explain_settings.check(options)
     name = _chosen(options)
     from pipeline.learning import inspection, trained  # Keras: 12 s, after the settings are known to be good
 

@@ -17,7 +17,7 @@ DOCS = paths.REPORTS / "validation"
 def main() -> None:
     """Write data/manifest/manifest.csv and quarantine.csv, and Data Docs outside every stage's outputs."""
     parameters = settings.load()
-    validate = parameters.validate
+    validate = parameters.validation
     manifest.build(paths.RAW, paths.MANIFEST, paths.QUARANTINE, validate.min_side, validate.max_pixels)
     with atomic_folder(DOCS) as docs:
         context = expectations.new_context(docs)

@@ -88,12 +88,14 @@ def test_what_may_not_be_released_is_named_with_the_reason():
     free = named(NOTHING_BARRED)
     assert (free["run"], free["released"]["run"]) == ("big", "big")
     assert free["released"]["cost_stress_auc"] == [0.0, 0.0, 0.0]
-    barred = named(Release(1000, [Start("vgg16", "imagenet")]))
+    barred = named(Release(max_megabytes=1000, exclude=[Start(network="vgg16", weights="imagenet")]))
     assert (barred["run"], barred["released"]["run"]) == ("big", "small")
     assert barred["considered"][0]["not_released_because"] == "vgg16 from imagenet weights is excluded"
-    assert named(Release(1000, [Start("vgg16", "random")]))["released"]["run"] == "big"
-    assert named(Release(45, []))["released"]["run"] == "big"  # 30 MB as float16
-    heavy = named(Release(45, []), "float32")
+    other = Start(network="vgg16", weights="random")
+    assert named(Release(max_megabytes=1000, exclude=[other]))["released"]["run"] == "big"
+    assert named(Release(max_megabytes=45, exclude=[]))["released"]["run"] == "big"  # 30 MB as float16
+    heavy = named(Release(max_megabytes=45, exclude=[]), "float32")
     assert heavy["released"]["run"] == "small"
     assert heavy["considered"][0]["not_released_because"] == "60.0 MB as float32, more than 45"
-    assert named(Release(0, []))["released"] is None
+    both = [Start(network="vgg16", weights="imagenet"), Start(network="custom_cnn", weights="random")]
+    assert named(Release(max_megabytes=1000, exclude=both))["released"] is None

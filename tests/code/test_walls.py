@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -148,11 +149,11 @@ NO_OUTPUT = {
     "pipeline/data/parallel.py": "how many at a time",
     "pipeline/errors.py": "the exception that a person reads",
     "pipeline/files.py": "writes the bytes that it is given, atomically",
+    "pipeline/old_names.py": "gives a setting its new name, not another value",
     "pipeline/paths.py": "says where files lie; another place is another output of the stage",
     "pipeline/schema.py": "checks a setting; the value is a dependency under `params`",
-    "pipeline/sections.py": "checks a setting; the value is a dependency under `params`",
     "pipeline/settings.py": "checks a setting; the value is a dependency under `params`",
-    "pipeline/typed.py": "checks a setting; the value is a dependency under `params`",
+    "pipeline/serving/settings.py": "checks a setting that no stage reads",
     "pipeline/learning/provenance.py": "writes environment.json, which nothing depends on",
 }
 TABLES = {"pipeline/data/tables.py": "reads and writes rows as they are; `train` names it all the same"}
@@ -222,6 +223,18 @@ def test_the_exceptions_are_used():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     imported = set().union(*(reached(ROOT / f"pipeline/stages/{name}.py") for name in stages))
     assert (NO_OUTPUT | TABLES | REBUILT).keys() <= imported
+
+
+def test_the_service_is_packed_with_all_that_it_imports_and_without_the_trainings():
+    needed = set().union(
+        *(reached(file) for file in (ROOT / "pipeline/serving").glob("*.py") if file.name != "site.py")
+    )
+    assert "pipeline/serving/service.py" in needed
+    assert not [name for name in needed if name.startswith("pipeline/learning/") or name == "pipeline/settings.py"]
+    bundle = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["bentoml"]["build"]["include"]
+    copied = re.findall(r"pipeline/[\w/.]*", (ROOT / "docker/service.Dockerfile").read_text())
+    for packed in ([name.removeprefix("/").rstrip("/") for name in bundle], [name.rstrip("/") for name in copied]):
+        assert not {name for name in needed if not covers(set(packed) - {"pipeline", "pipeline/data"}, name)}
 
 
 def test_no_image_of_a_patient_and_no_large_file_is_tracked():

@@ -16,11 +16,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
 RUNS = {
     f"custom_cnn-{group}-{seed}": {
-        "network": "custom_cnn", "group": group, "augmentation": recipe, "seed": seed, "weights": "random",
+        "network": "custom_cnn",
+        "group": group,
+        "augmentation": recipe,
+        "seed": seed,
+        "weights": "random",
     }
-    for group, recipe in {"raw": "none", "augmented": "geometric"}.items()
+    for group, recipe in (("raw", "none"), ("augmented", "geometric"))
     for seed in (0, 1)
-}  # fmt: skip
+}
 PARAMS = {
     "epochs": 3,
     "settings": {

@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     strict = {
         "SERVE_MAX_MEGABYTES": "0.1",
         "SERVE_PREVALENCE": "0.1",
-        "SERVE_STRANGERS": "refuse",
+        "SERVE_OUT_OF_DISTRIBUTION": "refuse",
         "SERVE_TOKEN": "secret",
     }
     with serve(root, SERVE_WORKERS="2", **strict) as running:

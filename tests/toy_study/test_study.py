@@ -143,7 +143,7 @@ def test_the_study_goes_on_past_a_failed_training_and_names_its_log(finished, tm
 def test_a_data_stage_that_fails_ends_the_study_at_once(finished, tmp_path):
     folder = tmp_path / "study"
     shutil.copytree(finished, folder, symlinks=True)
-    change(folder, "validate", "max_quarantined", -1.0)  # no set of pictures can keep this promise
+    change(folder, "validate", "min_side", 5000)  # no picture is that large
     before = digests(folder / "data" / "groups")
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.study"],
