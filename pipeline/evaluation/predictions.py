@@ -6,8 +6,9 @@ probability is the sigmoid of its logit.
 
 import csv
 import json
+import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ import numpy as np
 from pipeline.errors import ProjectError
 from pipeline.evaluation.calibration import sigmoid
 from pipeline.evaluation.statistics import Bools, Floats
+from pipeline.robustness.families import UNSEEN
+
+log = logging.getLogger(__name__)
 
 PICTURES = ["path", "split", "label", "subtype", "patient", "logit", "probability"]
 STRESS = ["row", "change", "logit"]
+UNSEEN_COLUMNS = ["version", *STRESS]
 HISTORY = ["epoch", "step", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
 SPLITS = ("validation", "test")
 SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral")}
@@ -42,7 +47,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Predictions:
-    """All that a run left: facts of run.json, two splits, validation logits under each change, history by epoch."""
+    """All that a run left: facts of run.json, two splits, validation logits under each change, history by epoch.
+
+    `stress` holds the changes of the family `TRAINED`, `unseen` those of `UNSEEN`: none for a run that was not measured
+    with them (its network is not kept), or with another version of the family.
+    """
 
     name: str
     facts: dict[str, Any]
@@ -50,6 +59,7 @@ class Predictions:
     test: Split
     stress: dict[str, Floats]
     history: dict[str, Floats]
+    unseen: dict[str, Floats] = field(default_factory=dict)
 
 
 def read_all(folder: Path) -> dict[str, Predictions]:
@@ -95,9 +105,13 @@ def read(folder: Path) -> Predictions:
     if shared:
         raise ProjectError(f"{_name(folder)}/images.csv: patient {min(shared)} is in both validation and test")
     validation_rows = [row for row in order if table["split"][row] == "validation"]
-    stress = _stress(folder / "stress.csv", validation_rows)
     return Predictions(
-        folder.name, facts, **splits, stress=stress, history=_history(folder / "history.csv", facts["epochs"])
+        folder.name,
+        facts,
+        **splits,
+        stress=_stress(folder / "stress.csv", STRESS, validation_rows),
+        unseen=_unseen(folder / "unseen.csv", validation_rows),
+        history=_history(folder / "history.csv", facts["epochs"]),
     )
 
 
@@ -138,9 +152,26 @@ def _check_pictures(folder: Path, table: dict[str, list[str]]) -> list[int]:
     return sorted(range(len(logits)), key=lambda row: table["path"][row])
 
 
-def _stress(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
+def _unseen(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
+    """As `_stress` for the family `UNSEEN`, where it was measured in this version."""
+    if not path.is_file():
+        return {}
+    measured = _table(path, UNSEEN_COLUMNS)
+    if not measured["row"]:
+        return {}
+    versions = sorted(set(measured["version"]))
+    if versions != [str(UNSEEN.version)] or set(measured["change"]) != UNSEEN.changes.keys():
+        log.warning(
+            "%s/%s is of version %s of the family, which is now %s: not measured (dvc repro stress@%s)",
+            _name(path.parent), path.name, ", ".join(versions), UNSEEN.version, path.parent.name,
+        )  # fmt: skip
+        return {}
+    return _stress(path, UNSEEN_COLUMNS, validation_rows)
+
+
+def _stress(path: Path, columns: list[str], validation_rows: list[int]) -> dict[str, Floats]:
     """Logits of the validation pictures, in path order, under each change."""
-    table = _table(path, STRESS)
+    table = _table(path, columns)
     where = f"{_name(path.parent)}/{path.name}"
     logits = _numbers(table["logit"], where, "logit")
     rows = _numbers(table["row"], where, "row")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import paths
 from pipeline.errors import ProjectError
 from pipeline.files import sha256_of
 from pipeline.registry.graph import PRECISION, Graph, openvino
@@ -75,6 +76,15 @@ def read(folder: Path) -> dict[str, Any]:
     if missing:
         raise ProjectError(f"{path}: {', '.join(missing)} missing")
     return contract
+
+
+def champion_of(run: str) -> Path | None:
+    """The folder of a champion that was made of this run and is whole; None where there is none."""
+    for folder in sorted(paths.CHAMPIONS.glob(f"{run}-*")):
+        contract = read(folder)
+        if contract["run"] == run and not check_files(folder, contract):
+            return folder
+    return None
 
 
 def check_files(folder: Path, contract: dict[str, Any]) -> list[str]:

@@ -139,11 +139,10 @@ def _shipped(name: str, weights: Any) -> onnx.ModelProto:
     """
     from pipeline.learning.export import uncalibrate
 
-    for folder in sorted(paths.CHAMPIONS.glob(f"{name}-*")):
-        promise = contract.read(folder)
-        if promise["run"] == name and promise["weights"] == weights and not contract.check_files(folder, promise):
-            log.info("models/runs/%s is not here: its graph is that of the champion %s", name, folder.name)
-            return uncalibrate(onnx.load(folder / "model.onnx"))
+    folder = contract.champion_of(name)
+    if folder is not None and contract.read(folder)["weights"] == weights:
+        log.info("models/runs/%s is not here: its graph is that of the champion %s", name, folder.name)
+        return uncalibrate(onnx.load(folder / "model.onnx"))
     raise ProjectError(
         f"models/runs/{name} is not here, and no champion is of this run: `dvc pull train@{name}`, or train it again"
     )
