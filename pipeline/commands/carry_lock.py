@@ -35,17 +35,30 @@ def carry(names: list[str], root: Path = paths.ROOT) -> list[str]:
     before = dvc.lock(root)
     try:
         with Repo(str(root)) as repo, repo.lock:
-            stages = [stage for name in names for stage in repo.stage.collect(name)]
+            stages = _stages(repo, names)
             for stage in stages:
                 _save(stage, before)
-                _expect_same_contents(stage.addressing, to_lockfile(stage)[stage.addressing], before)
+                _expect_same_contents(stage.name, to_lockfile(stage)[stage.name], before)
             for stage in stages:
                 stage.commit(allow_missing=True)
             if stages:
                 stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
     except DvcException as error:
         raise ProjectError(f"dvc.lock was not carried over: {' '.join(str(error).split())}") from None
-    return [stage.addressing for stage in stages]
+    return [stage.name for stage in stages]
+
+
+def _stages(repo: Repo, names: list[str]) -> list[PipelineStage]:
+    """The stages of dvc.yaml that these names mean, in its order."""
+    stages = repo.stage.load_all(path=str(Path(repo.root_dir) / "dvc.yaml"))
+    unknown = [name for name in names if not any(_is_meant(stage, name) for stage in stages)]
+    if unknown:
+        raise ProjectError(f"dvc.yaml has no stage {', '.join(unknown)}")
+    return [stage for stage in stages if any(_is_meant(stage, name) for name in names)]
+
+
+def _is_meant(stage: PipelineStage, name: str) -> bool:
+    return stage.name == name or stage.name.startswith(f"{name}@")
 
 
 def _save(stage: PipelineStage, before: dict[str, Any]) -> None:
@@ -59,7 +72,7 @@ def _save(stage: PipelineStage, before: dict[str, Any]) -> None:
     stage.save(allow_missing=True, run_cache=False)
     unknown = [file.def_path for file in files if not file.hash_info]
     if unknown:
-        raise ProjectError(f"{stage.addressing}: neither here nor in dvc.lock: {', '.join(unknown)}")
+        raise ProjectError(f"{stage.name}: neither here nor in dvc.lock: {', '.join(unknown)}")
 
 
 def _expect_same_contents(name: str, after: dict[str, Any], before: dict[str, Any]) -> None:
