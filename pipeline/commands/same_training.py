@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 Settings = dict[str, Any]
 
 NAME = "same-training"  # of the workspace that holds both worktrees
+CODE = ("pipeline", "params.yaml", "dvc.yaml")
 DATA_STAGES = ("ingest", "validate", "preprocess", "groups")
 DATA = ("data/dataset.json", "data/arrays", "data/groups")  # what a training reads
 TINY = {  # as few images as leave both classes among the validation patients; the smallest side all networks take
@@ -90,14 +91,16 @@ def main() -> None:
     parser.add_argument("stages", nargs="*", help="stages whose entries are carried over beside those of the trainings")
     parser.add_argument("--check", action="store_true", help="compare only; leave dvc.lock as it is")
     arguments = parser.parse_args()
-    _expect_committed()
+    head = workspace.git("rev-parse", "HEAD")
+    _expect_unchanged(head)
     workspace.remove(NAME)  # of a run that was killed
     base, new = (Side(label, paths.WORKSPACES / NAME / label) for label in ("base", "new"))
     workspace.add_worktree(base.folder, arguments.base)
-    workspace.add_worktree(new.folder, "HEAD")
+    workspace.add_worktree(new.folder, head)
     common, fresh = _compare_settings(base, new), [] if arguments.check else _fresh(base)
     _compare_trainings(base, new, common)
     if not arguments.check:
+        _expect_unchanged(head)
         _carry([name for name in common if name in fresh], base, arguments.stages)
     workspace.remove(NAME)
 
@@ -108,11 +111,12 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in fixed.items() if name != "PIPELINE_ROOT"}
 
 
-def _expect_committed() -> None:
-    changed = workspace.git("status", "--porcelain", "--", "pipeline", "params.yaml", "dvc.yaml").splitlines()
+def _expect_unchanged(commit: str) -> None:
+    """A `ProjectError` unless the checkout has the code and the settings of this commit: those are compared."""
+    changed = {*workspace.git("diff", "--name-only", commit, "--", *CODE).splitlines()}
+    changed |= {*workspace.git("ls-files", "--others", "--exclude-standard", "--", *CODE).splitlines()}
     if changed:
-        files = ", ".join(line.split(maxsplit=1)[1] for line in changed)
-        raise ProjectError(f"what is compared is the commit HEAD, and these are not committed: {files}")
+        raise ProjectError(f"only what is committed can be compared; commit or put away: {', '.join(sorted(changed))}")
 
 
 def _compare_settings(base: Side, new: Side) -> dict[str, Settings]:
@@ -156,9 +160,10 @@ def covering(runs: Mapping[str, Settings]) -> list[str]:
 def _compare_trainings(base: Side, new: Side, runs: Mapping[str, Settings]) -> None:
     """Train on both sides, and compare; a `ProjectError` that names every training that differs."""
     chosen = covering(runs)
-    trainings = [f"{name}-{variant}" for name in chosen for variant in VARIANTS] + [f"{chosen[0]}-{OWN}"]
+    trainings = [f"{name}-{variant}" for variant in VARIANTS for name in chosen] + [f"{chosen[0]}-{OWN}"]
     found: dict[str, list[str]] = {}
     with ThreadPoolExecutor(2) as pool:
+        log.info("generated radiographs, for %d trainings on either side", len(trainings))
         list(pool.map(lambda side: prepare(side, chosen), (base, new)))
         _expect_same_data(base, new)
         for place, name in enumerate(trainings, 1):

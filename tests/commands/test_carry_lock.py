@@ -65,7 +65,7 @@ def test_an_output_keeps_its_hash_under_a_new_path(clone):
 def test_the_outputs_of_a_stage_cut_in_two_keep_their_hashes(clone):
     file = clone / "dvc.yaml"
     stages = yaml.safe_load(file.read_text())
-    outs = stages["stages"]["train"]["do"]["plots"]
+    outs = stages["stages"]["train"]["do"]["outs"]
     history = next(out for out in outs if "predictions/${key}/history.csv" in out)
     outs.remove(history)
     stages["stages"]["curves"] = {
