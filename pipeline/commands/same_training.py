@@ -51,13 +51,15 @@ OWN = "own"  # the first run once more with all else as it stands in its line: m
 COMPARED = ("history.csv", "images.csv", "stress.csv")
 RENAMED_FILES = {"pictures.csv": "images.csv"}  # since 0.1.0
 RENAMED_SETTINGS = {"plateau_floor": "min_learning_rate"}  # since 0.1.0
+UNUSED_RATES = ("learning_rate", "finetune_learning_rate")  # `starting_rate` is one of them
 RESUMED = "going on after epoch"  # what a training logs when it finds a checkpoint
 THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"}  # sums depend on them
 RUNS_OF = """
 import dataclasses, json
 from pipeline import settings
 def plain(run):
-    return run.model_dump(mode="json") if hasattr(run, "model_dump") else dataclasses.asdict(run)
+    fields = run.model_dump(mode="json") if hasattr(run, "model_dump") else dataclasses.asdict(run)
+    return {**fields, **fields.pop("training", {}), "starting_rate": run.starting_rate}
 print(json.dumps({name: plain(run) for name, run in settings.load().runs.items()}))
 """
 
@@ -131,12 +133,14 @@ def _compare_settings(base: Side, new: Side) -> dict[str, Settings]:
 
 
 def resolve_runs(side: Side) -> dict[str, Settings]:
-    """Every line of `train.runs` as the side's own code understands it, flat, its keys by their present names."""
+    """Every entry of `train.runs` as the side's own code understands it, flat, its keys by their present names.
+
+    Of the two learning rates only the one that the run starts with is left.
+    """
     runs = json.loads(side.python("-c", RUNS_OF))
-    flat = {name: {**run, **run.pop("training", {})} for name, run in runs.items()}
     return {
-        name: {RENAMED_SETTINGS.get(key, key): run[key] for key in run if key != "training"}
-        for name, run in flat.items()
+        name: {RENAMED_SETTINGS.get(key, key): value for key, value in run.items() if key not in UNUSED_RATES}
+        for name, run in runs.items()
     }
 
 
