@@ -59,7 +59,8 @@ import dataclasses, json
 from pipeline import settings
 def plain(run):
     fields = run.model_dump(mode="json") if hasattr(run, "model_dump") else dataclasses.asdict(run)
-    return {**fields, **fields.pop("training", {}), "starting_rate": run.starting_rate}
+    training = fields.pop("training", {})
+    return {**fields, **training, "starting_rate": run.starting_rate}
 print(json.dumps({name: plain(run) for name, run in settings.load().runs.items()}))
 """
 
@@ -271,9 +272,10 @@ def rate_fell(side: Side, name: str) -> bool:
 
 
 def _expect_none(found: dict[str, list[str]], total: int, what: str) -> None:
+    for name, places in found.items():
+        log.warning("%s: %s", name, "; ".join(places))
     if found:
-        told = "; ".join(f"{name} ({'; '.join(places)})" for name, places in found.items())
-        raise ProjectError(f"{len(found)} of {total} {what} differ, and dvc.lock is untouched: {told}")
+        raise ProjectError(f"{len(found)} of {total} {what} differ, and dvc.lock is untouched: {', '.join(found)}")
 
 
 def _fresh(base: Side) -> list[str]:
