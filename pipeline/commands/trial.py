@@ -146,6 +146,7 @@ def predictions(side: Side, name: str) -> dict[str, str]:
 
 
 def training_data(side: Side) -> dict[str, bytes]:
+    """Every file of data that a training may read, by its path."""
     files = (file for name in DATA for file in [side.folder / name, *(side.folder / name).glob("*")] if file.is_file())
     return {file.relative_to(side.folder).as_posix(): file.read_bytes() for file in files}
 
