@@ -50,7 +50,7 @@ test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour)
 	@$(RUN) pytest -q
 
 ##@ The study
-.PHONY: repro study restore merge-runs import-runs documents track
+.PHONY: repro study restore merge-runs keep-stress same-training documents track
 repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes a copy of the data set on disk
 	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$(SOURCE)")
 
@@ -63,8 +63,11 @@ restore: setup ## bring back the last good outputs after a stage failed; FORCE=1
 merge-runs: setup ## in a conflict of two branches that each added runs: dvc.lock and train.runs; TAKE=ours|theirs if both trained one
 	@$(RUN) pipeline.commands.merge_runs $(if $(TAKE),--take $(TAKE))
 
-import-runs: setup ## trainings of another machine, checked, into the tree and dvc.lock: DIR=<folder that pipeline.handover wrote>
-	@$(RUN) pipeline.import_runs "$(DIR)"
+keep-stress: setup ## after a change of the stress families: runs whose networks are kept nowhere keep what they have
+	@$(RUN) pipeline.commands.keep_stress
+
+same-training: setup ## does the committed code train what BASE=<commit> did, bit by bit? then no run is trained again; CHECK=1 compares only
+	@$(RUN) pipeline.commands.same_training $(BASE) $(STAGES) $(if $(CHECK),--check)
 
 documents: setup ## write the measured figures into README.md and docs/results.md
 	@$(RUN) pipeline.evaluation.documents
@@ -123,4 +126,4 @@ benchmarks: setup .venv-airflow/.ready .venv-serve/.ready ## every benchmark bes
 	@$(RUN) pipeline.evaluation.documents
 
 clean: ## remove workspaces and half-done work; keeps data, networks and environments
-	rm -rf .work/demo .work/test-* .cache
+	rm -rf .work/demo .work/same-training .work/test-* .cache

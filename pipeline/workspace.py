@@ -47,7 +47,7 @@ def create(name: str, overlay: dict[str, Any] | None = None, copy: bool = False,
     if copy:
         _copy_tracked_files(folder)
     else:
-        _add_worktree(folder, commit)
+        add_worktree(folder, commit)
     params = folder / "params.yaml"
     if overlay:
         merged = merge(read_yaml(params), with_new_names(overlay, "overlay"))
@@ -59,7 +59,7 @@ def create(name: str, overlay: dict[str, Any] | None = None, copy: bool = False,
 def remove(name: str) -> None:
     """Remove a workspace and what it holds; the DVC cache keeps what its stages made."""
     shutil.rmtree(paths.WORKSPACES / name, ignore_errors=True)
-    _git("worktree", "prune")
+    git("worktree", "prune")
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any], where: str = "") -> dict[str, Any]:
@@ -76,7 +76,7 @@ def merge(base: dict[str, Any], overlay: dict[str, Any], where: str = "") -> dic
 
 def _copy_tracked_files(folder: Path) -> None:
     """Copy what git does not ignore, as it stands in the checkout; outputs of the study and DVC's folder stay behind."""
-    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     left_out = (".dvc/", "predictions/", "metrics/", "plots/", "reports/", "models/", "dvc.lock")
     for file in filter(None, listed):
         source, target = paths.ROOT / file, folder / file
@@ -89,21 +89,22 @@ def _copy_tracked_files(folder: Path) -> None:
             subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, check=True)
 
 
-def _add_worktree(folder: Path, commit: str) -> None:
+def add_worktree(folder: Path, commit: str) -> None:
     """A detached git worktree at `commit`, with the checkout's DVC cache."""
     if (folder / ".git").exists():
-        subprocess.run(["git", "checkout", "-q", "-f", "--detach", _git("rev-parse", commit)], cwd=folder, check=True)
+        subprocess.run(["git", "checkout", "-q", "-f", "--detach", git("rev-parse", commit)], cwd=folder, check=True)
     elif folder.exists():
         raise ProjectError(f"{folder} is there and is no workspace of this checkout; remove it or choose another name")
     else:
-        _git("worktree", "prune")
-        _git("worktree", "add", "-q", "--detach", str(folder), commit)
+        git("worktree", "prune")
+        git("worktree", "add", "-q", "--detach", str(folder), commit)
     cache = paths.ROOT / ".dvc" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     write_text(folder / ".dvc" / "config.local", f"[cache]\n    dir = {cache}\n")
 
 
-def _git(*arguments: str) -> str:
+def git(*arguments: str) -> str:
+    """What git prints in the checkout; a `ProjectError` with the cause if it fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=paths.ROOT, check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
