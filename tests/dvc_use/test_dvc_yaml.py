@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import yaml
+from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides
 
 from pipeline import settings
@@ -35,7 +36,10 @@ def stages():
 def test_every_output_that_may_hold_an_image_stays_on_this_machine():
     """Another output needs a line above: what it may hold is a decision."""
     cached = {
-        out: options for stage in stages().values() for out, options in outs(stage).items() if options.get("cache", True)
+        out: options
+        for stage in stages().values()
+        for out, options in outs(stage).items()
+        if options.get("cache", True)
     }
     assert {out: options.get("push") is False for out, options in cached.items()} == MAY_HOLD_IMAGES
 
@@ -65,7 +69,7 @@ def test_a_setting_of_every_run_is_changed_without_a_plus_and_changes_its_line_a
 def test_a_name_that_is_not_there_is_refused(override, tmp_path):
     file = tmp_path / "params.yaml"
     shutil.copy(ROOT / "params.yaml", file)
-    with pytest.raises(Exception, match="Could not override"):
+    with pytest.raises(InvalidArgumentError, match="Invalid `--set-param` value"):
         apply_overrides(file, [override])
 
 
