@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline import dvc, paths, settings
 from pipeline.command import run
+from pipeline.commands import missing_data
 from pipeline.data import sources
 from pipeline.errors import ProjectError
 from pipeline.learning import networks
@@ -84,6 +85,9 @@ def main() -> None:
     log.info("settings and inputs are good; %s", forecast(chosen, trainings))
     if kept := dvc.lacking_a_network_alone(trainings):
         log.warning("trained again, though `make study` would not (only networks are not here): %s", ", ".join(kept))
+    if not arguments.source:
+        for stage in missing_data.check(rest):
+            log.warning("lacks data; it runs only if the stages before it write something new: %s", stage)
     if arguments.check:
         return
     code = dvc.call("repro", "--single-item", "--force", "ingest") if arguments.source else 0
