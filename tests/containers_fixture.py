@@ -47,7 +47,10 @@ def environment() -> dict[str, str]:
 
 def need_an_engine() -> None:
     """Skip, and say so, where there is no engine or no Compose."""
-    if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0:
+    if (
+        not shutil.which("docker")
+        or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0
+    ):
         pytest.skip("NOT TESTED: containers; no Docker engine answers (`docker info`)")
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode != 0:
         pytest.skip("NOT TESTED: containers; `docker compose` is missing")
@@ -74,7 +77,9 @@ def checkout(folder: Path) -> Path:
             (folder / name).unlink(missing_ok=True)
     identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
     subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
-    subprocess.run(["git", *identity, "commit", "--quiet", "--allow-empty", "-m", "as it stands"], cwd=folder, check=True)
+    subprocess.run(
+        ["git", *identity, "commit", "--quiet", "--allow-empty", "-m", "as it stands"], cwd=folder, check=True
+    )
     return folder
 
 
@@ -100,8 +105,10 @@ class Stack:
                 changed[name]["ports"] = _Replaced(
                     [f"127.0.0.1::{port.rpartition(':')[2]}" for port in service["ports"]]
                 )
-            for key, value in changes.get(name, {}).items():
-                changed[name][key] = {**changed[name].get(key, {}), **value} if isinstance(value, dict) else value
+        for name, change in changes.items():
+            here = changed.setdefault(name, {})
+            for key, value in change.items():
+                here[key] = {**here.get(key, {}), **value} if isinstance(value, dict) else value
         return changed
 
     def compose(self, *arguments: Any) -> str:
@@ -142,14 +149,14 @@ class Stack:
 
 @contextmanager
 def stack(
-    profile: str, root: Path = ROOT, environ: str = "", **changes: dict[str, Any]
+    profile: str, root: Path = ROOT, environ: str = "", kind: type[Stack] = Stack, **changes: dict[str, Any]
 ) -> Iterator[Stack]:
     """A profile, its images built, not started; all of it is removed at the end. `environ` is the file of variables."""
     need_an_engine()
     with tempfile.TemporaryDirectory(prefix="containers-") as name:
         folder = Path(name)
         (folder / "env").write_text(environ)
-        made = Stack(profile, root, folder, changes)
+        made = kind(profile, root, folder, changes)
         made.compose("build")
         try:
             yield made
@@ -169,7 +176,8 @@ def container(image: str, *options: str) -> Iterator[str]:
 
 def logs(name: str) -> str:
     """The last lines that a container wrote."""
-    done = subprocess.run(["docker", "logs", "--tail", "40", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    command = ["docker", "logs", "--tail", "40", name]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.stdout.decode(errors="replace")
 
 
@@ -180,16 +188,6 @@ def wait(ready: Callable[[], Any], what: str, seconds: float, pause: float = 0.5
         assert time.monotonic() < until, f"waited {seconds:g} s for {what}"
         time.sleep(pause)
     return found
-
-
-def layers(image: str) -> list[tuple[int, str]]:
-    """Bytes and command of each layer of an image above the base image, the last one first."""
-    return _history(image)[: -len(_history(BASE or pinned_base()))]
-
-
-def _history(image: str) -> list[tuple[int, str]]:
-    printed = docker("history", "--human=false", "--no-trunc", "--format", "{{.Size}}\t{{.CreatedBy}}", image)
-    return [(int(size), command) for size, _, command in (line.partition("\t") for line in printed.splitlines())]
 
 
 def pinned_base() -> str:

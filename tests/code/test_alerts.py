@@ -14,7 +14,9 @@ from pipeline.serving.admission import ROUTES
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docker" / "prometheus"
 RULES = [rule for group in yaml.safe_load((FOLDER / "rules.yaml").read_text())["groups"] for rule in group["rules"]]
-AIRFLOW = "airflow_dagrun_duration_failed_pneumonia_retrain_count"  # tests/containers/test_full.py hears Airflow send it
+AIRFLOW = (
+    "airflow_dagrun_duration_failed_pneumonia_retrain_count"  # tests/containers/test_full.py hears Airflow send it
+)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.serving.admission import ROUTES
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
@@ -48,6 +50,11 @@ def test_compose_file_fits_its_schema() -> None:
 
     plain = {key: value for key, value in COMPOSE.items() if not key.startswith("x-")}
     ComposeSpecification.model_validate(plain)
+    over = yaml.safe_load((DOCKER / "compose.gpu.yaml").read_text())
+    assert set(over["services"]) <= set(SERVICES)
+    (device,) = over["services"]["worker"].pop("gpus")  # younger than this copy of the schema; Compose itself reads it
+    assert device["device_ids"] == ["0"]  # in tests/containers/test_serve.py
+    ComposeSpecification.model_validate(over)
     for profile in ("serve", "track", "full"):
         assert any(profile in service["profiles"] for service in SERVICES.values())
 
@@ -182,15 +189,16 @@ def test_a_secret_that_is_empty_is_asked_for() -> None:
 def test_a_part_has_the_secrets_and_the_networks_that_it_needs() -> None:
     """A worker runs what the study's code says; it gets no key to Airflow's database, and no way to it."""
     known = {name: str(service.get("environment", "")) for name, service in SERVICES.items()}
+    airflow = {"airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-migrate"}
     for secret, parts in {
-        "AIRFLOW_DATABASE_PASSWORD": {"postgres", "airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-migrate"},
-        "AIRFLOW_JWT_SECRET": {"airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-migrate"},
-        "AIRFLOW_FERNET_KEY": {"airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-migrate"},
+        "AIRFLOW_DATABASE_PASSWORD": {"postgres", *airflow},
+        "AIRFLOW_JWT_SECRET": airflow,
+        "AIRFLOW_FERNET_KEY": airflow,
         "MLFLOW_DATABASE_PASSWORD": {"postgres", "mlflow-shared"},
         "MLFLOW_PASSWORD": {"mlflow-shared", "head"},
         "STORE_SECRET_KEY": {"store", "store-bucket", "mlflow-shared", "head", "worker"},
         "POSTGRES_PASSWORD": {"postgres"},
-    }.items():  # fmt: skip
+    }.items():
         assert {name for name, given in known.items() if f"${{{secret}-}}" in given} == parts, secret
     networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
     assert networks["service"] == {"web"}
@@ -275,6 +283,24 @@ def test_ports_agree_and_are_published_on_loopback_alone() -> None:
     inside = {"airflow-api": 8080, "mlflow-shared": 5000, "store": 7070, "postgres": 5432, "redis": 6379}
     for host, port in re.findall(r"[/@]([a-z-]+):(\d+)", (DOCKER / "compose.yaml").read_text()):
         assert inside.get(host) == int(port), f"{host}:{port}"
+
+
+def test_the_deployment_of_the_documents_says_what_compose_says() -> None:
+    text = (ROOT / "docs" / "scaling.md").read_text()
+    (written,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    pod = yaml.safe_load(written)["spec"]["template"]["spec"]
+    (container,), service = pod["containers"], SERVICES["service"]
+    assert container["resources"]["limits"]["memory"].removesuffix("Mi") == service["mem_limit"].removesuffix("m")
+    assert container["ports"][0]["containerPort"] == int(service["ports"][0].rpartition(":")[2])
+    security = container["securityContext"]
+    assert security["readOnlyRootFilesystem"] is service["read_only"] is True
+    assert security["capabilities"]["drop"] == service["cap_drop"]
+    assert ("USER", str(security["runAsUser"])) in instructions(DOCKER / "service.Dockerfile")
+    (scratch,) = service["tmpfs"]
+    (mounted,) = container["volumeMounts"]
+    assert scratch == f"{mounted['mountPath']}:size={pod['volumes'][0]['emptyDir']['sizeLimit'].removesuffix('Mi')}m"
+    probed = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
+    assert probed <= ROUTES
 
 
 def test_services_wait_for_what_exists() -> None:

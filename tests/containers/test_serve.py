@@ -1,5 +1,6 @@
 """The profile `serve`: built, started, asked, loaded, stopped."""
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -8,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.containers_fixture import ROOT, Stack, container, docker, layers, stack, wait
+from scripts.image_sizes import above
+from tests.containers_fixture import BASE, ROOT, Stack, container, docker, pinned_base, stack, wait
 from tests.film_fixture import encoded, scene
 
 pytestmark = pytest.mark.containers
@@ -74,14 +76,33 @@ def test_a_health_check_asks_for_a_champion(serve: Stack) -> None:
 
 
 def test_a_home_that_cannot_be_written_stops_nothing(serve: Stack) -> None:
-    nowhere = ["--read-only", "--tmpfs", "/tmp", "--user", "4711", "--env", "HOME=/nowhere", "--publish", "127.0.0.1::3000"]
+    nowhere = [
+        "--read-only",
+        "--tmpfs",
+        "/tmp",
+        "--user",
+        "4711",
+        "--env",
+        "HOME=/nowhere",
+        "--publish",
+        "127.0.0.1::3000",
+    ]
     with container(serve.container("service")["Image"], *nowhere) as name:
         address = "http://" + docker("port", name, "3000").split()[0]
         wait(lambda: _ready(address), "a service without a home", 60)
 
 
+def test_compose_takes_the_file_for_gpus_over_the_other(serve: Stack) -> None:
+    files = ["--file", serve.files[0], "--file", serve.files[0].with_name("compose.gpu.yaml")]
+    read = json.loads(docker("compose", *files, "--profile", "full", "config", "--format", "json"))["services"]
+    assert [device["device_ids"] for device in read["worker"]["gpus"]] == [["0"]]
+    assert read["worker"]["build"]["args"] == {"REQUIREMENTS": "cuda"}
+    assert read["head"]["command"] == ["default"]
+    assert [name for name, service in read.items() if "gpus" in service] == ["worker"]
+
+
 def test_our_layers_are_small(serve: Stack) -> None:
-    ours = layers(serve.container("service")["Image"])
+    ours = above(serve.container("service")["Image"], BASE or pinned_base())
     assert sum(size for size, _ in ours) <= LIMIT, ours
 
 
