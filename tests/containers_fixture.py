@@ -28,6 +28,11 @@ class _Replaced(list[Any]):
     """A list that replaces the one of compose.yaml; Compose appends it otherwise."""
 
 
+class _Nothing:
+    """Takes away what compose.yaml says."""
+
+
+yaml.SafeDumper.add_representer(_Nothing, lambda dumper, _: dumper.represent_scalar("!reset", "null"))
 yaml.SafeDumper.add_representer(_Replaced, lambda dumper, data: dumper.represent_sequence("!override", list(data)))
 
 
@@ -40,9 +45,9 @@ def docker(*command: Any) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The process's own, and the classic builder where the client has no other."""
+    """The process's own; one image after the other, and the classic builder where the client has no other."""
     buildx = subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode == 0
-    return {**os.environ, **({} if buildx else {"DOCKER_BUILDKIT": "0"})}
+    return {**os.environ, "COMPOSE_PARALLEL_LIMIT": "1", **({} if buildx else {"DOCKER_BUILDKIT": "0"})}
 
 
 def need_an_engine() -> None:
@@ -95,12 +100,17 @@ class Stack:
 
     def _override(self, changes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         changed: dict[str, dict[str, Any]] = {}
+        built: set[str] = set()
         for name, service in yaml.safe_load(self.files[0].read_text())["services"].items():
+            if self.profile not in service["profiles"]:
+                continue
             changed[name] = {}
             if service["image"].startswith(OWN):
-                changed[name]["image"] = service["image"].replace(OWN, "pneumonia-test/")
-                build = {"network": NETWORK} if NETWORK else {}
-                changed[name]["build"] = {**build, "args": {"BASE": BASE} if BASE else {}}
+                changed[name]["image"] = image = service["image"].replace(OWN, "pneumonia-test/")
+                build = {**({"network": NETWORK} if NETWORK else {}), "args": {"BASE": BASE} if BASE else {}}
+                # Once: the classic builder would build the same image for each of its services, at the same time.
+                changed[name]["build"] = _Nothing() if image in built else build
+                built.add(image)
             if "ports" in service:
                 changed[name]["ports"] = _Replaced(
                     [f"127.0.0.1::{port.rpartition(':')[2]}" for port in service["ports"]]
