@@ -44,10 +44,10 @@ demo: setup ## the whole pipeline on generated radiographs, in .work/demo; no do
 	@$(RUN) pipeline.demo
 
 test: setup .venv-airflow/.ready ## every test but the slow ones, JOBS=n processes at a time (two by default)
-	@$(RUN) pytest -q -n $(or $(JOBS),2) -m "not slow"
+	@$(RUN) pytest -q -n $(or $(JOBS),2) -m "not slow and not containers"
 
-test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour)
-	@$(RUN) pytest -q
+test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour); containers: .venv/bin/python -m pytest -m containers
+	@$(RUN) pytest -q -m "not containers"
 
 ##@ The study
 .PHONY: repro study restore merge-runs keep-stress same-training documents track
@@ -76,7 +76,7 @@ track: setup ## publish the committed study to MLflow (sqlite:///mlflow.db, or M
 	@$(RUN) pipeline.registry.tracking
 
 ##@ The champion
-.PHONY: gate promote rollback champion serve evaluate-site drift
+.PHONY: gate promote rollback champion serve bento evaluate-site drift
 gate: setup ## would the candidate become champion? validation patients only
 	@$(RUN) pipeline.registry.gate
 
@@ -91,6 +91,9 @@ champion: setup ## show the champion
 
 serve: .venv-serve/.ready ## answer pictures on http://127.0.0.1:3000
 	@PATH="$(CURDIR)/.venv-serve/bin:$$PATH" .venv-serve/bin/bentoml serve
+
+bento: .venv-serve/.ready ## the champion as a bento and, with a Docker engine, as an image, both named after its version
+	@scripts/bento.sh
 
 evaluate-site: setup ## the champion on a hospital's own films: SOURCE=<folder> LABELS=<csv> NAME=<word>; RUNS="a b": those instead
 	@$(RUN) $(if $(RUNS),pipeline.registry.site_runs,pipeline.serving.site) "$(SOURCE)" "$(LABELS)" $(NAME) $(RUNS)

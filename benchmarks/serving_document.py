@@ -88,8 +88,8 @@ def _start(found: Facts) -> str:
     return (
         f"From the command to the first 200 of `/readyz`: {min(seconds)} to {max(seconds)} s in {len(seconds)} starts, "
         f"at a load average of {found['load_average']}. The environment, installed as the Dockerfile does it, has "
-        f"{size['environment']:.0f} MB; what `bentoml build` packs has {size['bundle']:.1f} MB. Not measured: the image, which "
-        f"adds both to `python:3.11-slim`. {_when(found)}"
+        f"{size['environment']:.0f} MB; what `bentoml build` packs has {size['bundle']:.1f} MB; the image adds both "
+        f"to its base ([containers.md](containers.md)). {_when(found)}"
     )
 
 

@@ -35,6 +35,11 @@ LOADED = Gauge(
     ["version"],
     multiprocess_mode="mostrecent",
 )
+REFUSED = Gauge(
+    "pneumonia_champion_refused",
+    "1 while a worker refuses the version that models/CHAMPION names; the worker that looked last counts.",
+    multiprocess_mode="mostrecent",
+)
 
 
 def loaded(version: str) -> None:

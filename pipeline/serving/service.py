@@ -68,6 +68,7 @@ class Champion:
         try:
             version = model.champion_version()
             if version == self._refused or (self._model and version == self._model.version):
+                metrics.REFUSED.set(version == self._refused)
                 return
             loaded = await asyncio.to_thread(model.load, version, SETTINGS.threads)
             await model.warm_up(loaded)
@@ -75,8 +76,10 @@ class Champion:
             if version != self._refused or not self.ready:
                 log.error("%s", error)
             self._refused = version
+            metrics.REFUSED.set(1)
             return
         self._model, self._refused = loaded, ""
+        metrics.REFUSED.set(0)
         metrics.loaded(version)
         log.info("champion %s answers, on %s in %s", version, loaded.network.runtime, loaded.network.precision)
 

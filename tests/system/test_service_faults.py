@@ -118,7 +118,9 @@ def test_a_broken_champion_changes_nothing(server: Server) -> None:
     (server.root / "models" / "CHAMPION").write_text("3\n")
     eventually(lambda: server.log.read_text().count("not at hand") == 2)
     assert server.post(FLAT, headers=TOKEN).json()["model_version"] == before
+    eventually(lambda: "\npneumonia_champion_refused 1.0\n" in server.get("/metrics", headers=TOKEN).text)
     (server.root / "models" / "CHAMPION").write_text(f"{before}\n")
+    eventually(lambda: "\npneumonia_champion_refused 0.0\n" in server.get("/metrics", headers=TOKEN).text)
 
 
 def test_a_killed_worker_costs_its_own_requests_and_comes_back(server: Server) -> None:
