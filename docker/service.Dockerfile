@@ -14,12 +14,13 @@ RUN useradd --uid 1000 --create-home serve && install --directory --owner=serve 
 COPY --from=environment /opt/serve /opt/serve
 WORKDIR /service
 COPY pyproject.toml params.yaml ./
-COPY pipeline/__init__.py pipeline/command.py pipeline/errors.py pipeline/files.py pipeline/paths.py \
-    pipeline/schema.py pipeline/settings.py pipeline/typed.py pipeline/
+COPY pipeline/__init__.py pipeline/command.py pipeline/errors.py pipeline/files.py pipeline/outcomes.py \
+    pipeline/paths.py pipeline/schema.py pipeline/settings.py pipeline/typed.py pipeline/
 COPY pipeline/data/__init__.py pipeline/data/imaging.py pipeline/data/
 COPY pipeline/serving pipeline/serving
 COPY models/CHAMPION models/promotions.jsonl models/
 COPY models/champions models/champions
+COPY metrics/explain/summary.json metrics/explain/
 ENV PATH=/opt/serve/bin:$PATH PYTHONUNBUFFERED=1
 USER 1000
 EXPOSE 3000
