@@ -67,13 +67,19 @@ def radiograph(brightness: float, patient: int = 10) -> Image.Image:
     return Image.fromarray(np.rint(255 * grey**gamma).astype(np.uint8))
 
 
-def open_page(chromium: Browser, address: str, **options: Any) -> Page:
-    """A tab with the page. `page.asked` are the addresses that it asked, `page.complaints` what its console complains of."""
+def tab(chromium: Browser, **options: Any) -> Page:
+    """An empty tab. `page.asked` are the addresses that it asks for, `page.complaints` what its console complains of."""
     page = chromium.new_context(**options).new_page()
     page.asked, page.complaints = [], []  # type: ignore[attr-defined]
     page.on("request", lambda request: page.asked.append(request.url))  # type: ignore[attr-defined]
     page.on("pageerror", lambda error: page.complaints.append(str(error)))  # type: ignore[attr-defined]
     page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)  # type: ignore[attr-defined]
+    return page
+
+
+def open_page(chromium: Browser, address: str, **options: Any) -> Page:
+    """A tab with the service's page, ready for a file."""
+    page = tab(chromium, **options)
     page.goto(address + "/")
     wait(page, "document.querySelector('#facts').children.length > 0")
     return page

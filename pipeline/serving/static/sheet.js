@@ -5,6 +5,12 @@ import * as map from "./map.js";
 import { draw as drawScale, sentence } from "./score.js";
 import { STATES } from "./session.js";
 
+const LINE = 80; // characters, about
+const lines = (text) => Math.ceil(text.length / LINE);
+
+/** Millimetres that the words leave to the images on one page, of A4 or of US letter. */
+const room = (words) => Math.max(30, Math.min(105, 125 - 5 * words.map(lines).reduce((sum, count) => sum + count, 0)));
+
 /** Write the sheet anew; it is on paper alone. `bitmap` is null where the image cannot be shown. */
 export function draw(entry, bitmap, viewer, card) {
   const answer = entry?.answer;
@@ -21,6 +27,7 @@ export function draw(entry, bitmap, viewer, card) {
   $("sheet-border").textContent = answer ? map.borderCheck(card) : "";
   $("sheet-images").hidden = !(answer && bitmap);
   if (!answer || !bitmap) return;
+  $("sheet-images").style.setProperty("--height", `${room([entry.name, ...answer.warnings])}mm`);
   viewer.copy($("sheet-image"), null);
   viewer.copy($("sheet-map"), answer.map);
   map.bar($("sheet-colours"), viewer.opacity);
