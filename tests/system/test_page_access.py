@@ -243,10 +243,8 @@ def test_swagger_works_and_its_requests_are_answered(chromium: Browser, server: 
         page.click("[id$='-model'] .opblock-summary-control")
         page.click("text=Try it out")
         page.click("button.execute")
-        wait(
-            page,
-            "document.querySelector('.live-responses-table .response .response-col_status')?.innerText.startsWith('200')",
-        )
+        status = ".live-responses-table .response .response-col_status"
+        wait(page, f"document.querySelector('{status}')?.innerText.startsWith('200')")
         assert address + "/model" in asked
         assert all(url.startswith((address + "/", "data:", "blob:")) for url in asked)
         shoot(page, f"swagger{re.sub('[^a-z]', '-', prefix)}")
