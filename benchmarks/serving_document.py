@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from benchmarks.serving import MEDIAN
-from pipeline import paths
+from pipeline import outcomes, paths
 from pipeline.evaluation.documents import insert
 from pipeline.files import write_text
 
@@ -115,14 +115,15 @@ def _guard(guard: Facts, site: Facts) -> str:
 
 
 def _points(contract: Facts) -> str:
-    sensitive, specific = (contract["operating_points"][name]["threshold"] for name in ("sensitive", "specific"))
-    text = f"Of this champion the sensitive point lies at {sensitive:.3f}, the specific one at {specific:.3f}."
-    if specific < sensitive:
-        text += (
-            " Each is fixed by itself, and this network keeps its classes so far apart on validation that they have "
-            "changed places: a film between them is `NORMAL` at the sensitive point though the specific one would alarm."
-        )
-    return text
+    lower, upper = outcomes.thresholds(contract)
+    text = (
+        f"Of this champion the lower threshold is {lower.score:.3f} ({lower.criterion}), the upper one {upper.score:.3f} "
+        f"({upper.criterion})."
+    )
+    share = contract["figures"]["validation"].get("indeterminate")
+    if share:
+        text += f" Indeterminate of the validation images: {share['value']:.3f} ({share['low']:.3f} to {share['high']:.3f})."
+    return f"{text} {outcomes.calibration(contract)}"
 
 
 def _site(site: Facts) -> str:

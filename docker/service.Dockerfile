@@ -19,11 +19,12 @@ COPY --from=environment /opt/serve /opt/serve
 WORKDIR /service
 COPY pyproject.toml params.yaml ./
 COPY pipeline/__init__.py pipeline/command.py pipeline/errors.py pipeline/files.py pipeline/old_names.py \
-    pipeline/paths.py pipeline/schema.py pipeline/
+    pipeline/outcomes.py pipeline/paths.py pipeline/schema.py pipeline/
 COPY pipeline/data/__init__.py pipeline/data/imaging.py pipeline/data/
 COPY pipeline/serving pipeline/serving
 COPY models/CHAMPION models/promotions.jsonl models/
 COPY models/champions models/champions
+COPY metrics/explain/summary.json metrics/explain/
 # BentoML makes its folder at every start: where a read-only container, or any user, may write.
 ENV PATH=/opt/serve/bin:$PATH PYTHONUNBUFFERED=1 BENTOML_HOME=/tmp/bentoml
 USER 1000

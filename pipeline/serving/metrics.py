@@ -22,11 +22,11 @@ SECONDS = Histogram(
     ["route"],
     buckets=(0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-VERDICTS = Counter("pneumonia_verdicts", "Verdicts given.", ["verdict", "between"])
+OUTCOMES = Counter("pneumonia_outcomes", "Outcomes given.", ["outcome"])
 REFUSALS = Counter("pneumonia_refusals", "Requests refused, by the word in `error`.", ["error"])
-PROBABILITY = Histogram(
-    "pneumonia_probability",
-    "Probability as the network gives it, before any shift to another prevalence.",
+SCORE = Histogram(
+    "pneumonia_score",
+    "Scores given.",
     buckets=[tenth / 10 for tenth in range(1, 11)],
 )
 LOADED = Gauge(

@@ -136,7 +136,7 @@ class Pneumonia:
 
     @bentoml.api(input_spec=Upload)
     async def predict(self, image: bytes) -> Answer:
-        """Say whether one radiograph shows pneumonia.
+        """Score one radiograph for signs of pneumonia: one of three outcomes.
 
         The picture is JPEG, PNG, TIFF or DICOM, sent as a multipart file in the field `image`.
         """
@@ -166,7 +166,7 @@ class Pneumonia:
                 outputs = await champion.network.infer(pixels)
         except TimeoutError:
             raise Problem(503, "overloaded", f"no turn within {SETTINGS.patience_seconds:g} seconds") from None
-        metrics.PROBABILITY.observe(outputs.probability)
+        metrics.SCORE.observe(outputs.probability)
         if self.journal:
             self.journal.add(pixels.tobytes(), outputs.probability, champion.version)
         return _Examined(champion, outputs, warnings)
