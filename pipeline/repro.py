@@ -81,7 +81,9 @@ def main() -> None:
         os.environ["CXR_DATA"] = str(Path(arguments.source).expanduser().resolve())
     chosen = settings.load()
     if arguments.source and chosen.ingest.dataset == "phantom":
-        raise ProjectError("params.yaml: ingest.dataset is phantom, so SOURCE would not be read: set it to chest-xray-pneumonia")
+        raise ProjectError(
+            "params.yaml: ingest.dataset is phantom, so SOURCE would not be read; set it to chest-xray-pneumonia"
+        )
     trainings = dvc.trainings_to_run(chosen.runs)
     check_inputs(chosen, trainings)
     log.info("settings and inputs are good; %s", forecast(chosen, trainings))

@@ -39,7 +39,9 @@ class Found:
         counts = Counter(path.rpartition("/")[0] for path in self.images)
         told = ", ".join(f"{part} {counts[part]}" for part in sorted(counts, key=_place))
         unnamed = len(self.images) - self.named
-        rest = f"; {unnamed} names tell no patient: each of these images counts as a patient of its own" if unnamed else ""
+        rest = (
+            f"; {unnamed} names tell no patient: each of these images counts as a patient of its own" if unnamed else ""
+        )
         return f"{self.layout}: {told}{rest}"
 
 

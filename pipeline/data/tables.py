@@ -53,7 +53,9 @@ def cell(name: str) -> str:
     """
     if not _UNSAFE.search(name):
         return name
-    return _UNSAFE.sub(lambda match: "".join(f"%{byte:02X}" for byte in os.fsencode(match[0])), name.replace("%", "%25"))
+    return _UNSAFE.sub(
+        lambda match: "".join(f"%{byte:02X}" for byte in os.fsencode(match[0])), name.replace("%", "%25")
+    )
 
 
 def name_of(text: str) -> str:

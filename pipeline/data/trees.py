@@ -1,4 +1,4 @@
-"""Folders that people bring: regular files alone. Links and devices are named, never followed; nothing is opened that could hang."""
+"""Folders that people bring: regular files alone. Links and devices are named, never followed; nothing is read that hangs."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ class Unreadable(Exception):
 
 def is_clutter(name: str) -> bool:
     """Whether a file or folder is hidden (.DS_Store, ._name) or of the operating system's making."""
-    return name.startswith(".") or name in CLUTTER
+    return (name.startswith(".") and name != os.pardir) or name in CLUTTER
 
 
 def is_folder(path: Path) -> bool:
@@ -59,15 +59,15 @@ def inside(folder: Path, name: str) -> Path:
     Raises:
         Unreadable: it lies elsewhere, is missing, or is or passes a link, a device or a folder.
     """
-    relative = os.path.normpath(name)
-    if os.path.isabs(relative):
-        relative = os.path.relpath(relative, folder.resolve())
-    if relative.split(os.sep)[0] == os.pardir:
+    relative = Path(os.path.normpath(name))
+    if relative.is_absolute():
+        relative = Path(os.path.relpath(relative, folder.resolve()))
+    if relative.parts[:1] == (os.pardir,):
         raise Unreadable("lies outside SOURCE")
     path = folder
-    for part in relative.split(os.sep):
+    for part in relative.parts:
         path = path / part
-        if path.is_symlink():
+        if os.path.islink(path):  # noqa: PTH114 - Path.is_symlink raises where a name is too long
             raise Unreadable("is or passes a symbolic link, which is not followed")
     if not os.path.lexists(path):
         raise Unreadable("is not in SOURCE")
@@ -82,17 +82,27 @@ def read(path: Path, limit: int) -> bytes:
     Raises:
         Unreadable: it is no regular file, cannot be opened, or is larger.
     """
-    try:
-        # Not blocking: a pipe would wait for a writer. Opened first and looked at then, so that nothing changes between.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Unreadable("no regular file")
-            data = stream.read(limit + 1)
-    except OSError as error:
-        if path.is_symlink():
-            raise Unreadable("a symbolic link, which is not followed") from None
-        raise Unreadable(f"cannot be opened: {error.strerror}") from None
+    data = read_start(path, limit + 1)
     if len(data) > limit:
         raise Unreadable(f"larger than {limit} bytes (serve.max_megabytes)")
     return data
+
+
+def read_start(path: Path, size: int) -> bytes:
+    """The first `size` bytes of a regular file, or all that it has.
+
+    Raises:
+        Unreadable: it is no regular file, or cannot be opened.
+    """
+    try:
+        # Not blocking: a pipe would wait for a writer. Opened first and looked at then, so that nothing changes between.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise Unreadable("no regular file")
+        with os.fdopen(descriptor, "rb") as stream:
+            return stream.read(size)
+    except OSError as error:
+        if os.path.islink(path):  # noqa: PTH114
+            raise Unreadable("a symbolic link, which is not followed") from None
+        raise Unreadable(f"cannot be opened: {error.strerror}") from None

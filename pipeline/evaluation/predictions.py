@@ -21,7 +21,7 @@ PICTURES = ["path", "split", "label", "subtype", "patient", "logit", "probabilit
 STRESS = ["row", "change", "logit"]
 HISTORY = ["epoch", "step", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
 SPLITS = ("validation", "test")
-SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral")}
+SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral", "unknown")}  # unknown: images of one's own
 FACTS = [
     *("run", "network", "group", "seed", "weights", "backend", "precision", "epochs", "steps"),
     *("parameters", "training_pictures", "dataset", "edition", "dataset_digest"),

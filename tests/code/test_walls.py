@@ -11,7 +11,7 @@ import yaml
 from pipeline import paths, settings, study
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("data", "learning", "evaluation", "registry", "serving", "retraining")
+ROOMS = ("data", "learning", "evaluation", "registry", "serving", "external_validation", "retraining")
 OWN = ("pipeline", "benchmarks", "tests", "scripts")
 # What a room may import of the others; what every room may use stands above the rooms.
 MAY_IMPORT = {
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "evaluation": {"data"},
     "learning": {"data", "evaluation"},
     "serving": {"data", "evaluation"},
+    "external_validation": {"data", "evaluation", "learning", "serving"},
     "registry": {"data", "evaluation", "learning", "serving"},
     "retraining": {"data", "evaluation", "registry", "serving"},
 }
