@@ -87,4 +87,5 @@ def _robust(runs: Mapping[str, Row], areas: Mapping[str, statistics.Floats]) -> 
 
 def _told(replicates: statistics.Floats) -> str:
     """A figure with its interval; a dash where it is undefined, as with one class alone."""
-    return figure(*(number if np.isfinite(number) else None for number in statistics.interval(replicates)))
+    value, low, high = (number if np.isfinite(number) else None for number in statistics.interval(replicates))
+    return figure(value, low, high)

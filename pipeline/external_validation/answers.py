@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -32,12 +32,14 @@ class Answer:
 
     `status`: answered; rejected (read, and the input check does not take it for a frontal chest radiograph); unreadable.
     `error` is the refusal's word for programs, empty where answered. `reason` says why, or what a reader should know of an
-    answer. `score` is the probability of pneumonia where the file could be read; a verdict stands beside an answer alone.
+    answer. `sha256` is of the file, empty where its bytes could not be read. `score` is the probability of pneumonia where
+    the file could be read; a verdict stands beside an answer alone.
     """
 
     status: Literal["answered", "rejected", "unreadable"]
     error: str
     reason: str
+    sha256: str = ""
     score: float | None = None
     verdict: Literal["NORMAL", "PNEUMONIA"] | None = None
 
@@ -67,8 +69,8 @@ async def _answer_all(champion: model.Model, images: Sequence[Image], serve: Ser
                 continue
             digest = hashlib.sha256(data).hexdigest()
             if digest not in known:
-                known[digest] = await _answer(champion, data, limits_of(serve))
-                _note(notes, digest, known[digest])
+                known[digest] = replace(await _answer(champion, data, limits_of(serve)), sha256=digest)
+                _note(notes, known[digest])
             answers.append(known[digest])
     return answers
 
@@ -84,11 +86,11 @@ async def _answer(champion: model.Model, data: bytes, limits: uploads.Limits) ->
     score, limit = guard.score(champion.guard, picture.pixels), float(champion.guard["threshold"])
     if score > limit:
         reason = f"not recognised as a frontal chest radiograph (score {score:.2f}, limit {limit:.2f})"
-        return Answer("rejected", REJECTED, reason, outputs.probability)
+        return Answer("rejected", REJECTED, reason, score=outputs.probability)
     verdict: Literal["NORMAL", "PNEUMONIA"] = (
         "PNEUMONIA" if outputs.probability >= champion.threshold("sensitive") else "NORMAL"
     )
-    return Answer("answered", "", "; ".join(picture.warnings), outputs.probability, verdict)
+    return Answer("answered", "", "; ".join(picture.warnings), score=outputs.probability, verdict=verdict)
 
 
 def write(path: Path, images: Iterable[Image], answers: Iterable[Answer]) -> None:
@@ -119,8 +121,8 @@ def _journal(champion: model.Model, serve: Serve, target: Path) -> Path:
     return folder / f"{digest.hexdigest()[:24]}.jsonl"
 
 
-def _note(notes: TextIO, digest: str, answer: Answer) -> None:
-    notes.write(json.dumps({"sha256": digest, **asdict(answer)}) + "\n")
+def _note(notes: TextIO, answer: Answer) -> None:
+    notes.write(json.dumps(asdict(answer)) + "\n")
     notes.flush()
 
 
@@ -132,7 +134,7 @@ def _recall(journal: Path) -> dict[str, Answer]:
 def _lines(journal: Path) -> Iterator[tuple[str, Answer]]:
     for line in journal.read_text(encoding="utf-8").split("\n"):
         try:
-            known = json.loads(line)
-            yield known.pop("sha256"), Answer(**known)
-        except (ValueError, TypeError, KeyError, AttributeError):
+            answer = Answer(**json.loads(line))
+            yield answer.sha256, answer
+        except (ValueError, TypeError):
             continue

@@ -48,6 +48,12 @@ def main() -> None:
 
 
 def _print(report: dict[str, Any]) -> None:
+    if report["copies"]["files"]:
+        print(
+            "{files} files are copies of others, {under_both_labels} of them under both labels".format(
+                **report["copies"]
+            )
+        )
     print(f"{report['films']} images of {report['patients']} patients; refused: {report['refusals'] or 'none'}")
     for name in SHOWN:
         value, low, high = report["accepted"][name]

@@ -37,6 +37,7 @@ def measure(cases: Sequence[Case], thresholds: Mapping[str, float], options: Eva
     report = {
         "films": len(cases),
         "patients": len({case.labelled.patient for case in cases}),
+        "copies": _copies(cases),
         "refusals": dict(sorted(Counter(case.answer.error for case in cases if case.answer.error).items())),
         "share_refused_by_guard": _rejected_share(cases, options),
         "accepted": _figures(answered, thresholds, options),
@@ -48,6 +49,16 @@ def measure(cases: Sequence[Case], thresholds: Mapping[str, float], options: Eva
     if len(views) > 1:
         report["views"] = {view: _of_view(cases, view, thresholds, options) for view in views}
     return report
+
+
+def _copies(cases: Sequence[Case]) -> dict[str, int]:
+    """Files that are byte for byte another one of the table, and those among them that stand under both labels."""
+    labels: dict[str, list[bool]] = {}
+    for case in cases:
+        if case.answer.sha256:
+            labels.setdefault(case.answer.sha256, []).append(case.labelled.pneumonia)
+    copied = [own for own in labels.values() if len(own) > 1]
+    return {"files": sum(map(len, copied)), "under_both_labels": sum(len(own) for own in copied if len(set(own)) > 1)}
 
 
 def _of_view(cases: Sequence[Case], view: str, thresholds: Mapping[str, float], options: Evaluate) -> dict[str, Any]:

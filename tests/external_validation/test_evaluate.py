@@ -65,8 +65,11 @@ def report(root: Path) -> dict[str, Any]:
     return json.loads((root / "metrics" / "site" / "a-hospital.json").read_text())
 
 
-def test_counts_and_refusals(report: dict[str, Any]) -> None:
+def test_counts_and_refusals(root: Path, report: dict[str, Any]) -> None:
     assert report["films"] == 2 * PER_CLASS + 3
+    contents = [path.read_bytes() for path in sorted((root / "films").iterdir()) if path.is_file()]
+    assert report["copies"]["files"] == sum(contents.count(content) > 1 for content in contents) > 0
+    assert report["copies"]["under_both_labels"] <= report["copies"]["files"]
     assert report["refusals"] == {"no_chest_radiograph": 2, "undecodable": 1}  # the scene, and the same scene as DICOM
     share, low, high = report["share_refused_by_guard"]
     assert share == pytest.approx(2 / 83, abs=1e-5)
