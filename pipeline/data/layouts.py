@@ -10,7 +10,7 @@ from pipeline.data import trees
 from pipeline.data.parallel import in_order
 from pipeline.data.patients import Persons, is_authors_name, is_kaggle_name, names_patient, patient_of
 from pipeline.data.sources import LABELS, SPLITS, is_picture
-from pipeline.data.splits import TEST_PERCENT, is_test
+from pipeline.data.splits import TEST_PERCENT, held_out_patients
 from pipeline.data.tables import cell
 from pipeline.errors import ProjectError
 from pipeline.files import sha256_of
@@ -147,15 +147,18 @@ def _held_out(classes: Mapping[str, list[Path]]) -> dict[str, Path]:
     files = [path for paths in classes.values() for path in paths]
     for path, sha256 in zip(files, in_order(sha256_of, files, len(files), "patients"), strict=True):
         persons.add(sha256, _patient(path))
-    parts = []
-    for label, paths in classes.items():
-        sides = ["test" if is_test(persons.key(_patient(path))) else "train" for path in paths]
-        parts += [(f"{side}/{label}", path) for side, path in zip(sides, paths, strict=True)]
-        if missing := {"train", "test"} - set(sides):
+    patients = {label: {persons.key(_patient(path)) for path in paths} for label, paths in classes.items()}
+    held_out = held_out_patients(patients.values())
+    for label, own in patients.items():
+        if not own & held_out or own <= held_out:
             raise ProjectError(
-                f"{paths[0].parent}: none of its {len(paths)} images falls to {missing.pop()} when "
-                f"{TEST_PERCENT} % of the patients are held out: too few patients; bring more, or name train and test yourself"
+                f"{classes[label][0].parent} holds {len(own)} patients: too few to hold some out as a test set"
             )
+    parts = [
+        (f"{'test' if persons.key(_patient(path)) in held_out else 'train'}/{label}", path)
+        for label, paths in classes.items()
+        for path in paths
+    ]
     return _by_target(parts)
 
 
