@@ -33,6 +33,8 @@ def read(source: Path, table: Path) -> list[Labelled]:
     """
     if not source.is_dir():
         raise ProjectError(f"SOURCE: {source} is no folder")
+    if not table.is_file():
+        raise ProjectError(f"LABELS: {table} is no file; give a CSV with the columns file, label and patient")
     seen: dict[Path, int] = {}
     labelled = []
     for number, line in tables.read_brought(table, ("file", "label", "patient")):

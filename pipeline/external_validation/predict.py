@@ -29,9 +29,11 @@ def main() -> None:
     """
     parser = argparse.ArgumentParser(prog="predict", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("source", nargs="+", help="a folder, a zip archive or files")
-    parser.add_argument("--out", type=Path, required=True, help="the table to write (CSV)")
+    parser.add_argument("--out", required=True, help="the table to write (CSV)")
     chosen = parser.parse_args()
-    target = chosen.out.absolute()
+    if not chosen.out or not any(chosen.source):
+        raise ProjectError("give SOURCE (a folder, a zip archive or files) and OUT (a CSV)")
+    target = Path(chosen.out).absolute()
     _expect_writable(target)
     serve = settings.load().serve
     found = images.find(_named(chosen.source), besides=target)

@@ -209,6 +209,17 @@ def test_a_wrong_table_is_named_in_one_line(root: Path, table: str, word: str) -
     assert told.stderr.count("\n") == 1
 
 
+def test_a_table_that_is_not_there_is_named(root: Path) -> None:
+    for arguments, said in (
+        (("nowhere", "labels.csv"), "SOURCE: nowhere is no folder"),
+        (("films", "nowhere.csv"), "LABELS: nowhere.csv is no file"),
+        (("films", "films"), "LABELS: films is no file"),
+        (("films", "labels.csv", "--name", "../up"), "NAME: '../up' may hold"),
+    ):
+        told = run(root, *arguments)
+        assert told.returncode == 1 and said in told.stderr and told.stderr.count("\n") == 1
+
+
 def test_odd_names_and_a_mark_in_front_are_read(root: Path) -> None:
     """The names as `predict` writes them, the table as a spreadsheet saves it."""
     content = (root / "films" / "NORMAL-0.png").read_bytes()

@@ -210,6 +210,7 @@ def test_the_status_is_0_unless_nothing_could_be_read(root: Path, films: Path) -
         (["--out", root / "out.csv", root / "nowhere"], "nowhere is no folder"),
         (["--out", root / "none" / "out.csv", films], "no folder that can be written to"),
         (["--out", films, films], "is a folder; name a file"),
+        (["--out", "", ""], "give SOURCE (a folder"),
     ):
         done = run(root, *arguments)
         assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") == 1
