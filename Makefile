@@ -51,8 +51,8 @@ test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour); 
 
 ##@ The study
 .PHONY: repro study restore merge-runs keep-stress same-training documents track
-repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes a copy of the data set on disk
-	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$(SOURCE)")
+repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes the data set from disk
+	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$$SOURCE")
 
 study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them
 	@$(RUN) pipeline.study --jobs $(or $(JOBS),1) $(RUNS)
@@ -76,7 +76,7 @@ track: setup ## publish the committed study to MLflow (sqlite:///mlflow.db, or M
 	@$(RUN) pipeline.registry.tracking
 
 ##@ The champion
-.PHONY: gate promote rollback champion serve bento evaluate-site drift
+.PHONY: gate promote rollback champion serve bento predict evaluate-site drift
 gate: setup ## would the candidate become champion? validation patients only
 	@$(RUN) pipeline.registry.gate
 
@@ -95,8 +95,11 @@ serve: .venv-serve/.ready ## answer pictures on http://127.0.0.1:3000
 bento: .venv-serve/.ready ## the champion as a bento and, with a Docker engine, as an image, both named after its version
 	@scripts/bento.sh
 
-evaluate-site: setup ## the champion on a hospital's own films: SOURCE=<folder> LABELS=<csv> NAME=<word>; RUNS="a b": those instead
-	@$(RUN) $(if $(RUNS),pipeline.registry.site_runs,pipeline.serving.site) "$(SOURCE)" "$(LABELS)" $(NAME) $(RUNS)
+predict: setup ## the champion on images without labels: SOURCE=<folder, zip or files> OUT=<csv>
+	@$(RUN) pipeline.external_validation.predict --out "$$OUT" -- "$$SOURCE"
+
+evaluate-site: setup ## the champion on labelled images: SOURCE=<folder> LABELS=<csv>; NAME=<word> keeps the figures; RUNS="a b": those instead
+	@$(RUN) pipeline.external_validation.$(if $(RUNS),compare_runs,evaluate) $(if $(NAME),--name "$$NAME") -- "$$SOURCE" "$$LABELS" $(RUNS)
 
 drift: setup ## compare the last answers of the service with its first; status 1 past the limit
 	@$(RUN) pipeline.serving.drift

@@ -128,17 +128,22 @@ def _points(contract: Facts) -> str:
 
 def _site(site: Facts) -> str:
     local, accepted = site["local_threshold"], site["accepted"]
-    return (
+    own = (
         f"On {site['films']} adult films of another hospital ({site['name']}; README.md has them by view): AUC "
         f"{_figure(accepted['auc'])}; at the sensitive point sensitivity {_figure(accepted['sensitivity_at_sensitive'])}, "
-        f"specificity {_figure(accepted['specificity_at_sensitive'])}. With the local threshold {local['threshold']:.2f}, on "
+        f"specificity {_figure(accepted['specificity_at_sensitive'])}."
+    )
+    if local is None:
+        return f"{own} They are too few for a local threshold."
+    return (
+        f"{own} With the local threshold {local['threshold']:.2f}, on "
         f"the half of the patients that did not fix it: sensitivity {_figure(local['sensitivity_at_local'])}, specificity "
         f"{_figure(local['specificity_at_local'])}."
     )
 
 
-def _figure(found: list[float]) -> str:
-    return "{:.2f} ({:.2f} to {:.2f})".format(*found)
+def _figure(found: list[float | None]) -> str:
+    return "undefined" if None in found else "{:.2f} ({:.2f} to {:.2f})".format(*found)
 
 
 def _share(found: list[float]) -> str:
