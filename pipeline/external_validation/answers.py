@@ -11,11 +11,12 @@ from typing import Literal, TextIO
 
 from tqdm import tqdm
 
-from pipeline import paths
+from pipeline import decoding, paths
 from pipeline.data import imaging
 from pipeline.data.brought_tables import cell
 from pipeline.data.tables import write_table
 from pipeline.data.trees import Unreadable
+from pipeline.decoding.limits import Limits
 from pipeline.external_validation.images import Image
 from pipeline.serving import guard, model, uploads
 from pipeline.serving.problems import Problem
@@ -45,11 +46,6 @@ class Answer:
     verdict: Literal["NORMAL", "PNEUMONIA"] | None = None
 
 
-def limits_of(serve: Serve) -> uploads.Limits:
-    """The service's limits on one image."""
-    return uploads.Limits(serve.max_pixels, serve.max_frames)
-
-
 def answer_all(champion: model.Model, images: Sequence[Image], serve: Serve, target: Path) -> list[Answer]:
     """The answer to each image, in order; those of a run for the same `target` that was killed are taken from its journal."""
     return asyncio.run(_answer_all(champion, images, serve, _journal(champion, serve, target)))
@@ -70,13 +66,13 @@ async def _answer_all(champion: model.Model, images: Sequence[Image], serve: Ser
                 continue
             digest = hashlib.sha256(data).hexdigest()
             if digest not in known:
-                known[digest] = replace(await _answer(champion, data, limits_of(serve)), sha256=digest)
+                known[digest] = replace(await _answer(champion, data, uploads.limits_of(serve)), sha256=digest)
                 _note(notes, known[digest])
             answers.append(known[digest])
     return answers
 
 
-async def _answer(champion: model.Model, data: bytes, limits: uploads.Limits) -> Answer:
+async def _answer(champion: model.Model, data: bytes, limits: Limits) -> Answer:
     try:
         picture = uploads.read(data, champion.side, limits)
     except Problem as problem:
@@ -112,8 +108,9 @@ def forget(champion: model.Model, serve: Serve, target: Path) -> None:
 
 def _journal(champion: model.Model, serve: Serve, target: Path) -> Path:
     """Where the answers of a run wait: another champion, limit, reader or target has another journal."""
-    reader = [Path(imaging.__file__), *sorted(Path(uploads.__file__).parent.glob("*.py"))]
-    parts = [champion.version, str(limits_of(serve)), str(serve.max_megabytes), str(target.resolve())]
+    folders = (Path(decoding.__file__).parent, Path(uploads.__file__).parent)
+    reader = [Path(imaging.__file__), *(file for folder in folders for file in sorted(folder.glob("*.py")))]
+    parts = [champion.version, str(uploads.limits_of(serve)), str(serve.max_megabytes), str(target.resolve())]
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape"))
     for file in reader:
         digest.update(file.read_bytes())

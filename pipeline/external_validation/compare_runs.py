@@ -23,7 +23,7 @@ from pipeline.command import run as run_command
 from pipeline.data.brought_tables import cell
 from pipeline.data.trees import Unreadable
 from pipeline.errors import ProjectError
-from pipeline.external_validation import answers, labels, results
+from pipeline.external_validation import labels, results
 from pipeline.files import sha256_of, write_json
 from pipeline.serving import uploads
 from pipeline.serving.problems import Problem
@@ -53,7 +53,7 @@ def main() -> None:
 
 def read(named: Sequence[labels.Labelled], options: settings.Settings) -> tuple[list[dict[str, Any]], np.ndarray]:
     """The images that can be read, and their pixels, uint8 [images, side, side], the way that an upload is read."""
-    limits = answers.limits_of(options.serve)
+    limits = uploads.limits_of(options.serve)
     films, pixels = [], []
     for one in tqdm(named, "images", unit="image"):
         name = cell(one.image.name)

@@ -36,7 +36,7 @@ try:
     SETTINGS = load_serve()
 except ProjectError as error:
     sys.exit(f"serve: {error}")
-LIMITS = uploads.Limits(SETTINGS.max_pixels, SETTINGS.max_frames)
+LIMITS = uploads.limits_of(SETTINGS)
 DECODERS = 2  # threads; more would hold more decoded pictures at once
 LOOK_SECONDS = 1.0  # between looks at models/CHAMPION
 
@@ -118,7 +118,7 @@ class Pneumonia:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        importlib.import_module("pipeline.serving.dicom")  # the first film shall not wait for these two
+        importlib.import_module("pipeline.decoding.dicom")  # the first film shall not wait for these two
         Image.init()
         await CHAMPION.look()
         self.watch = asyncio.create_task(CHAMPION.watch())

@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.support.storage import kinds
 from pipeline.data import imaging
 from pipeline.outcomes import CAUTION, INDETERMINATE, NONE, SIGNS
 from pipeline.serving import journal
 from tests.champion_fixture import SIDE, logit_of, write_champion
 from tests.film_fixture import encoded, film, hostile, scene
+from tests.image_storage import scene as storage_scene
 from tests.server_fixture import CHECKOUT, Server, serve
 
 
@@ -75,8 +77,27 @@ def test_hostile_files_are_refused_and_cost_little(server: Server) -> None:
         got = server.post(data)
         assert (name, got.status_code) == (name, status)
         assert {"error", "detail"} <= set(got.json())
-        # The body itself and its parse are in the figure: a file may weigh up to 32 megabytes.
+        # The body itself and its parse are in the figure: a file may weigh up to 48 megabytes.
         assert peak_megabytes(server) - before < 100, name
+
+
+def test_one_image_is_answered_and_shown_alike_in_every_kind_of_file(server: Server) -> None:
+    grey = storage_scene(120, 160)
+    for kind in kinds(grey):
+        got, shown = server.post(kind.data), server.post(kind.data, "/picture")
+        assert (kind.name, got.status_code, shown.status_code) == (kind.name, 200, 200)
+        expected = 1 / (1 + np.exp(-logit_of(imaging.resize(kind.image, SIDE))))
+        assert got.json()["probability"] == pytest.approx(expected, abs=0.02), kind.name
+        with Image.open(io.BytesIO(shown.content)) as picture:
+            small = np.asarray(picture.resize(grey.shape[::-1], Image.Resampling.BOX)).astype(int)
+            assert picture.width / picture.height == grey.shape[1] / grey.shape[0], kind.name
+        assert np.abs(small - kind.image).mean() < 4, kind.name
+
+
+def test_what_was_noticed_of_an_image_travels_with_the_answer_and_the_map(server: Server) -> None:
+    dim = encoded(storage_scene(120, 160, 90, 150), "PNG")
+    for route in ("/predict", "/explain"):
+        assert any("grey range" in each for each in server.post(dim, route).json()["warnings"])
 
 
 def test_dicom_is_answered_with_a_warning(server: Server) -> None:
