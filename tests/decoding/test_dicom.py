@@ -6,6 +6,7 @@ import os
 import struct
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -19,6 +20,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
 )
@@ -464,6 +467,18 @@ def test_jpeg_ls_is_not_taken_for_markers(bits: int) -> None:
     stream = next(generate_frames(parsed(data).PixelData, number_of_frames=1))
     assert any(bytes((255, low)) in stream[40:-2] for low in range(1, 0x80))
     assert is_image(data, np.rint(255 * (noise / (2**bits - 1))).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("uid", "stream"),
+    [
+        ("1.2.840.10008.1.2.4.201", imagecodecs.htj2k_encode(DEEP)),
+        (JPEGLosslessSV1, imagecodecs.ljpeg_encode(DEEP, bitspersample=12)),
+        (JPEGExtended12Bit, imagecodecs.jpeg_encode(DEEP, level=98, bitspersample=12)),
+    ],
+)
+def test_syntaxes_of_another_encoder_are_read(uid: str, stream: bytes) -> None:
+    assert is_image(stored(DEEP, uid, bits=12, stream=bytes(stream), **WINDOW))
 
 
 def test_jpeg_2000_may_lie_in_a_jp2_file() -> None:
