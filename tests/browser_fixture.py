@@ -16,7 +16,7 @@ from pipeline.data import phantom
 from tests.champion_fixture import plain_guard, write_champion
 from tests.film_fixture import encoded, film
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, ("google-chrome", "chromium", "chromium-browser"))), None)
 NONE, INDETERMINATE, SIGNS = (
     "no pneumonia detected",
     "indeterminate: the network does not decide",
