@@ -59,7 +59,7 @@ def trainings_to_run(runs: Mapping[str, Any], folder: Path = paths.ROOT) -> list
     wanted = []
     for name in runs:
         stage = f"{TRAIN}{name}"
-        if stage not in locked or _differs(changes.get(stage, [])) or _is_lost(locked[stage], folder, cache):
+        if stage not in locked or differs(changes.get(stage, [])) or _is_lost(locked[stage], folder, cache):
             wanted.append(name)
     return wanted
 
@@ -72,23 +72,21 @@ def lacking_a_network_alone(runs: Iterable[str], folder: Path = paths.ROOT) -> l
         stage = f"{TRAIN}{name}"
         told = changes.get(stage, [])
         outs = {path for change in told if isinstance(change, dict) for path in change.get("changed outs", {})}
-        if stage in locked and not _differs(told) and outs <= {f"models/runs/{name}"}:
+        if stage in locked and not differs(told) and outs <= {f"models/runs/{name}"}:
             found.append(name)
     return found
 
 
-def _differs(changes: list[Any]) -> bool:
+def differs(changes: list[Any]) -> bool:
+    """Whether a stage's command, settings or files are others than those of dvc.lock; a file that is not here is none."""
     for change in changes:
         if not isinstance(change, dict):  # "changed command"
             return True
-        if any(state == "modified" for state in _states(change.get("changed deps", {}))):
+        # Of a file the state is one word, of params.yaml one for each key.
+        states = change.get("changed deps", {}).values()
+        if any(isinstance(state, dict) or state in ("modified", "new") for state in states):
             return True
     return False
-
-
-def _states(changed: dict[str, Any]) -> list[str]:
-    """The states in `changed deps`: of a file one word, of params.yaml one for each key."""
-    return [state for value in changed.values() for state in (value.values() if isinstance(value, dict) else [value])]
 
 
 def _is_lost(stage: dict[str, Any], folder: Path, cache: Path) -> bool:

@@ -14,7 +14,7 @@ from pipeline.serving.problems import Problem
 
 warnings.filterwarnings("ignore", module="PIL")  # what it says of odd values may quote them
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, and answered with numbers
-SHOWN = 640
+SHOWN = 1600
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 TILE_WIDTH, TILE_LENGTH = 322, 323
 
@@ -59,7 +59,7 @@ def read(data: bytes, side: int, limits: Limits) -> Picture:
 
 
 def show(data: bytes, limits: Limits) -> bytes:
-    """The picture as people look at it: a grey PNG in its own proportions, turned as EXIF says, at most 640 pixels long.
+    """The picture as people look at it: a grey PNG in its own proportions, turned as EXIF says, at most 1600 pixels long.
 
     Raises:
         Problem: as for `read`.
@@ -75,7 +75,7 @@ def show(data: bytes, limits: Limits) -> bytes:
             width, height = image.size
             if image.getexif().get(ORIENTATION) in SIDEWAYS:
                 width, height = height, width
-    factor = SHOWN / max(width, height)
+    factor = min(1, SHOWN / max(width, height))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     stream = io.BytesIO()
     grey.resize(size, Image.Resampling.BILINEAR).save(stream, "PNG", compress_level=1)

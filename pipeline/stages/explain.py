@@ -40,6 +40,7 @@ from pipeline.evaluation import (
 )
 from pipeline.evaluation.checks import Part, Row, Subject
 from pipeline.files import atomic_folder, write_json
+from pipeline.registry import contract
 from pipeline.registry.graph import Graph
 from pipeline.robustness.families import TRAINED
 from pipeline.serving import guard as guards
@@ -258,7 +259,7 @@ def _guard() -> guards.Guard | None:
 def _originals(subject: Subject) -> list[Row]:
     """Pictures at their original size against their twins in data/raw, where CXR_ORIGINALS names a folder of them."""
     if subject.facts["dataset"] != published.DATASET:
-        log.info("the pictures are generated and have no originals: CXR_ORIGINALS is not read")
+        log.info("only the public set has originals beside it: CXR_ORIGINALS is not read")
         return []
     folder = os.environ.get("CXR_ORIGINALS")
     if not folder:
@@ -267,11 +268,20 @@ def _originals(subject: Subject) -> list[Row]:
     return [originals.compare(subject, Path(folder), paths.MANIFEST, paths.RAW)]
 
 
+def _version(name: str) -> str | None:
+    """The version of the candidate that was explained; None where models/candidate/ is of another run."""
+    if not (paths.CANDIDATE / "contract.json").is_file():
+        return None
+    promise = contract.read(paths.CANDIDATE)
+    return str(promise["version"]) if promise["run"] == name else None
+
+
 def _summary(subject: Subject, judged: Mapping[str, Row], drawn: Row) -> Row:
     part = subject.parts["validation"]
     facts = {key: subject.facts[key] for key in ("network", "group", "dataset", "edition", "dataset_digest")}
     return {
         "run": subject.name,
+        "version": _version(subject.name),
         **facts,
         "grid": list(part.maps.shape[1:]),
         "map_scale": [0.0, round(subject.largest, 5)],

@@ -244,7 +244,7 @@ RUNS = ("train", "runs")
         (put([RUN], *RUNS), "train.runs: [{"),
         (put(["vgg16"], *RUNS, "custom_cnn-raw-0", "network"), "train.runs.custom_cnn-raw-0.network: ['vgg16'] must be a"),
         (put({}, "train", "networks"), "train.networks: gone since 0.2"),
-        (put({}, "train", "groups"), "train.groups: gone since 0.2: each run names its own, and its `augmentation`"),
+        (put({}, "train", "groups"), "train.groups: gone since 0.2; each run names its own, and `augmentation`"),
         (put(93, "preprocess", "image_size"), "preprocess.image_size: 93 must be at least 94, for custom_cnn"),
         (put(20_000, "validate", "min_side"), "validate.min_side: 20000 must be at most the root of max_pixels, 50000000"),
         (put(1, "serve", "max_held_megabytes"), "serve.max_held_megabytes: 1.0 must be at least max_megabytes, 32.0"),
