@@ -98,9 +98,14 @@ def _is_lost(stage: dict[str, Any], folder: Path, cache: Path) -> bool:
     return False
 
 
-def paths_in_cache(folder: Path) -> Path:
-    """The folder of the DVC cache that holds files by their md5, wherever DVC's configuration puts it."""
+def cache_folder(folder: Path = paths.ROOT) -> Path:
+    """DVC's cache, wherever its configuration puts it: a relative `cache.dir` is relative to the file that sets it."""
     from dvc.repo import Repo  # 0.7 s
 
     with Repo(str(folder)) as repo:
-        return Path(repo.cache.local.path)
+        return Path(repo.cache.local_cache_dir)
+
+
+def paths_in_cache(folder: Path) -> Path:
+    """The folder of the DVC cache that holds files by their md5."""
+    return cache_folder(folder) / "files" / "md5"

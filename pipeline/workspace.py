@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import paths, settings
+from pipeline import dvc, paths, settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.files import write_text
@@ -98,7 +98,7 @@ def add_worktree(folder: Path, commit: str) -> None:
     else:
         git("worktree", "prune")
         git("worktree", "add", "-q", "--detach", str(folder), commit)
-    cache = paths.ROOT / ".dvc" / "cache"
+    cache = dvc.cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     write_text(folder / ".dvc" / "config.local", f"[cache]\n    dir = {cache}\n")
 
