@@ -28,8 +28,8 @@ def read(source: Path, table: Path) -> list[Labelled]:
     """The files below `source` that the table names: columns file, label, patient, and view where it is known.
 
     Raises:
-        ProjectError: as `brought_tables.read_brought`; a label is unknown, a patient is missing, a file is missing, lies outside
-            `source`, is reached by a link, or is named twice; it names the line.
+        ProjectError: as `brought_tables.read_brought`; a label is unknown, a patient is missing, or a file is missing, lies
+            outside `source`, is reached by a link, or is named twice; it names the line.
     """
     if not source.is_dir():
         raise ProjectError(f"SOURCE: {source} is no folder")
