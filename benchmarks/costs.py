@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.support.record import keep, row
 from pipeline import paths, settings
-from pipeline.data import manifest, phantom, sources
+from pipeline.data import layouts, manifest, phantom
 from pipeline.data.imaging import read_pixels
 
 PICTURES = 120
@@ -46,7 +46,7 @@ def main() -> None:
 def pictures(folder: Path) -> tuple[list[Path], str]:
     """Some pictures of the real set, or generated ones."""
     if copy := os.environ.get("CXR_DATA"):
-        found = [file for place in sources.find_classes(Path(copy)).values() for file in sorted(place.iterdir())]
+        found = list(layouts.find(Path(copy)).images.values())
         return found[:: max(1, len(found) // PICTURES)][:PICTURES], "the real set"
     phantom.generate(settings.Phantom(seed=1, train=PICTURES - 16, val=8, test=8), folder)
     return sorted(folder.rglob("*.jpeg")), "generated"

@@ -20,7 +20,7 @@ import zlib
 from benchmarks.support.clients import Outcome, request, send_all
 from benchmarks.support.parts import REQUESTS, Facts, Part, counted, measure
 from benchmarks.support.servers import PORT, prepared, server, workers
-from pipeline.serving.containers import PNG_SIGNATURE
+from pipeline.decoding.signatures import PNG_START
 
 BACK = 20.0  # seconds until a killed worker answers again
 
@@ -94,9 +94,9 @@ def _mutated(data: bytes, draw: random.Random) -> bytes:
 
 def _summed(data: bytes) -> bytes:
     """A PNG with right check sums, so that what was changed inside reaches the decoder; other files as they are."""
-    if not data.startswith(PNG_SIGNATURE):
+    if not data.startswith(PNG_START):
         return data
-    place, told = len(PNG_SIGNATURE), PNG_SIGNATURE
+    place, told = len(PNG_START), PNG_START
     while place + 12 <= len(data):
         end = place + 8 + int.from_bytes(data[place : place + 4], "big")
         content = data[place + 4 : end]

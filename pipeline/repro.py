@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline import dvc, gpu, paths, settings
 from pipeline.command import run
 from pipeline.commands import missing_data
-from pipeline.data import sources
+from pipeline.data import layouts
 from pipeline.errors import ProjectError
 from pipeline.learning import networks
 
@@ -36,7 +36,7 @@ def check_inputs(chosen: settings.Settings, trainings: list[str]) -> None:
         raise ProjectError(f"less than {FREE_BYTES >> 30} GiB are free below {paths.ROOT}; make room first")
     copy, weights = os.environ.get("CXR_DATA"), os.environ.get("CXR_WEIGHTS")
     if copy and chosen.ingest.dataset != "phantom":
-        sources.find_classes(Path(copy).expanduser())
+        log.info("%s holds %s", copy, layouts.find(Path(copy).expanduser()).summary())
     pretrained = {chosen.runs[name].network for name in trainings if chosen.runs[name].weights == "imagenet"}
     if weights and pretrained:
         if not Path(weights).is_dir():
@@ -80,6 +80,10 @@ def main() -> None:
     if arguments.source:
         os.environ["CXR_DATA"] = str(Path(arguments.source).expanduser().resolve())
     chosen = settings.load()
+    if arguments.source and chosen.ingest.dataset == "phantom":
+        raise ProjectError(
+            "params.yaml: ingest.dataset is phantom, so SOURCE would not be read; set it to chest-xray-pneumonia"
+        )
     trainings = dvc.trainings_to_run(chosen.runs)
     check_inputs(chosen, trainings)
     log.info("settings and inputs are good; %s", forecast(chosen, trainings))

@@ -288,9 +288,9 @@ def load(path: Path = paths.PARAMS) -> Settings:
     sections = read_yaml(path)
     train = sections.get("train")
     if isinstance(train, Mapping):
-        for key in {"networks", "groups"} & train.keys():
+        if gone := [key for key in ("networks", "groups") if key in train]:
             raise ProjectError(
-                f"{path.name}: train.{key}: gone since 0.2: each run names its own, and its `augmentation`"
+                f"{path.name}: train.{gone[0]}: gone since 0.2; each run names its own, and `augmentation`"
             )
         sections["train"] = {**train, **{table: read_runs(train, table) for table in ("runs", "planned")}}
     settings = parse(Settings, sections, "", path.name)

@@ -133,6 +133,20 @@ def _deflated() -> bytes:
     )
 
 
+def _elements(*elements: bytes) -> bytes:
+    return b"".join(elements) + bytes(64)
+
+
+def _multi_picture(frames: list[Image.Image]) -> bytes:
+    return encoded(frames[0].convert("RGB"), "MPO", save_all=True, append_images=[frames[1].convert("RGB")])
+
+
+def _big_tiff(strips: int) -> bytes:
+    tags = [(256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 16, strips, 200)]
+    body = b"".join(struct.pack("<HHQQ", *tag) for tag in tags)
+    return b"II+\x00\x08\x00\x00\x00" + struct.pack("<QQ", 16, len(tags)) + body + bytes(300)
+
+
 def hostile() -> dict[str, tuple[bytes, int]]:
     """Name -> file, and the status that answers it."""
     jpeg, tiff = encoded(scene()), encoded(scene(), "TIFF")
@@ -159,7 +173,7 @@ def hostile() -> dict[str, tuple[bytes, int]]:
             415,
         ),
         "jpeg and pdf": (jpeg[:2] + b"\xff\xfe\x00\x0a%PDF-1.4" + jpeg[2:], 415),
-        "jpeg with a gigantic header": (jpeg[:2] + comment * 50 + jpeg[2:], 413),
+        "jpeg with a gigantic header": (jpeg[:2] + comment * 150 + jpeg[2:], 413),
         "jpeg of 60 megapixels": (large, 413),
         "png cut": (encoded(scene(), "PNG")[:-300], 422),
         "png with half its rows": (png(4000, 4000, content=zlib.compress(bytes(4001 * 2000), 9)), 422),
@@ -173,20 +187,24 @@ def hostile() -> dict[str, tuple[bytes, int]]:
         "png that claims a billion pixels": (png(60_000, 60_000, content=b"x"), 413),
         "png with a compressed text bomb": (png(8, 8, _chunk(b"zTXt", b"a\0\0" + nothing)), 422),
         "png with a profile bomb": (png(8, 8, _chunk(b"iCCP", b"a\0\0" + nothing)), 422),
-        "png with a gigantic header": (png(8, 8, _chunk(b"tEXt", b"a\0" + bytes(3_000_000))), 413),
+        "png with a gigantic header": (png(8, 8, _chunk(b"tEXt", b"a\0" + bytes(9_000_000))), 413),
         "png of many chunks": (png(8, 8, _chunk(b"teSt", b"") * 30_000), 422),
         "animated png": (encoded(frames[0], "PNG", save_all=True, append_images=frames[1:]), 413),
         "tiff cut": (tiff[: len(tiff) // 2], 422),
         "tiff of three pages": (encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]), 413),
         "tiff that goes in a circle": (_tiff_of(8, 8, tail=bytes(64), following=8), 413),
         "tiff with gigantic tiles": (_tiff_of(8, 8, (322, 4, 1, 60_000), (323, 4, 1, 60_000), tail=bytes(64)), 413),
-        "tiff with a gigantic tag": (_tiff_of(8, 8, (700, 7, 8_000_000, 8), tail=bytes(8_000_100)), 413),
+        "tiff with a gigantic tag": (_tiff_of(8, 8, (700, 7, 9_000_000, 8), tail=bytes(9_000_100)), 413),
         "tiff of many pixels": (_tiff_of(100_000, 100_000, tail=bytes(64)), 413),
-        "big tiff": (b"II+\x00\x08\x00\x00\x00" + bytes(100), 415),
-        "dicom without a header": (film()[132:], 415),
+        "big tiff of nothing": (b"II+\x00\x08\x00\x00\x00" + bytes(100), 422),
+        "big tiff of many strips": (_big_tiff(strips=10_000_000), 413),
+        "two jpegs": (jpeg + jpeg, 415),
+        "jpeg and a file behind white space": (jpeg + b"\n\n" + page, 415),
+        "multi-picture jpeg and html": (_multi_picture(frames) + page, 415),
+        "png and png": (encoded(scene(), "PNG") * 2, 415),
+        "dicom data set of a photo": (_elements(b"\x08\x00\x60\x00CS\x02\x00XC"), 415),
         "html named .dcm": (page * 10, 415),
         "dicom and program": (b"MZ" + film()[2:], 415),
-        "dicom and tiff": (b"II*\x00" + film()[4:], 415),
         "dicom cut": (film()[:-4000], 422),
         "dicom without pixels": (film(PixelData=None), 422),
         "dicom of a CT": (film(Modality="CT"), 415),
@@ -196,7 +214,7 @@ def hostile() -> dict[str, tuple[bytes, int]]:
         "dicom of many pixels": (film(Rows=60_000, Columns=60_000), 413),
         "dicom with an endless header": (_endless_header(), 413),
         "dicom with a nested header": (_nested_header(), 422),
-        "dicom deflated": (_deflated(), 415),
+        "dicom deflated, a bomb": (_deflated(), 413),
         "dicom, jpeg of another size": (film(scene(80, 100), JPEGBaseline8Bit, stream=large), 422),
         "dicom, jpeg 2000 of another size": (film(scene(80, 100), JPEG2000Lossless, stream=_jpeg2000_bomb()), 422),
         "dicom, rubbish for a jpeg": (film(scene(80, 100), JPEGBaseline8Bit, stream=bytes(500)), 422),

@@ -123,20 +123,20 @@ if not (root / "models" / "CHAMPION").exists():
 
 
 @contextlib.contextmanager
-def server(case: Case, port: int, target: str = OURS, **more: str) -> Iterator[int]:
-    """A server of `case` on `port`; yields its process id once it is ready."""
+def server(case: Case, port: int, target: str = OURS, code: Path = ROOT, **more: str) -> Iterator[int]:
+    """A server of `case` on `port`, with the code below `code`; yields its process id once it is ready."""
     environment = {
         **{name: value for name, value in os.environ.items() if name != "SERVE_METRICS_FOLDER"},
         "PIPELINE_ROOT": str(case.root),
         "SERVE_OUT_OF_DISTRIBUTION": "warn",
         "PEER_NETWORK": str(case.keras),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(code),
         **more,
     }
     with (case.root / f"{port}.log").open("wb") as log:
         process = subprocess.Popen(
             [interpreter(target), "-m", "bentoml", "serve", target, "--port", str(port)],
-            cwd=ROOT,
+            cwd=code,
             env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,

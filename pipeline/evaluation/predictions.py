@@ -26,7 +26,7 @@ STRESS = ["row", "change", "logit"]
 UNSEEN_COLUMNS = ["version", *STRESS]
 HISTORY = ["epoch", "step", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
 SPLITS = ("validation", "test")
-SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral")}
+SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral", "unknown")}  # unknown: images of one's own
 FACTS = [
     *("run", "network", "group", "seed", "weights", "backend", "precision", "epochs", "steps"),
     *("parameters", "training_pictures", "dataset", "edition", "dataset_digest"),

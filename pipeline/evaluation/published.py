@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pipeline.evaluation.statistics import wilson
 
 DATASET = "chest-xray-pneumonia"  # the only data set beside which these figures may stand
+GENERATED = "phantom"  # what generated radiographs are called; any other name is of images that somebody brought
 Pair = tuple[float, float]  # normal, pneumonia
 
 

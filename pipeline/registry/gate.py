@@ -13,6 +13,7 @@ import numpy as np
 from pipeline import paths
 from pipeline import settings as all_settings
 from pipeline.command import run
+from pipeline.data import trees
 from pipeline.data.imaging import read_pixels
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
@@ -92,6 +93,8 @@ def _read_extra(name: str, folder: Path, graph: Graph, side: int) -> tuple[Split
     if len({label for _, label in found}) < 2:
         raise ProjectError(f"gate.extra.{name}: {folder} needs pictures in both NORMAL/ and PNEUMONIA/")
     for path, _ in found:
+        if not trees.is_file(path):
+            raise ProjectError(f"gate.extra.{name}: {path.name} is a link or no regular file, and is not followed")
         if (twin := known.get(sha256_of(path))) is not None:
             raise ProjectError(f"gate.extra.{name}: {path.name} is {twin} of the data set itself; name other pictures")
     pixels = np.stack([read_pixels(path, side) for path, _ in found])

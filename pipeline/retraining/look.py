@@ -12,7 +12,7 @@ import yaml
 
 from pipeline import paths
 from pipeline.command import run
-from pipeline.data import kaggle, sources
+from pipeline.data import kaggle, layouts
 from pipeline.files import sha256_of
 from pipeline.retraining import memory
 from pipeline.retraining import request as requests
@@ -48,12 +48,8 @@ def identify(ingest: dict[str, Any]) -> str:
     copy = os.environ.get("CXR_DATA")
     if not copy:
         return f"kaggle version {kaggle.VERSION}"
-    lines = [
-        f"{sha256_of(folder / name)}  {part}/{name}\n"
-        for part, folder in sources.find_classes(Path(copy).expanduser()).items()
-        for name in (path.name for path in folder.iterdir())
-        if sources.is_picture(name)
-    ]
+    images = layouts.find(Path(copy).expanduser()).images
+    lines = [f"{sha256_of(file)}  {path}\n" for path, file in images.items()]
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 

@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from pipeline.decoding.limits import Limits
 from pipeline.serving import metrics, openapi, uploads
 from pipeline.serving.model import Model
 from pipeline.serving.problems import Problem
@@ -18,9 +19,7 @@ from pipeline.serving.problems import Problem
 STATIC = Path(__file__).parent / "static"
 
 
-def build(
-    current: Callable[[], Model], limits: uploads.Limits, specification: Callable[[], dict[str, Any]]
-) -> Starlette:
+def build(current: Callable[[], Model], limits: Limits, specification: Callable[[], dict[str, Any]]) -> Starlette:
     """The app that is mounted beside the API.
 
     Args:

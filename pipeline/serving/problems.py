@@ -2,7 +2,11 @@
 
 from starlette.responses import JSONResponse
 
+from pipeline.decoding.errors import UnreadableImage
 from pipeline.serving import metrics
+
+TOO_MUCH = ("too_many_pixels", "too_many_frames", "too_much_metadata")
+STATUS = {"undecodable": 422, **dict.fromkeys(TOO_MUCH, 413)}  # of an image that is not read; else 415
 
 
 class Problem(Exception):
@@ -21,6 +25,11 @@ class Problem(Exception):
         self.error = error
         self.detail = detail
         self.facts = facts
+
+    @classmethod
+    def of(cls, refusal: UnreadableImage) -> "Problem":
+        """The answer to an upload that the reader refuses."""
+        return cls(STATUS.get(refusal.error, 415), refusal.error, refusal.detail, **refusal.facts)
 
     def response(self) -> JSONResponse:
         """The refusal as JSON: `error`, `detail` and the facts."""

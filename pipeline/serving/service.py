@@ -36,7 +36,7 @@ try:
     SETTINGS = load_serve()
 except ProjectError as error:
     sys.exit(f"serve: {error}")
-LIMITS = uploads.Limits(SETTINGS.max_pixels, SETTINGS.max_frames)
+LIMITS = uploads.limits_of(SETTINGS)
 DECODERS = 2  # threads; more would hold more decoded pictures at once
 LOOK_SECONDS = 1.0  # between looks at models/CHAMPION
 
@@ -68,6 +68,7 @@ class Champion:
         try:
             version = model.champion_version()
             if version == self._refused or (self._model and version == self._model.version):
+                metrics.REFUSED.set(version == self._refused)
                 return
             loaded = await asyncio.to_thread(model.load, version, SETTINGS.threads)
             await model.warm_up(loaded)
@@ -75,8 +76,10 @@ class Champion:
             if version != self._refused or not self.ready:
                 log.error("%s", error)
             self._refused = version
+            metrics.REFUSED.set(1)
             return
         self._model, self._refused = loaded, ""
+        metrics.REFUSED.set(0)
         metrics.loaded(version)
         log.info("champion %s answers, on %s in %s", version, loaded.network.runtime, loaded.network.precision)
 
@@ -115,7 +118,7 @@ class Pneumonia:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        importlib.import_module("pipeline.serving.dicom")  # the first film shall not wait for these two
+        importlib.import_module("pipeline.decoding.dicom")  # the first film shall not wait for these two
         Image.init()
         await CHAMPION.look()
         self.watch = asyncio.create_task(CHAMPION.watch())
@@ -133,7 +136,7 @@ class Pneumonia:
 
     @bentoml.api(input_spec=Upload)
     async def predict(self, image: bytes) -> Answer:
-        """Say whether one radiograph shows pneumonia.
+        """Score one radiograph for signs of pneumonia: one of three outcomes.
 
         The picture is JPEG, PNG, TIFF or DICOM, sent as a multipart file in the field `image`.
         """
@@ -163,7 +166,7 @@ class Pneumonia:
                 outputs = await champion.network.infer(pixels)
         except TimeoutError:
             raise Problem(503, "overloaded", f"no turn within {SETTINGS.patience_seconds:g} seconds") from None
-        metrics.PROBABILITY.observe(outputs.probability)
+        metrics.SCORE.observe(outputs.probability)
         if self.journal:
             self.journal.add(pixels.tobytes(), outputs.probability, champion.version)
         return _Examined(champion, outputs, warnings)

@@ -31,6 +31,7 @@ class Serve(Section):
     max_megabytes: Megabytes
     max_pixels: int = Field(ge=1, le=1_000_000_000)
     max_frames: Count
+    max_metadata_megabytes: Megabytes
     max_per_client: Count
     max_waiting: Count
     max_held_megabytes: Megabytes
@@ -47,6 +48,16 @@ class Serve(Section):
             raise ValueError(
                 f"max_held_megabytes: {self.max_held_megabytes} must be at least max_megabytes, {self.max_megabytes}: "
                 "no body of that size could be read"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _expect_room_for_one_image(self) -> Self:
+        needed = 2 * self.max_pixels / 2**20 + self.max_metadata_megabytes
+        if self.max_megabytes < needed:
+            raise ValueError(
+                f"max_megabytes: {self.max_megabytes:g} must be at least {needed:.1f}, which max_pixels at 16 bits and "
+                "max_metadata_megabytes need; raise it, or lower those"
             )
         return self
 

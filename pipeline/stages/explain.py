@@ -259,7 +259,7 @@ def _guard() -> guards.Guard | None:
 def _originals(subject: Subject) -> list[Row]:
     """Pictures at their original size against their twins in data/raw, where CXR_ORIGINALS names a folder of them."""
     if subject.facts["dataset"] != published.DATASET:
-        log.info("the pictures are generated and have no originals: CXR_ORIGINALS is not read")
+        log.info("only the public set has originals beside it: CXR_ORIGINALS is not read")
         return []
     folder = os.environ.get("CXR_ORIGINALS")
     if not folder:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.data.imaging import UnreadablePicture, read_pixels, resize
+from pipeline.data.imaging import read_pixels, resize
+from pipeline.decoding.errors import UnreadableImage
 
 SIDE = 32
 
@@ -70,7 +71,7 @@ def test_large_jpegs_keep_their_antialiasing():
 @given(st.binary(max_size=200))
 @settings(max_examples=50)
 def test_bytes_that_are_no_picture_are_refused(data):
-    with pytest.raises(UnreadablePicture):
+    with pytest.raises(UnreadableImage):
         read_pixels(data, SIDE)
 
 
@@ -78,7 +79,7 @@ def test_bytes_that_are_no_picture_are_refused(data):
 @settings(max_examples=20)
 def test_a_cut_picture_is_refused(end):
     data = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 80), dtype=np.uint8)), "JPEG")
-    with pytest.raises(UnreadablePicture):
+    with pytest.raises(UnreadableImage):
         read_pixels(data[: min(end, len(data) - 200)], SIDE)
 
 

@@ -244,7 +244,7 @@ RUNS = ("train", "runs")
         (put([RUN], *RUNS), "train.runs: [{"),
         (put(["vgg16"], *RUNS, "custom_cnn-raw-0", "network"), "train.runs.custom_cnn-raw-0.network: ['vgg16'] must be a"),
         (put({}, "train", "networks"), "train.networks: gone since 0.2"),
-        (put({}, "train", "groups"), "train.groups: gone since 0.2: each run names its own, and its `augmentation`"),
+        (put({}, "train", "groups"), "train.groups: gone since 0.2; each run names its own, and `augmentation`"),
         (put(93, "preprocess", "image_size"), "preprocess.image_size: 93 must be at least 94, for custom_cnn"),
         (put(20_000, "validate", "min_side"), "validate.min_side: 20000 must be at most the root of max_pixels, 50000000"),
         (put(1, "serve", "max_held_megabytes"), "serve.max_held_megabytes: 1.0 must be at least max_megabytes, 32.0"),
@@ -504,3 +504,12 @@ def test_an_overlay_wins_and_nothing_else_changes(base, overlay):
 def test_an_overlay_replaces_the_table_of_runs():
     runs = {"one": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}}
     assert merge(PARAMS, {"train": {"runs": runs}})["train"]["runs"] == runs
+
+
+def test_limits_of_the_service_that_contradict_each_other_are_named() -> None:
+    with pytest.raises(ProjectError, match=r"serve\.max_megabytes: 16 is less than the 46\.1 that max_pixels"):
+        settings.load_serve({"SERVE_MAX_MEGABYTES": "16"}, paths.PARAMS)
+    assert (
+        settings.load_serve({"SERVE_MAX_MEGABYTES": "16", "SERVE_MAX_PIXELS": "4000000"}, paths.PARAMS).max_megabytes
+        == 16
+    )

@@ -14,19 +14,24 @@ from pipeline.ci import no_images
 from pipeline.learning import augmentation, networks
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("data", "learning", "robustness", "evaluation", "registry", "serving", "retraining")
+ROOMS = (
+    "decoding", "data", "learning", "robustness", "evaluation", "registry", "serving", "external_validation", "retraining",
+)  # fmt: skip
 OWN = ("pipeline", "benchmarks", "tests", "scripts")
 # What a room may import of the others; what every room may use stands above the rooms.
 MAY_IMPORT = {
-    "data": set(),
+    "decoding": set(),
+    "data": {"decoding"},
     "robustness": set(),
     "evaluation": {"data", "robustness"},
     "learning": {"data", "evaluation"},
-    "serving": {"data", "evaluation"},
+    "serving": {"data", "decoding", "evaluation"},
+    "external_validation": {"data", "decoding", "evaluation", "learning", "serving"},
     "registry": {"data", "evaluation", "learning", "serving"},
     "retraining": {"data", "evaluation", "registry", "serving"},
 }
 FORBIDDEN = {
+    "decoding": {"keras", "tensorflow", "keras_cv", "pandas", "bentoml", "starlette"},
     "data": {"keras", "tensorflow", "keras_cv"},
     "evaluation": {"keras", "tensorflow", "keras_cv"},
     "robustness": {"keras", "tensorflow", "keras_cv"},

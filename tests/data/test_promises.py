@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from pipeline import settings
-from pipeline.data import expectations, manifest, phantom, sources
+from pipeline.data import expectations, layouts, manifest, phantom, sources
 from pipeline.data.tables import read_table
 from pipeline.settings import Criteria, Phantom
 
@@ -186,7 +186,7 @@ def test_a_planted_leak_stops_the_pipeline_and_a_warning_does_not(raw: Path, tmp
 
 @pytest.mark.skipif(not REAL, reason="CXR_DATA is not set: the promises were NOT checked on the real pictures")
 def test_the_real_set_is_the_published_one(validate: settings.Validate, tmp_path: Path) -> None:
-    sources.take(sources.find_classes(Path(str(REAL))), tmp_path / "raw", link=False)
+    sources.take(layouts.find(Path(str(REAL))).images, tmp_path / "raw", link=False)
     files = tmp_path / "manifest.csv", tmp_path / "quarantine.csv"
     manifest.build(tmp_path / "raw", *files, validate.min_side, validate.max_pixels)
     table = pd.read_csv(files[0])

@@ -125,7 +125,7 @@ def noise():
     [
         (noise(), "noise"),
         (keras.layers.AveragePooling2D(5, strides=1, padding="same"), "blur"),
-        (keras.layers.RandomShear(0.3, 0.3, fill_mode="nearest", seed=0), "geometry"),
+        (keras.layers.RandomShear(0.15, 0.15, fill_mode="nearest", seed=0), "geometry"),
         (keras.layers.RandomInvert(1.0, value_range=(0, 255), seed=0), "tone"),
     ],
     ids=lambda value: getattr(value, "name", value),

@@ -98,7 +98,8 @@ def test_probability_is_at_the_sites_prevalence(server: Server) -> None:
     odds = network / (1 - network) / 9
     assert told["prevalence"] == 0.1
     assert told["probability"] == pytest.approx(odds / (1 + odds), abs=1e-4)
-    assert told["verdict"] == "PNEUMONIA"  # by the network's own probability
+    assert told["score"] == pytest.approx(network, abs=1e-4)  # which the prevalence does not change
+    assert told["outcome"] == "signs of pneumonia"
 
 
 def test_a_new_champion_is_picked_up_without_a_failed_request(server: Server) -> None:
@@ -118,7 +119,9 @@ def test_a_broken_champion_changes_nothing(server: Server) -> None:
     (server.root / "models" / "CHAMPION").write_text("3\n")
     eventually(lambda: server.log.read_text().count("not at hand") == 2)
     assert server.post(FLAT, headers=TOKEN).json()["model_version"] == before
+    eventually(lambda: "\npneumonia_champion_refused 1.0\n" in server.get("/metrics", headers=TOKEN).text)
     (server.root / "models" / "CHAMPION").write_text(f"{before}\n")
+    eventually(lambda: "\npneumonia_champion_refused 0.0\n" in server.get("/metrics", headers=TOKEN).text)
 
 
 def test_a_killed_worker_costs_its_own_requests_and_comes_back(server: Server) -> None:

@@ -1,0 +1,90 @@
+"""What the header of a DICOM file must say to be read as a radiograph, and what it says that a reader should know."""
+
+import re
+import unicodedata
+
+from pydicom.dataset import Dataset
+
+from pipeline.decoding.dicom_values import text, whole
+from pipeline.decoding.errors import UnreadableImage
+from pipeline.decoding.limits import Limits
+
+MODALITIES = ("CR", "DX", "DR")
+PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2")
+VIEWS = ("AP", "PA")
+# Beginnings of words that say chest, and of words that say that more than the chest is meant.
+CHEST = ("CHEST", "THORA", "TORA", "LUNG", "PULM", "RIB", "CXR")
+ELSEWHERE = ("ABD", "PELV", "SPIN", "LUMB")
+CHILD = (1.0, 6.0)  # from the first birthday to the day before the sixth
+UNMEASURED = "accuracy on DICOM files is unmeasured: the network was trained and tested on JPEG images"
+
+
+def check_kind(header: Dataset) -> None:
+    """Refuse what is no radiograph of one grey channel of 8 or 16 bits."""
+    modality = text(header, "Modality")
+    if modality not in MODALITIES:
+        known = ", ".join(MODALITIES)
+        what = "has another Modality than the radiographs that are read" if modality else "does not say its Modality"
+        raise UnreadableImage("unsupported_modality", f"the DICOM file {what}: {known}")
+    photometric = text(header, "PhotometricInterpretation")
+    samples = whole(header, "SamplesPerPixel", 1)
+    if not photometric:
+        raise UnreadableImage("undecodable", "the DICOM file does not say its PhotometricInterpretation")
+    if photometric not in PHOTOMETRIC:
+        raise UnreadableImage(
+            "colour", "the DICOM file's PhotometricInterpretation is neither MONOCHROME1 nor MONOCHROME2"
+        )
+    if samples != 1:
+        raise UnreadableImage("colour", f"the DICOM file has {samples} samples a pixel (SamplesPerPixel); 1 is read")
+    allocated = whole(header, "BitsAllocated")
+    if allocated not in (8, 16):
+        raise UnreadableImage("unsupported_type", f"the DICOM file has BitsAllocated {allocated}; 8 and 16 are read")
+
+
+def check_size(header: Dataset, limits: Limits) -> None:
+    """Refuse too many frames or pixels."""
+    frames = whole(header, "NumberOfFrames", 1)
+    if frames > 1:
+        limits.check_frames("DICOM", frames)
+    rows, columns = whole(header, "Rows"), whole(header, "Columns")
+    if rows < 1 or columns < 1:
+        raise UnreadableImage("undecodable", "the DICOM file has no Rows or no Columns")
+    limits.check_pixels(columns, rows)
+
+
+def warnings(header: Dataset) -> list[str]:
+    """What should make a reader careful: another body part, view or age than the network knows."""
+    found = [UNMEASURED]
+    part = text(header, "BodyPartExamined")
+    if not part:
+        found.append("the body part is not given")
+    elif not is_chest(part):
+        found.append("the body part is not the chest")
+    view = text(header, "ViewPosition")
+    if view not in VIEWS:
+        found.append("the view is not given" if not view else "the view is neither AP nor PA")
+    years = age(header)
+    if years is None:
+        found.append("the patient's age is unknown; the network knows children of 1 to 5 years alone")
+    elif not CHILD[0] <= years < CHILD[1]:
+        found.append("the patient is not 1 to 5 years old; the network knows no others")
+    return found
+
+
+def is_chest(part: str) -> bool:
+    """Whether BodyPartExamined, in capitals, names the chest alone: CHEST, THORAX, RIBCAGE, CHEST_PA and the like."""
+    plain = unicodedata.normalize("NFKD", part).encode("ascii", "ignore").decode()
+    words = re.findall(r"[^\W\d_]+", plain)
+    return any(word.startswith(CHEST) for word in words) and not any(other in part for other in ELSEWHERE)
+
+
+def age(header: Dataset) -> float | None:
+    """Years at the study: PatientAge (such as 030Y, 018M), else the dates of birth and study; None where neither is given."""
+    given = re.fullmatch(r"(\d{1,3})([DWMY]?)", text(header, "PatientAge"))
+    if given:
+        return int(given[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1, "": 1}[given[2]]
+    dates = [text(header, key) for key in ("PatientBirthDate", "StudyDate")]
+    if all(re.fullmatch(r"\d{8}", date) for date in dates):
+        born, studied = (int(date[:4]) + int(date[4:6]) / 12 + int(date[6:]) / 365 for date in dates)
+        return studied - born
+    return None

@@ -1,0 +1,130 @@
+"""Stored values of a DICOM image: decoded, cut to the bits that are image, their sign restored, their padding found."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
+
+from pipeline.decoding.dicom_codestream import NATIVE, check_codestream, check_length, true_syntax
+from pipeline.decoding.dicom_values import is_given, numbers, whole
+from pipeline.decoding.errors import UnreadableImage, broken
+from pipeline.decoding.levels import BAND
+from pipeline.decoding.limits import Limits
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Values of whole numbers [height, width], where padding lies (bool [height, width] or None), and warnings."""
+
+    values: np.ndarray
+    padding: np.ndarray | None
+    warnings: list[str]
+
+
+def read(data: Dataset, syntax: UID | None, limits: Limits) -> Stored:
+    """Decode the first frame of a data set whose header has been checked.
+
+    Raises:
+        UnreadableImage: the pixel data are not what the header promises, or cannot be decoded.
+    """
+    syntax = true_syntax(data, syntax)
+    precision = 0
+    if syntax in NATIVE:
+        check_length(data)
+    elif syntax != RLELossless:
+        precision = check_codestream(data, syntax, limits)
+    plain = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
+    try:
+        raw, _ = get_decoder(plain).as_array(data.PixelData, index=0, **_layout(data))
+    except Exception:  # noqa: BLE001 - a decoder that meets hostile bytes may raise anything
+        raise UnreadableImage(
+            "undecodable", f"the DICOM file's pixel data cannot be decoded as what it says they are ({syntax.name})"
+        ) from None
+    if raw.ndim != 2 or not raw.size:
+        raise broken("DICOM", "holds no flat image")
+    return _interpret(data, raw.astype(raw.dtype.newbyteorder("="), copy=False), precision)
+
+
+def _layout(data: Dataset) -> dict[str, Any]:
+    """What pydicom must know of the pixels, told without the gaps and the spelling of the header; it shall mend nothing."""
+    allocated = whole(data, "BitsAllocated")
+    return {
+        "raw": True,
+        "apply_j2k_sign_correction": False,
+        "apply_jls_sign_correction": False,
+        "correct_unused_bits": False,
+        "rows": whole(data, "Rows"),
+        "columns": whole(data, "Columns"),
+        "samples_per_pixel": 1,
+        "number_of_frames": max(1, whole(data, "NumberOfFrames", 1)),
+        "photometric_interpretation": "MONOCHROME2",
+        "bits_allocated": allocated,
+        "bits_stored": min(max(1, whole(data, "BitsStored", allocated)), allocated),
+        "pixel_representation": int(whole(data, "PixelRepresentation", 0) == 1),
+        "pixel_keyword": "PixelData",
+        "pixel_vr": data["PixelData"].VR,
+    }
+
+
+def _interpret(data: Dataset, raw: np.ndarray, precision: int) -> Stored:
+    """Cut decoded values to BitsStored, whatever their transfer syntax: the bits above may hold an overlay (PS3.5, 8.1)."""
+    allocated = raw.dtype.itemsize * 8
+    stored = whole(data, "BitsStored", allocated)
+    if not 1 <= stored <= allocated:
+        raise UnreadableImage("undecodable", f"the DICOM file has BitsStored {stored} in BitsAllocated {allocated}")
+    high = whole(data, "HighBit", stored - 1)
+    shift = high + 1 - stored if stored <= high + 1 <= allocated and (not precision or precision > high) else 0
+    signed = whole(data, "PixelRepresentation", 0) == 1
+    pattern = raw.view(np.uint8 if allocated == 8 else np.uint16)
+    everything = _cut(pattern, allocated - shift, shift, signed)
+    values = _cut(pattern, stored, shift, signed)
+    warnings = []
+    if stored + shift < allocated and _is_torn(values, everything):
+        values = everything
+        warnings.append(f"the values need more than the {stored} bits of BitsStored; all bits were read")
+    padding = _padding(data, values, everything, signed)
+    if padding is not None and padding.all():
+        padding = None
+        warnings.append("PixelPaddingValue names every pixel and was ignored")
+    return Stored(values, padding, warnings)
+
+
+def _cut(pattern: np.ndarray, stored: int, shift: int, signed: bool) -> np.ndarray:
+    """`stored` bits of each pattern, from bit `shift` on, as whole numbers of the same width."""
+    allocated = pattern.dtype.itemsize * 8
+    if stored == allocated:
+        return pattern.view(f"i{pattern.dtype.itemsize}") if signed else pattern
+    at_top = np.left_shift(pattern, allocated - stored - shift)
+    at_top = at_top.view(f"i{pattern.dtype.itemsize}") if signed else at_top
+    return np.right_shift(at_top, allocated - stored)
+
+
+def _is_torn(values: np.ndarray, everything: np.ndarray) -> bool:
+    """Whether the bits that were cut off belong to the image: without them it jumps where it was smooth.
+
+    An overlay in those bits adds edges; a BitsStored that is too small takes the image's upper half away.
+    """
+    if np.array_equal(values, everything):
+        return False
+    return _roughness(everything) < 0.9 * _roughness(values)
+
+
+def _roughness(values: np.ndarray) -> float:
+    """The sum of all steps from a pixel to its right neighbour."""
+    bands = (values[start : start + BAND].astype(np.int32) for start in range(0, len(values), BAND))
+    return float(sum(np.abs(np.diff(band, axis=1)).sum(dtype=np.int64) for band in bands))
+
+
+def _padding(data: Dataset, values: np.ndarray, everything: np.ndarray, signed: bool) -> np.ndarray | None:
+    """Where pixels lie outside what was exposed (PS3.3, C.7.5.1.1.2), bool [height, width]; None where none do."""
+    ends = [*numbers(data, "PixelPaddingValue")[:1], *numbers(data, "PixelPaddingRangeLimit")[:1]]
+    if not is_given(data, "PixelPaddingValue") or not ends:
+        return None
+    width = everything.dtype.itemsize * 8
+    patterns = np.array([int(end) % 2**width for end in ends], f"u{width // 8}")
+    low, high = np.sort(patterns.view(everything.dtype if signed else patterns.dtype)[[0, -1]])
+    padding = (values >= low) & (values <= high) | (everything >= low) & (everything <= high)
+    return padding if padding.any() else None
