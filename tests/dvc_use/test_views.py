@@ -67,12 +67,12 @@ def test_the_table_of_experiments_fits_though_every_metric_changed(repository):
 
 def test_curves_of_all_runs_lie_over_one_another(tmp_path):
     """What a browser draws of it was looked at; here: every plot has its template, all runs and both revisions."""
+    graph.git(tmp_path, "init", "-q", "-b", "main")
+    graph.good(graph.call(tmp_path, "init", "-q"))
     for name in ("plots/curves", ".dvc/plots"):
         shutil.copytree(graph.ROOT / name, tmp_path / name)
     plots = yaml.safe_load((graph.ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"plots": plots}))
-    graph.git(tmp_path, "init", "-q", "-b", "main")
-    graph.good(graph.call(tmp_path, "init", "-q"))
     graph.commit(tmp_path, "curves")
     curves = tmp_path / "plots" / "curves" / "training.csv"
     curves.write_text(curves.read_text().replace("0.9", "0.8"))
