@@ -35,7 +35,10 @@ def stages():
 def test_every_output_that_may_hold_an_image_stays_on_this_machine():
     """Another output needs a line above: what it may hold is a decision."""
     cached = {
-        out: options for stage in stages().values() for out, options in outs(stage).items() if options.get("cache", True)
+        out: options
+        for stage in stages().values()
+        for out, options in outs(stage).items()
+        if options.get("cache", True)
     }
     assert {out: options.get("push") is False for out, options in cached.items()} == MAY_HOLD_IMAGES
 
