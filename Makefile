@@ -2,7 +2,10 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-VENV := .venv
+# DEVICE=cuda: an environment of its own with TensorFlow for NVIDIA GPUs, beside .venv, so that neither replaces the other.
+DEVICE ?= cpu
+$(if $(filter-out cpu cuda,$(DEVICE)),$(error DEVICE is cpu or cuda, not '$(DEVICE)'))
+VENV := .venv$(if $(filter cuda,$(DEVICE)),-cuda)
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m
 export DO_NOT_TRACK = 1
@@ -24,8 +27,11 @@ define install
 	@echo "==> $(1) is ready"
 endef
 
-$(VENV)/.ready: requirements/dev.txt
-	$(call install,$(VENV),requirements/dev.txt)
+.venv/.ready: requirements/dev.txt
+	$(call install,.venv,requirements/dev.txt)
+
+.venv-cuda/.ready: requirements/cuda.txt
+	$(call install,.venv-cuda,requirements/cuda.txt)
 
 .venv-airflow/.ready: requirements/airflow.txt
 	$(call install,.venv-airflow,requirements/airflow.txt)
@@ -38,7 +44,7 @@ $(VENV)/.ready: requirements/dev.txt
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready ## install the pipeline's environment into .venv
+setup: $(VENV)/.ready ## install the pipeline's environment into .venv; DEVICE=cuda: for NVIDIA GPUs, into .venv-cuda
 
 demo: setup ## the whole pipeline on generated radiographs, in .work/demo; no download, no account
 	@$(RUN) pipeline.demo
@@ -54,7 +60,7 @@ test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour); 
 repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes the data set from disk
 	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$$SOURCE")
 
-study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them
+study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them; DEVICE=cuda on NVIDIA GPUs
 	@$(RUN) pipeline.study --jobs $(or $(JOBS),1) $(RUNS)
 
 restore: setup ## bring back the last good outputs after a stage failed; FORCE=1 gives up what is not committed

@@ -1,9 +1,11 @@
 """One GPU for each training: TensorFlow takes all that it sees, so that two on one machine must see different ones."""
 
 import fcntl
+import logging
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,10 @@ from pathlib import Path
 
 from pipeline.errors import ProjectError
 
+log = logging.getLogger(__name__)
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+COUNT = "import keras; print(len(keras.distribution.list_devices('gpu')))"  # in a process of its own: it takes the GPU
 
 
 @contextmanager
@@ -51,3 +56,17 @@ def found() -> list[str]:
     listed = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, check=False)
     lines = listed.stdout.splitlines() if listed.returncode == 0 else []
     return [str(number) for number, line in enumerate(line for line in lines if line.startswith("GPU "))]
+
+
+def warn_of_unseen() -> None:
+    """Say so where this machine has GPUs and Keras sees none: it then trains on the CPU, without a word."""
+    if not (names := found()):
+        return
+    done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=False)
+    if done.returncode != 0 or done.stdout.split()[-1:] == ["0"]:
+        log.warning(
+            "GPUs are here (%s), and Keras sees none: trainings run on the CPU. `make study DEVICE=cuda` installs what they "
+            "need; %s=-1 says that the CPU is meant",
+            ", ".join(names),
+            VISIBLE,
+        )

@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from pipeline import dvc, paths, settings
+from pipeline import dvc, gpu, paths, settings
 from pipeline.command import run
 from pipeline.commands import missing_data
 from pipeline.data import layouts
@@ -87,6 +87,8 @@ def main() -> None:
     trainings = dvc.trainings_to_run(chosen.runs)
     check_inputs(chosen, trainings)
     log.info("settings and inputs are good; %s", forecast(chosen, trainings))
+    if trainings:
+        gpu.warn_of_unseen()
     if kept := dvc.lacking_a_network_alone(trainings):
         log.warning("trained again, though `make study` would not (only networks are not here): %s", ", ".join(kept))
     if not arguments.source:

@@ -39,6 +39,7 @@ def main() -> None:
     gpus = gpu.found()
     if 0 < len(gpus) < arguments.jobs:
         raise ProjectError(f"JOBS={arguments.jobs}, and a training needs a GPU of its own: here are {len(gpus)}")
+    gpu.warn_of_unseen()
     check_inputs(chosen, arguments.runs or list(chosen.runs))
     LOGS.mkdir(parents=True, exist_ok=True)
     try:

@@ -36,6 +36,8 @@ def reproduce(stages: list[str]) -> Path:
     folder = workspace_of(request)
     if sharing.is_on():
         sharing.take_inputs(folder, os.environ.get(sharing.LOCK, ""))
+    if any(stage.startswith(dvc.TRAIN) for stage in stages):
+        gpu.warn_of_unseen()
     for stage in stages:
         again = (request.force and stage.startswith(dvc.TRAIN)) or (stage == "ingest" and source_differs(folder))
         force = ["--force"] if again else []

@@ -47,8 +47,8 @@ def main() -> None:
     for number, networks in (("2", ["custom_cnn"]), ("3", [n for n in _networks(options) if n != "custom_cnn"])):
         table = tables.rows([one for one in options.table.values() if one.network in networks], metrics, floor)
         write_table(paths.METRICS / f"table{number}.csv", tables.columns(), table)
-    ordered = {name: metrics[name] for name in [*options.table, settings.FLOOR] if name in metrics}
-    write_json(paths.METRICS / "study.json", tables.study(named["run"], ordered))
+    trained = {name: metrics[name] for name in options.table if name in metrics}
+    write_json(paths.METRICS / "study.json", tables.study(named["run"], trained))
     with atomic_folder(paths.PLOTS / "study") as folder:
         gallery.draw(folder, planned, options.table, metrics, samples, named["run"])
     log.info("candidate: %s (stressed validation AUC %s)", named["run"], named["value"])

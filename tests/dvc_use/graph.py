@@ -1,5 +1,7 @@
 """The real dvc.yaml with commands that only write their outputs: what DVC does with the graph, in seconds."""
 
+import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -54,10 +56,14 @@ def create(folder: Path, runs: list[str] | None = None) -> Path:
 
 
 def keep_runs(folder: Path, names: list[str]) -> None:
+    """Take the other runs out of params.yaml; the rest of the text stays as it is laid out."""
     file = folder / "params.yaml"
-    params = yaml.safe_load(file.read_text(encoding="utf-8"))
-    params["train"]["runs"] = {name: params["train"]["runs"][name] for name in names}
-    file.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    before, rest = file.read_text(encoding="utf-8").split("  runs:", 1)
+    runs, after = rest.split("  planned:", 1)
+    entry = re.compile(r"^    ([\w-]+):\n(?:      .*\n)+", re.MULTILINE)
+    runs = entry.sub(lambda match: match[0] if match[1] in names else "", runs)
+    file.write_text(f"{before}  runs:{runs}  planned:{after}", encoding="utf-8")
+    assert list(yaml.safe_load(file.read_text(encoding="utf-8"))["train"]["runs"]) == names
 
 
 def commit(folder: Path, subject: str) -> None:
@@ -81,3 +87,10 @@ def good(done: subprocess.CompletedProcess[str]) -> str:
 def ran(done: subprocess.CompletedProcess[str]) -> list[str]:
     """The stages that `dvc repro` started."""
     return [line.split("'")[1] for line in good(done).splitlines() if line.startswith("Running stage")]
+
+
+def documented(start: str) -> list[str]:
+    """The arguments of the line of docs/operating.md that begins so, without `dvc` and its remark."""
+    text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    (line,) = (line for line in text.splitlines() if line.startswith(start))
+    return shlex.split(line, comments=True)[1:]

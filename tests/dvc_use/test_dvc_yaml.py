@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import yaml
+from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides
 
 from pipeline import settings
@@ -68,7 +69,7 @@ def test_a_setting_of_every_run_is_changed_without_a_plus_and_changes_its_line_a
 def test_a_name_that_is_not_there_is_refused(override, tmp_path):
     file = tmp_path / "params.yaml"
     shutil.copy(ROOT / "params.yaml", file)
-    with pytest.raises(Exception, match="Could not override"):
+    with pytest.raises(InvalidArgumentError, match="Invalid `--set-param` value"):
         apply_overrides(file, [override])
 
 

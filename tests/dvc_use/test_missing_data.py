@@ -1,4 +1,4 @@
-"""`make repro` names the stage and the data that it lacks before DVC starts; the graph is real, its commands are not."""
+"""`make repro` names the stage and the data that it lacks before DVC starts: the real graph, its commands replaced."""
 
 import os
 import subprocess
