@@ -27,7 +27,6 @@ SIDE = 128
 BATCH = 32
 STEPS = {"custom_cnn": 147}  # as many pictures as the real group has; the others are ten times slower
 FEW_STEPS = 8
-NETWORKS = ("custom_cnn", "resnet50", "densenet121", "vgg16", "inception_v3", "xception")  # in the order of every table
 FASTER = 1.5  # times the notebook way's rate, at least
 MEMORY = 0.5  # of the notebook way's memory, less what the imports take, at most
 
@@ -44,9 +43,9 @@ def ours(network: str, steps: int) -> float:
 
     pixels, labels = pictures(steps)
     rows = np.arange(len(pixels))
-    run = next(run for run in settings.load().table.values() if run.network == network and run.group == "augmented")
+    run = next(run for run in settings.load().table.values() if run.network == network)
     training = run.training.model_copy(update={"epochs": 2, "batch_size": BATCH})
-    run = run.model_copy(update={"weights": "random", "training": training})
+    run = run.model_copy(update={"augmentation": "geometric", "weights": "random", "training": training})
     marks: list[float] = []
 
     def note(epoch: int, epochs: int) -> list:
@@ -110,7 +109,7 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         print(json.dumps({"rate": rate, "megabytes": round(peak), "imports": round(imports)}))
         return
-    networks = sys.argv[1:] or NETWORKS
+    networks = sys.argv[1:] or settings.load().networks
     print(f"{SIDE} pixels, batch {BATCH}, {os.cpu_count()} cores, group augmented")
     print(f"{'way':13} {'network':14} {'pictures/s':>10} {'peak MiB':>9}")
     rates, rows, promises = {}, [], {}
@@ -139,7 +138,7 @@ def main() -> None:
     write_json(kept, {"cores": os.cpu_count(), "pictures_per_second": known | rates})
     if "custom_cnn" in rates:
         kept_rates = known | rates
-        further = [name for name in NETWORKS if name in kept_rates and name != "custom_cnn"]
+        further = [name for name in settings.load().networks if name in kept_rates and name != "custom_cnn"]
         rows += [record.row(f"train {name}, augmented", "pictures/s", kept_rates[name]) for name in further]
         record.keep("training", rows)
     record.hold(promises)

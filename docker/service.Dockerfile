@@ -21,6 +21,7 @@ COPY pyproject.toml params.yaml ./
 COPY pipeline/__init__.py pipeline/command.py pipeline/errors.py pipeline/files.py pipeline/old_names.py \
     pipeline/outcomes.py pipeline/paths.py pipeline/schema.py pipeline/
 COPY pipeline/data/__init__.py pipeline/data/imaging.py pipeline/data/
+COPY pipeline/decoding pipeline/decoding
 COPY pipeline/serving pipeline/serving
 COPY models/CHAMPION models/promotions.jsonl models/
 COPY models/champions models/champions

@@ -28,7 +28,7 @@ def _arrays(path: Path) -> list[tuple[str, Any]]:
 
 def compare_lines(base: str, new: str) -> list[str]:
     """The first line (from 1) in which two texts differ."""
-    old, now = base.splitlines(), new.splitlines()
+    old, now = base.splitlines(keepends=True), new.splitlines(keepends=True)
     if base == new:
         return []
     places = (place for place, (before, after) in enumerate(zip(old, now, strict=False), 1) if before != after)

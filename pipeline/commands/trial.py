@@ -142,7 +142,7 @@ def _checkpoints(side: Side, name: str) -> Iterator[Path]:
 def predictions(side: Side, name: str) -> dict[str, str]:
     """The text files that a training wrote, by their present names."""
     folder = side.folder / "predictions" / name
-    return {RENAMED_FILES.get(file.name, file.name): file.read_text(encoding="utf-8") for file in folder.iterdir()}
+    return {RENAMED_FILES.get(file.name, file.name): file.read_bytes().decode() for file in folder.iterdir()}
 
 
 def training_data(side: Side) -> dict[str, bytes]:

@@ -58,6 +58,7 @@ def find(folder: Path) -> Found:
     root = _root(folder)
     splits = [split for split in SPLITS if (root / split).is_dir()]
     if not splits:
+        _say_left(_others(root, LABELS))
         return _found("a flat folder", OWN, _held_out({label: _images_of(root / label) for label in LABELS}))
     for split in ("train", "test"):
         if split not in splits:

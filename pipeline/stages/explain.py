@@ -51,6 +51,7 @@ log = logging.getLogger("explain")
 METRICS = paths.METRICS / "explain"
 PLOTS = paths.PLOTS / "explain"
 SHEETS = paths.REPORTS / "explain"
+DRAWN_IN_FULL = 60  # layers, at most
 AGREEMENT = 0.02  # logits: the graph on this machine against what training wrote
 BORDERS = {"without its frame": probes.without_frame, "frame alone": probes.frame_alone}
 
@@ -181,7 +182,7 @@ def _cascade(subject: Subject, network: Any, options: Settings) -> list[Row]:
 
 def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Settings) -> Row:
     """Architectures of all networks in the table of runs, and the feature maps of those that were trained."""
-    from pipeline.learning import architecture, inspection, trained
+    from pipeline.learning import architecture, inspection, networks, trained
 
     part = subject.parts["test"]
     place, _ = selection.one_of_each(part.split.labels, options.explain.seed)
@@ -192,7 +193,9 @@ def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Setting
         name = _run_of(kind, options, subject.name)
         known = {"network": kind, "image_size": len(picture), "scaling": "unit"}
         network = trained.load(name) if name else trained.build(known)
-        figure = drawing.draw(architecture.describe(network, in_full=kind == "custom_cnn"))
+        own = networks.get(kind).application is None  # one that is defined here is drawn layer by layer, if it is small
+        in_full = own and len(network.layers) <= DRAWN_IN_FULL
+        figure = drawing.draw(architecture.describe(network, in_full=in_full))
         figure.suptitle(f"{kind}: {network.count_params():,} weights, {len(network.layers)} layers")
         style.save(figure, plots / f"architecture-{kind}.svg")
         if name:

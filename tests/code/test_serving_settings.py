@@ -39,7 +39,7 @@ def refused(environ: dict[str, str]) -> str:
     ("variable", "text", "key", "value"),
     [
         ("SERVE_WORKERS", "7", "workers", 7),
-        ("SERVE_MAX_MEGABYTES", "8", "max_megabytes", 8.0),
+        ("SERVE_MAX_MEGABYTES", "64", "max_megabytes", 64.0),
         ("SERVE_PREVALENCE", "0.25", "prevalence", 0.25),
         ("SERVE_PREVALENCE", "null", "prevalence", None),
         ("SERVE_LOG", "answers.sqlite", "log", "answers.sqlite"),
@@ -112,7 +112,8 @@ def test_a_variable_that_means_nothing_is_told_with_the_nearest_one(caplog):
 
 def test_every_variable_that_this_project_names_is_known():
     known = {*NO_SETTINGS, "SERVE_STRANGERS", *(f"{PREFIX}{key.upper()}" for key in Serve.model_fields)}
-    files = [*(paths.ROOT / "docker").iterdir(), *paths.ROOT.glob("docs/*.md"), *paths.ROOT.glob("pipeline/**/*.py")]
+    docker = (file for file in (paths.ROOT / "docker").rglob("*") if file.is_file())
+    files = [*docker, *paths.ROOT.glob("docs/*.md"), *paths.ROOT.glob("pipeline/**/*.py")]
     named = {name for file in files for name in re.findall(r"\bSERVE_[A-Z_]*[A-Z]\b", file.read_text())}
     assert NO_SETTINGS[0] in named
     assert named <= known

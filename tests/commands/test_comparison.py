@@ -53,7 +53,7 @@ def test_one_array_more_is_a_difference(base, tmp_path):
         ("a\nb\n", "a\nb\n", []),
         ("a\nb\n", "a\nc\n", ["line 2"]),
         ("a\nb\n", "a\nb\nc\n", ["line 3"]),
-        ("a\nb\n", "a\nb", ["line 3"]),
+        ("a\nb\n", "a\nb", ["line 2"]),
         ("a\nb\n", "a\r\nb\r\n", ["line 1"]),
     ],
 )

@@ -106,6 +106,29 @@ def test_a_drawing_leaves_no_layer_and_no_weight_out(name):
     assert expected[name] in names
 
 
+def test_blocks_of_a_network_with_other_names_are_found_by_the_size_of_their_maps():
+    """Also where a vector stands between maps, as in squeeze-and-excitation."""
+    layers = keras.layers
+    pixels = keras.Input((32, 32, 1), name="pixels")
+    x = layers.Conv2D(4, 3, padding="same", name="stem_conv")(pixels)
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="down")(x)
+    gate = layers.Reshape((1, 1, 4))(layers.Dense(4, name="excite")(layers.GlobalAveragePooling2D(name="squeeze")(x)))
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="deeper")(layers.Multiply()([x, gate]))
+    x = layers.Dropout(0.1)(layers.GlobalAveragePooling2D(name="gap")(x))
+    x = layers.Dropout(0.1)(layers.Dense(3, name="hidden")(x))
+    network = keras.Model(pixels, layers.Activation("sigmoid", name="probability")(layers.Dense(1, name="logit")(x)))
+    rows = architecture.describe(network)
+    names = [row["name"] for row in rows]
+    assert (names[:2], names[-4:]) == (["input", "stage1"], ["pooling", "hidden", "logit", "probability"])
+    assert len(set(names)) == len(names)
+    shapes = {row["name"]: row["shape"] for row in rows if row["name"].startswith("stage")}
+    assert shapes == {"stage1": (32, 32, 4), "stage2": (16, 16, 4), "stage3": (8, 8, 4)}
+    assert sum(row["parameters"] for row in rows) == network.count_params()
+    assert sum(row["layers"] for row in rows) == len(network.layers)
+    in_full = architecture.describe(network, in_full=True)
+    assert [row["name"] for row in in_full] == [layer.name for layer in network.layers]
+
+
 @pytest.fixture(scope="module")
 def root():
     return explained()
