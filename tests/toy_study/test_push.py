@@ -1,5 +1,7 @@
 """`dvc push` from the filled cache of a study that really ran: no image reaches the remote, also when it is named."""
 
+import json
+
 import pytest
 import yaml
 
@@ -37,10 +39,13 @@ def test_no_image_is_pushed_also_when_it_is_named(project, remote):
     assert known == PUSHED
 
 
+def nowhere(project):
+    """The outputs that are stored nowhere, as DVC names them."""
+    return json.loads(call(project, "data", "status", "--not-in-remote", "--json").stdout)["not_in_remote"]
+
+
 def test_what_is_stored_nowhere_is_named(project, remote):
-    said = call(project, "data", "status", "--not-in-remote").stdout
-    assert "models/runs/vgg16-raw-0" in said
+    assert "models/runs/vgg16-raw-0/" in nowhere(project)
     assert call(project, "push", "train@vgg16-raw-0").returncode == 0
-    said = call(project, "data", "status", "--not-in-remote").stdout
-    assert "models/runs/vgg16-raw-0" not in said
-    assert "models/runs/custom_cnn-raw-0" in said
+    assert "models/runs/vgg16-raw-0/" not in nowhere(project)
+    assert "models/runs/custom_cnn-raw-0/" in nowhere(project)
