@@ -9,7 +9,8 @@ from tests.dvc_use import graph
 
 
 def test_a_relative_cache_dir_is_relative_to_the_file_that_sets_it(project):
-    graph.good(graph.call(project, "config", "cache.dir", "../../shared"))
+    graph.good(graph.call(project, "config", "cache.dir", "../shared"))
+    assert "dir = ../../shared" in (project / ".dvc" / "config").read_text()
     shared = project.parent / "shared"
     assert dvc.cache_folder(project).resolve() == shared
     (project / ".dvc" / "cache").rename(shared)
@@ -25,7 +26,7 @@ def test_a_relative_cache_dir_is_relative_to_the_file_that_sets_it(project):
 
 
 def test_a_workspace_shares_the_cache_that_the_checkout_has(project):
-    graph.good(graph.call(project, "config", "cache.dir", "../../shared"))
+    graph.good(graph.call(project, "config", "cache.dir", "../shared"))
     graph.commit(project, "another cache")
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.workspace", "create", "one"],
