@@ -185,7 +185,7 @@ def test_no_verdict_stands_beside_another_image_however_late_an_answer_comes(pag
         routes[place].continue_()
 
     def until(requests: int) -> None:
-        for _ in range(200):
+        for _ in range(3000):
             if len(held) >= requests:
                 return
             page.wait_for_timeout(20)

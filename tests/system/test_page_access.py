@@ -132,7 +132,7 @@ def test_two_fingers_zoom_on_a_phone(chromium: Browser, server: Server, files: P
     for kind, apart in (("touchStart", 30), ("touchMove", 60), ("touchMove", 90), ("touchEnd", None)):
         points = [] if apart is None else [{"x": middle[0] + way * apart, "y": middle[1], "id": way} for way in (-1, 1)]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-    wait(page, "document.querySelector('#stage').classList.contains('zoomed')", seconds=5)
+    wait(page, "document.querySelector('#stage').classList.contains('zoomed')")
     page.context.close()
 
 
