@@ -303,18 +303,6 @@ def test_the_deployment_of_the_documents_says_what_compose_says() -> None:
     assert probed <= ROUTES
 
 
-def test_the_page_names_what_there_is_and_what_was_measured() -> None:
-    page = (ROOT / "docs" / "containers.md").read_text()
-    profiles = {name for service in SERVICES.values() for name in service["profiles"]}
-    assert set(re.findall(r"--profile ([a-z]+)", page)) == profiles
-    assert set(re.findall(r"exec (?:-T )?([a-z-]+) ", page)) <= set(SERVICES)
-    for path in re.findall(r"docker/[\w.-]+[\w/.-]*\w", page):
-        assert (ROOT / path).exists() or path in ("docker/.env", "docker/pictures"), path
-    rows = {cells[0]: cells[-1] for cells in re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", page, re.MULTILINE)}
-    assert set(rows) == {"service", "mlflow", "airflow", "worker"}, "run scripts/image_sizes.py"
-    assert int(rows["service"]) <= 500  # MB above the base
-
-
 def test_services_wait_for_what_exists() -> None:
     for name, service in SERVICES.items():
         for needed, how in service.get("depends_on", {}).items():

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="NOT TESTED: the page; Chro
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("access")
     champion(root)
-    with serve(root, SERVE_STRANGERS="refuse") as running:
+    with serve(root, SERVE_OUT_OF_DISTRIBUTION="refuse") as running:
         yield running
 
 
