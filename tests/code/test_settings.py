@@ -158,7 +158,7 @@ def test_fine_tuning_has_its_own_rate():
         (0, "evaluate.sensitive", "greater than 0"),
         (1.5, "evaluate.prevalence", "less than 1"),
         (math.inf, "evaluate.specific", "a finite number"),
-        (0, "compare.release.max_megabytes", "greater than or equal to 1"),
+        (0, "compare.release.max_megabytes", "greater than or equal to 0.001"),
         (2**32 - 1, "explain.seed", "less than or equal to"),
         ([], "explain.layers.xception", "at least 1 item"),
         (0, "explain.hottest", "greater than 0"),
