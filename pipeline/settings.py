@@ -167,7 +167,7 @@ class Start(Section):
 class Release(Section):
     """What may ship: at most so many megabytes (1e6 bytes) of weights, and none of these starts."""
 
-    max_megabytes: int = Field(ge=1, le=100_000)
+    max_megabytes: float = Field(ge=0.001, le=100_000)
     exclude: list[Start]
 
 

@@ -76,17 +76,18 @@ def merge(base: dict[str, Any], overlay: dict[str, Any], where: str = "") -> dic
 
 def _copy_tracked_files(folder: Path) -> None:
     """Copy what git does not ignore, as it stands in the checkout; outputs of the study and DVC's folder stay behind."""
+    if not (folder / ".dvc").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for arguments in (["init", "--no-scm", "-q"], ["config", "core.analytics", "false"]):
+            subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, check=True)
     listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     left_out = (".dvc/", "predictions/", "metrics/", "plots/", "reports/", "models/", "dvc.lock")
     for file in filter(None, listed):
         source, target = paths.ROOT / file, folder / file
-        if file.startswith(left_out) or not source.is_file():
+        if (file.startswith(left_out) and not file.startswith(".dvc/plots/")) or not source.is_file():
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
-    if not (folder / ".dvc").exists():
-        for arguments in (["init", "--no-scm", "-q"], ["config", "core.analytics", "false"]):
-            subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, check=True)
 
 
 def add_worktree(folder: Path, commit: str) -> None:

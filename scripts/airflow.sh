@@ -29,7 +29,7 @@ export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=false
 
 # As many trainings at once as there are GPUs, or one for every two cores; each with its share of the cores.
 cores=$(getconf _NPROCESSORS_ONLN)
-gpus=$("$root/.venv/bin/python" -c 'from pipeline.retraining import gpu; print(len(gpu.found()))')
+gpus=$("$root/.venv/bin/python" -c 'from pipeline import gpu; print(len(gpu.found()))')
 slots=${TRAINING_SLOTS:-$((gpus > 0 ? gpus : (cores > 1 ? cores / 2 : 1)))}
 export TF_NUM_INTRAOP_THREADS="${TF_NUM_INTRAOP_THREADS:-$((cores / slots > 0 ? cores / slots : 1))}"
 

@@ -180,7 +180,7 @@ def _carry(runs: list[str], base: Side, stages: list[str]) -> None:
     here, there = dvc.lock(), dvc.lock(base.folder)
     ours = [stage for stage in (f"{dvc.TRAIN}{name}" for name in runs) if here.get(stage) == there[stage]]
     carried = carry([*ours, *stages])
-    log.info("%d entries of dvc.lock carried over; commit it", len(carried))
+    log.info("carried over in dvc.lock, to be committed: %d of its entries", len(carried))
 
 
 if __name__ == "__main__":

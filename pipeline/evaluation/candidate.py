@@ -80,7 +80,7 @@ def _barred(facts: Mapping[str, Any], release: Release, weights: str) -> str | N
         return f"{facts['network']} from {facts['weights']} weights is excluded"
     megabytes = facts["parameters"] * BYTES[weights] / 1e6
     if megabytes > release.max_megabytes:
-        return f"{megabytes:.1f} MB as {weights}, more than {release.max_megabytes}"
+        return f"{megabytes:.1f} MB as {weights}, more than {release.max_megabytes:g}"
     return None
 
 

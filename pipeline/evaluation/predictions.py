@@ -17,7 +17,6 @@ import numpy as np
 from pipeline.errors import ProjectError
 from pipeline.evaluation.calibration import sigmoid
 from pipeline.evaluation.statistics import Bools, Floats
-from pipeline.robustness.families import UNSEEN
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +155,8 @@ def _unseen(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
     """As `_stress` for the family `UNSEEN`, where it was measured in this version."""
     if not path.is_file():
         return {}
+    from pipeline.robustness.families import UNSEEN  # Pillow, which figures alone do not need
+
     measured = _table(path, UNSEEN_COLUMNS)
     if not measured["row"]:
         return {}

@@ -40,7 +40,7 @@ def test_every_alert_is_raised_and_held_back_in_a_case() -> None:
 def test_rules_ask_for_metrics_that_exist() -> None:
     kinds = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}
     known = {AIRFLOW}
-    for metric in (metrics.REQUESTS, metrics.REFUSALS, metrics.PROBABILITY, metrics.REFUSED):
+    for metric in (metrics.REQUESTS, metrics.REFUSALS, metrics.SCORE, metrics.REFUSED):
         (family,) = metric.describe()
         known |= {family.name + ending for ending in kinds[family.type]}
     for rule in RULES:

@@ -110,6 +110,12 @@ def test_a_variable_that_means_nothing_is_told_with_the_nearest_one(caplog):
     assert line == "SERVE_WROKERS is no setting of the service and is not read; the nearest is SERVE_WORKERS"
 
 
+def test_limits_that_contradict_each_other_are_named():
+    said = refused({"SERVE_MAX_MEGABYTES": "16"})
+    assert said.startswith("SERVE_MAX_MEGABYTES: max_megabytes: 16 must be at least 46.1, which max_pixels at 16 bits")
+    assert load_serve({"SERVE_MAX_MEGABYTES": "16", "SERVE_MAX_PIXELS": "4000000"}).max_megabytes == 16
+
+
 def test_every_variable_that_this_project_names_is_known():
     known = {*NO_SETTINGS, "SERVE_STRANGERS", *(f"{PREFIX}{key.upper()}" for key in Serve.model_fields)}
     docker = (file for file in (paths.ROOT / "docker").rglob("*") if file.is_file())

@@ -158,7 +158,7 @@ def test_fine_tuning_has_its_own_rate():
         (0, "evaluate.sensitive", "greater than 0"),
         (1.5, "evaluate.prevalence", "less than 1"),
         (math.inf, "evaluate.specific", "a finite number"),
-        (0, "compare.release.max_megabytes", "greater than or equal to 1"),
+        (0, "compare.release.max_megabytes", "greater than or equal to 0.001"),
         (2**32 - 1, "explain.seed", "less than or equal to"),
         ([], "explain.layers.xception", "at least 1 item"),
         (0, "explain.hottest", "greater than 0"),
@@ -512,12 +512,3 @@ def test_an_overlay_wins_and_nothing_else_changes(base, overlay):
 def test_an_overlay_replaces_the_table_of_runs():
     runs = {"one": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}}
     assert merge(PARAMS, {"train": {"runs": runs}})["train"]["runs"] == runs
-
-
-def test_limits_of_the_service_that_contradict_each_other_are_named() -> None:
-    with pytest.raises(ProjectError, match=r"serve\.max_megabytes: 16 is less than the 46\.1 that max_pixels"):
-        settings.load_serve({"SERVE_MAX_MEGABYTES": "16"}, paths.PARAMS)
-    assert (
-        settings.load_serve({"SERVE_MAX_MEGABYTES": "16", "SERVE_MAX_PIXELS": "4000000"}, paths.PARAMS).max_megabytes
-        == 16
-    )

@@ -21,7 +21,7 @@ LIMIT = 500 * MEGABYTE  # of our layers above the base image
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Stack]:
     # What is asked here is no radiograph; by default the service would refuse it.
-    with stack("serve", service={"environment": {"SERVE_STRANGERS": "warn"}}) as made:
+    with stack("serve", service={"environment": {"SERVE_OUT_OF_DISTRIBUTION": "warn"}}) as made:
         made.up(seconds=120)
         yield made
 

@@ -60,7 +60,7 @@ def test_it_holds_the_serving_code_and_the_champion_alone(bundle: Path) -> None:
     assert {"pipeline/serving/service.py", "pipeline/serving/static/main.js", "pipeline/data/imaging.py"} <= held
     assert {"models/CHAMPION", "models/champions/1/model.onnx", "models/champions/1/guard.npz"} <= held
     rooms = {name.split("/")[1] for name in held if name.startswith("pipeline/") and name.count("/") > 1}
-    assert rooms == {"serving", "data"}
+    assert rooms == {"serving", "data", "decoding"}
     assert not [name for name in held if name.startswith(("data/", "tests/", "requirements/", ".dvc"))]
 
 

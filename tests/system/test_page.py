@@ -38,7 +38,7 @@ COUNT_PAGES = re.compile(rb"/Type\s*/Page\b")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("page")
     champion(root)
-    with serve(root, SERVE_STRANGERS="refuse") as running:
+    with serve(root, SERVE_OUT_OF_DISTRIBUTION="refuse") as running:
         yield running
 
 
@@ -185,7 +185,7 @@ def test_no_verdict_stands_beside_another_image_however_late_an_answer_comes(pag
         routes[place].continue_()
 
     def until(requests: int) -> None:
-        for _ in range(200):
+        for _ in range(3000):
             if len(held) >= requests:
                 return
             page.wait_for_timeout(20)
@@ -290,7 +290,7 @@ def test_a_token_is_asked_for_and_what_waited_for_it_is_answered(
     chromium: Browser, files: Path, tmp_path: Path
 ) -> None:
     champion(tmp_path)
-    with serve(tmp_path, SERVE_TOKEN="open sesame", SERVE_STRANGERS="refuse") as locked:
+    with serve(tmp_path, SERVE_TOKEN="open sesame", SERVE_OUT_OF_DISTRIBUTION="refuse") as locked:
         page = chromium.new_context().new_page()
         page.goto(locked.url + "/")
         page.wait_for_selector("#access:not([hidden])")

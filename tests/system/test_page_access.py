@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="NOT TESTED: the page; Chro
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("access")
     champion(root)
-    with serve(root, SERVE_STRANGERS="refuse") as running:
+    with serve(root, SERVE_OUT_OF_DISTRIBUTION="refuse") as running:
         yield running
 
 
@@ -132,7 +132,7 @@ def test_two_fingers_zoom_on_a_phone(chromium: Browser, server: Server, files: P
     for kind, apart in (("touchStart", 30), ("touchMove", 60), ("touchMove", 90), ("touchEnd", None)):
         points = [] if apart is None else [{"x": middle[0] + way * apart, "y": middle[1], "id": way} for way in (-1, 1)]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-    wait(page, "document.querySelector('#stage').classList.contains('zoomed')", seconds=5)
+    wait(page, "document.querySelector('#stage').classList.contains('zoomed')")
     page.context.close()
 
 

@@ -23,7 +23,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("faults")
     write_champion(root, "1", guard=plain_guard(0.0))
     strict = {
-        "SERVE_MAX_MEGABYTES": "0.1",
+        "SERVE_MAX_MEGABYTES": "0.25",
+        "SERVE_MAX_PIXELS": "100000",
+        "SERVE_MAX_METADATA_MEGABYTES": "0.05",
         "SERVE_PREVALENCE": "0.1",
         "SERVE_OUT_OF_DISTRIBUTION": "refuse",
         "SERVE_TOKEN": "secret",
@@ -83,7 +85,7 @@ def test_token_is_asked_for(server: Server) -> None:
 def test_a_large_body_is_cut(server: Server) -> None:
     got = server.post(b"\xff\xd8\xff" + bytes(300_000), headers=TOKEN)
     assert (got.status_code, got.json()["error"]) == (413, "too_large")
-    assert got.json()["limit"] == int(0.1 * 2**20)
+    assert got.json()["limit"] == int(0.25 * 2**20)
 
 
 def test_a_stranger_is_refused_with_its_score(server: Server) -> None:

@@ -56,7 +56,7 @@ def test_another_line_in_the_table_reruns_nothing_else(project):
     [
         "learning/export.py",
         "learning/provenance.py",
-        "data/stress.py",
+        "robustness/families.py",
         "evaluation/figures.py",
         "settings.py",
         "paths.py",
@@ -94,7 +94,7 @@ def test_editing_a_file_retrains_the_runs_that_it_can_change_and_no_other(projec
 
 
 def test_another_kind_of_stress_voids_no_training(project):
-    path = project / "pipeline" / "data" / "stress.py"
+    path = project / "pipeline" / "robustness" / "families.py"
     path.write_text(path.read_text() + "\n# A remark.\n")
     stages = would_run(project)
     assert {f"stress@{name}" for name in RUNS} <= stages
@@ -220,7 +220,9 @@ def test_an_unknown_run_is_one_line(project):
     process = stage(project, "train", "custom_cnn-rwa-0")
     _, errors = process.communicate()
     assert process.returncode == 1
-    assert errors.startswith("train: 'custom_cnn-rwa-0' is not in train.runs of params.yaml; known: custom_cnn-raw-0")
+    assert errors.startswith(
+        "train: 'custom_cnn-rwa-0' is not in train.runs of params.yaml; did you mean 'custom_cnn-raw-0'?"
+    )
     assert len(errors.strip().splitlines()) == 1
 
 

@@ -40,6 +40,8 @@ from pipeline.learning.augmentation import Ranges
 KINDS = frozenset({"geometry"})
 RANGES = Ranges(rotation=20 / 360, zoom=0.01, shift=0.01)
 '''
+pytestmark = pytest.mark.slow  # a study of five runs to its end, minutes beside the toy study
+
 NETWORK = "tiny-raw-0"
 RECIPE = "custom_cnn-raw-0-tilt"
 ADDED = {

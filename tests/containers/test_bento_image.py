@@ -69,7 +69,7 @@ def test_the_bento_is_named_after_the_champion_and_says_what_it_is(home: Path, i
     ids=["plain", "no home"],
 )
 def test_its_container_answers_from_outside(image: str, options: list[str]) -> None:
-    published = ["--publish", "127.0.0.1::3000", "--env", "SERVE_STRANGERS=warn"]
+    published = ["--publish", "127.0.0.1::3000", "--env", "SERVE_OUT_OF_DISTRIBUTION=warn"]
     with container(image, *published, *options) as name:
         address = "http://" + docker("port", name, "3000").split()[0]
         files = {"image": ("picture", encoded(scene()), "image/jpeg")}
