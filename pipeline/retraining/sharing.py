@@ -91,14 +91,23 @@ def main() -> None:
     lock = _read_lock(Path.cwd())["stages"]
     outs = [(stage, out) for stage in sys.argv[1:] for out in lock[stage]["outs"]]
     kept = {HashInfo("md5", out["md5"]) for stage, out in outs if stage not in INPUTS or out["path"] == INPUTS[stage]}
+    lost: set[HashInfo] = set()
     try:
         with Repo() as repo:
-            failed = repo.cloud.push(kept).failed
+            remote = repo.cloud.get_remote_odb(command="push")
+            # `repo.cloud.push` is shallow: of a folder it takes the list of its files, and not one of them.
+            done = repo.cloud.transfer(
+                repo.cache.local,
+                remote,
+                kept,
+                shallow=False,
+                validate_status=lambda status: lost.update(status.missing),
+            )
             repo.stage_cache.push(None)
     except (DvcException, OSError) as error:
         raise ProjectError(str(error)) from None
-    if failed:
-        raise ProjectError(f"{len(failed)} of {len(kept)} files were not pushed")
+    if lost or done.failed:
+        raise ProjectError(f"{len(lost | done.failed)} files were not pushed")
 
 
 def _read_lock(folder: Path) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def test_a_training_of_another_machine_is_not_done_again(project: Path, tmp_path
     (told,) = json.loads(done.stdout.splitlines()[-1])
     worker = tmp_path / "worker"
     git(tmp_path, "clone", "-q", str(project), "worker")
+    (worker / ".venv").symlink_to(project / ".venv")
     done = task(worker, "step train@custom_cnn-raw-0 stress@custom_cnn-raw-0", "head", params, **remote, **told)
     assert done.returncode == 0, done.stdout + done.stderr
     done = task(project, "collect", "head", params, **remote)
