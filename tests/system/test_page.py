@@ -85,7 +85,7 @@ def test_the_walk_of_a_clinician(page: Page, server: Server, files: Path) -> Non
 
     drop(page, files / "text.jpeg")
     settled(page, "text.jpeg")
-    assert "no JPEG, PNG or TIFF" in page.inner_text("#problem")
+    assert "of no known image type" in page.inner_text("#problem")
     assert page.is_hidden("#answer") and page.is_hidden("#film") and page.is_hidden("#again")
     shoot(page, "error")
 

@@ -253,6 +253,6 @@ def test_without_an_outcome_the_sheet_says_so_and_shows_nothing_of_the_image_bef
     choose(page, files / "text.jpeg")
     print_sheet(page)
     told = page.text_content("#sheet")
-    assert "No outcome" in told and "no JPEG" in told
+    assert "No outcome" in told and "of no known image type" in told
     assert "Score" not in told and "signs of pneumonia" not in told and "signs.png" not in told
     assert page.locator("#sheet-images").get_attribute("hidden") is not None
