@@ -2,7 +2,10 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-VENV := .venv
+# DEVICE=cuda: an environment of its own with TensorFlow for NVIDIA GPUs, beside .venv, so that neither replaces the other.
+DEVICE ?= cpu
+$(if $(filter-out cpu cuda,$(DEVICE)),$(error DEVICE is cpu or cuda, not '$(DEVICE)'))
+VENV := .venv$(if $(filter cuda,$(DEVICE)),-cuda)
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m
 export DO_NOT_TRACK = 1
@@ -24,8 +27,11 @@ define install
 	@echo "==> $(1) is ready"
 endef
 
-$(VENV)/.ready: requirements/dev.txt
-	$(call install,$(VENV),requirements/dev.txt)
+.venv/.ready: requirements/dev.txt
+	$(call install,.venv,requirements/dev.txt)
+
+.venv-cuda/.ready: requirements/cuda.txt
+	$(call install,.venv-cuda,requirements/cuda.txt)
 
 .venv-airflow/.ready: requirements/airflow.txt
 	$(call install,.venv-airflow,requirements/airflow.txt)
@@ -38,30 +44,36 @@ $(VENV)/.ready: requirements/dev.txt
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready ## install the pipeline's environment into .venv
+setup: $(VENV)/.ready ## install the pipeline's environment into .venv; DEVICE=cuda: for NVIDIA GPUs, into .venv-cuda
 
 demo: setup ## the whole pipeline on generated radiographs, in .work/demo; no download, no account
 	@$(RUN) pipeline.demo
 
 test: setup .venv-airflow/.ready ## every test but the slow ones, JOBS=n processes at a time (two by default)
-	@$(RUN) pytest -q -n $(or $(JOBS),2) -m "not slow"
+	@$(RUN) pytest -q -n $(or $(JOBS),2) -m "not slow and not containers"
 
-test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour)
-	@$(RUN) pytest -q
+test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour); containers: .venv/bin/python -m pytest -m containers
+	@$(RUN) pytest -q -m "not containers"
 
 ##@ The study
-.PHONY: repro study restore import-runs documents track
-repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes a copy of the data set on disk
-	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$(SOURCE)")
+.PHONY: repro study restore merge-runs keep-stress same-training documents track
+repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes the data set from disk
+	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$$SOURCE")
 
-study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them
+study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them; DEVICE=cuda on NVIDIA GPUs
 	@$(RUN) pipeline.study --jobs $(or $(JOBS),1) $(RUNS)
 
 restore: setup ## bring back the last good outputs after a stage failed; FORCE=1 gives up what is not committed
 	@$(RUN) pipeline.restore $(if $(FORCE),--force)
 
-import-runs: setup ## trainings of another machine, checked, into the tree and dvc.lock: DIR=<folder that pipeline.handover wrote>
-	@$(RUN) pipeline.import_runs "$(DIR)"
+merge-runs: setup ## in a conflict of two branches that each added runs: dvc.lock and train.runs; TAKE=ours|theirs if both trained one
+	@$(RUN) pipeline.commands.merge_runs $(if $(TAKE),--take $(TAKE))
+
+keep-stress: setup ## after a change of the stress families: runs whose networks are kept nowhere keep what they have
+	@$(RUN) pipeline.commands.keep_stress
+
+same-training: setup ## does the committed code train what BASE=<commit> did, bit by bit? then no run is trained again; CHECK=1 compares only
+	@$(RUN) pipeline.commands.same_training $(BASE) $(STAGES) $(if $(CHECK),--check)
 
 documents: setup ## write the measured figures into README.md and docs/results.md
 	@$(RUN) pipeline.evaluation.documents
@@ -70,7 +82,7 @@ track: setup ## publish the committed study to MLflow (sqlite:///mlflow.db, or M
 	@$(RUN) pipeline.registry.tracking
 
 ##@ The champion
-.PHONY: gate promote rollback champion serve evaluate-site drift
+.PHONY: gate promote rollback champion serve bento predict evaluate-site drift
 gate: setup ## would the candidate become champion? validation patients only
 	@$(RUN) pipeline.registry.gate
 
@@ -86,8 +98,14 @@ champion: setup ## show the champion
 serve: .venv-serve/.ready ## answer pictures on http://127.0.0.1:3000
 	@PATH="$(CURDIR)/.venv-serve/bin:$$PATH" .venv-serve/bin/bentoml serve
 
-evaluate-site: setup ## the champion on a hospital's own films: SOURCE=<folder> LABELS=<csv> NAME=<word>; RUNS="a b": those instead
-	@$(RUN) $(if $(RUNS),pipeline.registry.site_runs,pipeline.serving.site) "$(SOURCE)" "$(LABELS)" $(NAME) $(RUNS)
+bento: .venv-serve/.ready ## the champion as a bento and, with a Docker engine, as an image, both named after its version
+	@scripts/bento.sh
+
+predict: setup ## the champion on images without labels: SOURCE=<folder, zip or files> OUT=<csv>
+	@$(RUN) pipeline.external_validation.predict --out "$$OUT" -- "$$SOURCE"
+
+evaluate-site: setup ## the champion on labelled images: SOURCE=<folder> LABELS=<csv>; NAME=<word> keeps the figures; RUNS="a b": those instead
+	@$(RUN) pipeline.external_validation.$(if $(RUNS),compare_runs,evaluate) $(if $(NAME),--name "$$NAME") -- "$$SOURCE" "$$LABELS" $(RUNS)
 
 drift: setup ## compare the last answers of the service with its first; status 1 past the limit
 	@$(RUN) pipeline.serving.drift
@@ -113,11 +131,11 @@ lock: setup ## pin every environment anew, within the bounds of requirements/*.i
 	@for name in pipeline serve cuda; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt; done
 
 # In this order: `nothing_changed` looks at what `demo` made; the documents are written when all is measured.
-BENCHMARKS := demo nothing_changed preprocessing reader memory training evaluation saliency costs airflow serving serving_faults
+BENCHMARKS := demo nothing_changed preprocessing reader robustness memory training evaluation saliency costs airflow serving serving_faults
 WRITERS := scaling_document serving_document
 benchmarks: setup .venv-airflow/.ready .venv-serve/.ready ## every benchmark beside its peer, then the documents; CXR_DATA=<folder> CXR_ORIGINALS=<folder> for real pictures
 	@set -e; for name in $(BENCHMARKS) $(WRITERS); do echo "== $$name"; $(RUN) benchmarks.$$name; done
 	@$(RUN) pipeline.evaluation.documents
 
 clean: ## remove workspaces and half-done work; keeps data, networks and environments
-	rm -rf .work/demo .work/test-* .cache
+	rm -rf .work/demo .work/same-training .work/test-* .cache

@@ -80,7 +80,7 @@ def request(epochs: int, runs: int) -> dict[str, object]:
     In float32, which is bound by arithmetic: bfloat16 on AMX is bound by the memory that the cores share, and two at once
     then measure the memory, not the workers.
     """
-    line = {"network": "custom_cnn", "group": "augmented", "weights": "random"}
+    line = {"network": "custom_cnn", "group": "augmented", "augmentation": "geometric", "weights": "random"}
     table = {f"custom_cnn-augmented-{seed}": line | {"seed": seed} for seed in range(runs)}
     train = {"common": {"precision": "float32"}, "runs": table}
     return {"epochs": epochs, "settings": {"ingest": {"dataset": "phantom"}, "train": train}}

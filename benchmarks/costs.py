@@ -9,14 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.support.record import keep, row
 from pipeline import paths, settings
-from pipeline.data import manifest, phantom, sources
+from pipeline.data import layouts, manifest, phantom
 from pipeline.data.imaging import read_pixels
 
 PICTURES = 120
@@ -47,7 +46,7 @@ def main() -> None:
 def pictures(folder: Path) -> tuple[list[Path], str]:
     """Some pictures of the real set, or generated ones."""
     if copy := os.environ.get("CXR_DATA"):
-        found = [file for place in sources.find_classes(Path(copy)).values() for file in sorted(place.iterdir())]
+        found = list(layouts.find(Path(copy)).images.values())
         return found[:: max(1, len(found) // PICTURES)][:PICTURES], "the real set"
     phantom.generate(settings.Phantom(seed=1, train=PICTURES - 16, val=8, test=8), folder)
     return sorted(folder.rglob("*.jpeg")), "generated"
@@ -81,7 +80,7 @@ def training(network: str) -> float:
     """Core-seconds of a training step for one picture, validation left out: the second epoch, when all is compiled."""
     import keras
 
-    from pipeline.learning.training import Pictures, train
+    from pipeline.learning.training import Images, train
 
     class Clock(keras.callbacks.Callback):
         """Counts the processor time of the training batches of the last epoch."""
@@ -103,11 +102,10 @@ def training(network: str) -> float:
     pixels = draw.integers(0, 256, (STEPS * batch, SIDE, SIDE), dtype=np.uint8)
     rows = np.arange(len(pixels))
     clock = Clock()
-    short = replace(
-        run, network=network, augmentation="geometric", weights="random", training=replace(run.training, epochs=2)
-    )
+    two = {"network": network, "augmentation": "geometric", "weights": "random"}
+    short = run.model_copy(update=two | {"training": run.training.model_copy(update={"epochs": 2})})
     with tempfile.TemporaryDirectory() as folder:
-        everything = Pictures(pixels, rows % 2, rows, rows[:4])
+        everything = Images(pixels, rows % 2, rows, rows[:4])
         train(short, everything, Path(folder) / "checkpoint.npz", lambda epoch, epochs: [clock])
     return clock.spent / len(rows)
 

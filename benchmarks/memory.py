@@ -93,7 +93,7 @@ def main() -> None:
             root = base / f"root-{source.name}"
             root.mkdir()
             params = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
-            params["validate"]["promises"] = dict.fromkeys(params["validate"]["promises"], "warning")
+            params["validate"]["criteria"] = dict.fromkeys(params["validate"]["criteria"], "warning")
             (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
             environment = dvc.environment(PIPELINE_ROOT=str(root), CXR_DATA=str(source))
             for stage in STAGES:

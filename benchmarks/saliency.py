@@ -23,6 +23,7 @@ import tensorflow as tf
 from benchmarks.support import record
 from pipeline import paths, settings
 from pipeline.learning import networks, saliency
+from pipeline.learning.networks import head
 
 PICTURES = 624
 BATCH = 32
@@ -36,7 +37,7 @@ READ = ("params.yaml", "data", "models", "predictions", "metrics/candidate.json"
 def main() -> None:
     """Print one table, keep its figures, and fail past a limit."""
     here = paths.array("test").is_file()
-    chosen = sys.argv[1:] or [*networks.NETWORKS, *([STAGE] if here else [])]
+    chosen = sys.argv[1:] or [*networks.names(), *([STAGE] if here else [])]
     lines, slow = [], []
     for name in chosen:
         row = _stage() if name == STAGE else _maps(name)
@@ -57,7 +58,7 @@ def _maps(name: str) -> dict[str, Any]:
     """The maps of one network; what a tape takes is printed."""
     side = settings.load().preprocess.image_size
     pictures = np.random.default_rng(0).integers(0, 256, (PICTURES, side, side, 1)).astype(np.uint8)
-    network = networks.build(name, side)
+    network = head.build(name, side)
     explainer, tape = saliency.explainer(network), _tape(network)
     plain, mapped, usual = _seconds(
         [

@@ -124,7 +124,7 @@ def load() -> Facts:
 
         outcome = send_all(PORT, [sent for sent, _, _ in plan], 32, note)
         off = [
-            abs(body["probability"] - plan[number][1])
+            abs(body["score"] - plan[number][1])
             for number, status, body, _ in outcome.answers
             if status == 200 and plan[number][1] is not None
         ]

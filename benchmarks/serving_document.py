@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from benchmarks.serving import MEDIAN
-from pipeline import paths
+from pipeline import outcomes, paths
 from pipeline.evaluation.documents import insert
 from pipeline.files import write_text
 
@@ -88,8 +88,8 @@ def _start(found: Facts) -> str:
     return (
         f"From the command to the first 200 of `/readyz`: {min(seconds)} to {max(seconds)} s in {len(seconds)} starts, "
         f"at a load average of {found['load_average']}. The environment, installed as the Dockerfile does it, has "
-        f"{size['environment']:.0f} MB; what `bentoml build` packs has {size['bundle']:.1f} MB. Not measured: the image, which "
-        f"adds both to `python:3.11-slim`. {_when(found)}"
+        f"{size['environment']:.0f} MB; what `bentoml build` packs has {size['bundle']:.1f} MB; the image adds both "
+        f"to its base ([containers.md](containers.md)). {_when(found)}"
     )
 
 
@@ -115,29 +115,35 @@ def _guard(guard: Facts, site: Facts) -> str:
 
 
 def _points(contract: Facts) -> str:
-    sensitive, specific = (contract["operating_points"][name]["threshold"] for name in ("sensitive", "specific"))
-    text = f"Of this champion the sensitive point lies at {sensitive:.3f}, the specific one at {specific:.3f}."
-    if specific < sensitive:
-        text += (
-            " Each is fixed by itself, and this network keeps its classes so far apart on validation that they have "
-            "changed places: a film between them is `NORMAL` at the sensitive point though the specific one would alarm."
-        )
-    return text
+    lower, upper = outcomes.thresholds(contract)
+    text = (
+        f"Of this champion the lower threshold is {lower.score:.3f} ({lower.criterion}), the upper one {upper.score:.3f} "
+        f"({upper.criterion})."
+    )
+    share = contract["figures"]["validation"].get("indeterminate")
+    if share:
+        text += f" Indeterminate of the validation images: {share['value']:.3f} ({share['low']:.3f} to {share['high']:.3f})."
+    return f"{text} {outcomes.calibration(contract)}"
 
 
 def _site(site: Facts) -> str:
     local, accepted = site["local_threshold"], site["accepted"]
-    return (
+    own = (
         f"On {site['films']} adult films of another hospital ({site['name']}; README.md has them by view): AUC "
         f"{_figure(accepted['auc'])}; at the sensitive point sensitivity {_figure(accepted['sensitivity_at_sensitive'])}, "
-        f"specificity {_figure(accepted['specificity_at_sensitive'])}. With the local threshold {local['threshold']:.2f}, on "
+        f"specificity {_figure(accepted['specificity_at_sensitive'])}."
+    )
+    if local is None:
+        return f"{own} They are too few for a local threshold."
+    return (
+        f"{own} With the local threshold {local['threshold']:.2f}, on "
         f"the half of the patients that did not fix it: sensitivity {_figure(local['sensitivity_at_local'])}, specificity "
         f"{_figure(local['specificity_at_local'])}."
     )
 
 
-def _figure(found: list[float]) -> str:
-    return "{:.2f} ({:.2f} to {:.2f})".format(*found)
+def _figure(found: list[float | None]) -> str:
+    return "undefined" if None in found else "{:.2f} ({:.2f} to {:.2f})".format(*found)
 
 
 def _share(found: list[float]) -> str:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,6 @@ SIDE = 128
 BATCH = 32
 STEPS = {"custom_cnn": 147}  # as many pictures as the real group has; the others are ten times slower
 FEW_STEPS = 8
-NETWORKS = ("custom_cnn", "resnet50", "densenet121", "vgg16", "inception_v3", "xception")  # in the order of every table
 FASTER = 1.5  # times the notebook way's rate, at least
 MEMORY = 0.5  # of the notebook way's memory, less what the imports take, at most
 
@@ -41,12 +39,13 @@ def pictures(steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(network: str, steps: int) -> float:
     """Pictures a second in the second epoch: the first one compiles."""
-    from pipeline.learning.training import Pictures, train
+    from pipeline.learning.training import Images, train
 
     pixels, labels = pictures(steps)
     rows = np.arange(len(pixels))
-    run = next(run for run in settings.load().table.values() if run.network == network and run.group == "augmented")
-    run = replace(run, weights="random", training=replace(run.training, epochs=2, batch_size=BATCH))
+    run = next(run for run in settings.load().table.values() if run.network == network)
+    training = run.training.model_copy(update={"epochs": 2, "batch_size": BATCH})
+    run = run.model_copy(update={"augmentation": "geometric", "weights": "random", "training": training})
     marks: list[float] = []
 
     def note(epoch: int, epochs: int) -> list:
@@ -54,7 +53,7 @@ def ours(network: str, steps: int) -> float:
         return []
 
     with tempfile.TemporaryDirectory() as scratch:
-        train(run, Pictures(pixels, labels, rows, rows[:BATCH]), Path(scratch) / "state.npz", note)
+        train(run, Images(pixels, labels, rows, rows[:BATCH]), Path(scratch) / "state.npz", note)
         return len(pixels) / (time.perf_counter() - marks[1])
 
 
@@ -63,7 +62,7 @@ def notebook(network: str, steps: int) -> float:
     import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    from pipeline.learning.networks import build
+    from pipeline.learning.networks.head import build
 
     pixels, labels = pictures(steps)
     floats = np.empty((len(pixels), SIDE, SIDE, 3), "float32")
@@ -110,7 +109,7 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         print(json.dumps({"rate": rate, "megabytes": round(peak), "imports": round(imports)}))
         return
-    networks = sys.argv[1:] or NETWORKS
+    networks = sys.argv[1:] or settings.load().networks
     print(f"{SIDE} pixels, batch {BATCH}, {os.cpu_count()} cores, group augmented")
     print(f"{'way':13} {'network':14} {'pictures/s':>10} {'peak MiB':>9}")
     rates, rows, promises = {}, [], {}
@@ -139,7 +138,7 @@ def main() -> None:
     write_json(kept, {"cores": os.cpu_count(), "pictures_per_second": known | rates})
     if "custom_cnn" in rates:
         kept_rates = known | rates
-        further = [name for name in NETWORKS if name in kept_rates and name != "custom_cnn"]
+        further = [name for name in settings.load().networks if name in kept_rates and name != "custom_cnn"]
         rows += [record.row(f"train {name}, augmented", "pictures/s", kept_rates[name]) for name in further]
         record.keep("training", rows)
     record.hold(promises)

@@ -116,7 +116,7 @@ with DAG(
         retry_exponential_backoff=2.0,
         max_retry_delay=timedelta(minutes=30),
         map_index_template="{{ task.env['RETRAIN_RUN'] }}",
-        **rules('step "train@$RETRAIN_RUN"', retries=2, minutes=24 * 60),
+        **rules('step "train@$RETRAIN_RUN" "stress@$RETRAIN_RUN"', retries=2, minutes=24 * 60),
     ).expand(env=prepare.output)
     collect = BashOperator(task_id="collect", **rules("collect", retries=1, minutes=120))
     evaluate = BashOperator(task_id="evaluate", **rules("step floor evaluate compare", retries=1, minutes=120))

@@ -10,8 +10,11 @@ from pipeline.errors import ProjectError
 
 def run(name: str, main: Callable[[], None]) -> None:
     """Run `main` as the command `name`; a `ProjectError` or `OSError` ends it with one line on stderr and status 1."""
+    level, levels = os.environ.get("LOG_LEVEL", "INFO").upper(), logging.getLevelNamesMapping()
+    if level not in levels:
+        sys.exit(f"{name}: LOG_LEVEL: {level!r} must be one of {', '.join(levels)}")
     logging.basicConfig(
-        level=os.environ.get("LOG_LEVEL", "INFO").upper(),
+        level=level,
         format="%(asctime)s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
         stream=sys.stderr,

@@ -14,16 +14,17 @@ from pipeline.errors import ProjectError
 log = logging.getLogger(__name__)
 
 NETWORKS = ("custom_cnn", "densenet121")
-GROUPS = ("augmented", "balanced", "raw")
+GROUPS = {"augmented": "geometric", "balanced": "geometric", "raw": "none"}  # and the recipe of each
 OVERLAY: dict[str, Any] = {
     "ingest": {"dataset": "phantom", "phantom": {"train": 320, "val": 16, "test": 100}},
     "train": {
         "runs": {
             f"{network}-{group}-0": {
-                "network": network, "group": group, "seed": 0, "weights": "random", "epochs": 2, "batch_size": 4,
+                "network": network, "group": group, "augmentation": recipe, "seed": 0, "weights": "random",
+                "epochs": 2, "batch_size": 4,
             }
             for network in NETWORKS
-            for group in GROUPS
+            for group, recipe in GROUPS.items()
         },
         "planned": {},
     },

@@ -14,6 +14,7 @@ from pipeline import paths
 from pipeline.errors import ProjectError
 
 TRAIN = "train@"
+OF_A_RUN = (TRAIN, "stress@")  # the stages that a run has each: where its network is, they are made
 
 
 def command(*arguments: str) -> list[str]:
@@ -54,11 +55,11 @@ def lock(folder: Path = paths.ROOT) -> dict[str, Any]:
 
 def trainings_to_run(runs: Mapping[str, Any], folder: Path = paths.ROOT) -> list[str]:
     """The runs that `dvc repro` would train: never trained, trained with other settings or code, or lost."""
-    locked, changes = lock(folder), status(folder)
+    locked, changes, cache = lock(folder), status(folder), paths_in_cache(folder)
     wanted = []
     for name in runs:
         stage = f"{TRAIN}{name}"
-        if stage not in locked or _differs(changes.get(stage, [])) or _is_lost(locked[stage], folder):
+        if stage not in locked or differs(changes.get(stage, [])) or _is_lost(locked[stage], folder, cache):
             wanted.append(name)
     return wanted
 
@@ -71,39 +72,40 @@ def lacking_a_network_alone(runs: Iterable[str], folder: Path = paths.ROOT) -> l
         stage = f"{TRAIN}{name}"
         told = changes.get(stage, [])
         outs = {path for change in told if isinstance(change, dict) for path in change.get("changed outs", {})}
-        if stage in locked and not _differs(told) and outs <= {f"models/runs/{name}"}:
+        if stage in locked and not differs(told) and outs <= {f"models/runs/{name}"}:
             found.append(name)
     return found
 
 
-def _differs(changes: list[Any]) -> bool:
+def differs(changes: list[Any]) -> bool:
+    """Whether a stage's command, settings or files are others than those of dvc.lock; a file that is not here is none."""
     for change in changes:
         if not isinstance(change, dict):  # "changed command"
             return True
-        if any(state == "modified" for state in _states(change.get("changed deps", {}))):
+        # Of a file the state is one word, of params.yaml one for each key.
+        states = change.get("changed deps", {}).values()
+        if any(isinstance(state, dict) or state in ("modified", "new") for state in states):
             return True
     return False
 
 
-def _states(changed: dict[str, Any]) -> list[str]:
-    """The states in `changed deps`: of a file one word, of params.yaml one for each key."""
-    return [state for value in changed.values() for state in (value.values() if isinstance(value, dict) else [value])]
-
-
-def _is_lost(stage: dict[str, Any], folder: Path) -> bool:
+def _is_lost(stage: dict[str, Any], folder: Path, cache: Path) -> bool:
     """An output is neither in its place nor in the cache."""
     for out in stage.get("outs", []):
-        in_cache = paths_in_cache(folder) / out["md5"][:2] / out["md5"][2:]
-        if not (folder / out["path"]).exists() and not in_cache.exists():
+        kept = cache / out["md5"][:2] / out["md5"][2:]
+        if not (folder / out["path"]).exists() and not kept.exists():
             return True
     return False
+
+
+def cache_folder(folder: Path = paths.ROOT) -> Path:
+    """DVC's cache, wherever its configuration puts it: a relative `cache.dir` is relative to the file that sets it."""
+    from dvc.repo import Repo  # 0.7 s
+
+    with Repo(str(folder)) as repo:
+        return Path(repo.cache.local_cache_dir)
 
 
 def paths_in_cache(folder: Path) -> Path:
     """The folder of the DVC cache that holds files by their md5."""
-    local = folder / ".dvc" / "config.local"
-    for line in local.read_text(encoding="utf-8").splitlines() if local.exists() else []:
-        key, _, value = line.strip().partition(" = ")
-        if key == "dir":
-            return Path(value) / "files" / "md5"
-    return folder / ".dvc" / "cache" / "files" / "md5"
+    return cache_folder(folder) / "files" / "md5"

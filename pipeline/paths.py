@@ -24,8 +24,9 @@ CHAMPIONS = ROOT / "models" / "champions"
 CHAMPION = ROOT / "models" / "CHAMPION"
 PROMOTIONS = ROOT / "models" / "promotions.jsonl"
 
-PREDICTIONS = ROOT / "predictions"  # one folder a run: pictures.csv, stress.csv, history.csv, run.json
+PREDICTIONS = ROOT / "predictions"  # one folder a run: images.csv, stress.csv, history.csv, run.json
 METRICS = ROOT / "metrics"  # study.json, tables; runs/<run>.json
+SALIENCY = METRICS / "explain" / "summary.json"  # which checks the maps of the released run passed
 PLOTS = ROOT / "plots"  # figures and curves that show no single patient: kept in git
 REPORTS = ROOT / "reports"  # sheets that show single pictures, the full report: outside git
 

@@ -11,10 +11,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from pipeline import dvc, elsewhere, paths, settings
+from pipeline import dvc, gpu, paths, settings
 from pipeline.command import run
-from pipeline.data import sources
+from pipeline.commands import missing_data
+from pipeline.data import layouts
 from pipeline.errors import ProjectError
+from pipeline.learning import networks
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +36,13 @@ def check_inputs(chosen: settings.Settings, trainings: list[str]) -> None:
         raise ProjectError(f"less than {FREE_BYTES >> 30} GiB are free below {paths.ROOT}; make room first")
     copy, weights = os.environ.get("CXR_DATA"), os.environ.get("CXR_WEIGHTS")
     if copy and chosen.ingest.dataset != "phantom":
-        sources.find_classes(Path(copy).expanduser())
+        log.info("%s holds %s", copy, layouts.find(Path(copy).expanduser()).summary())
     pretrained = {chosen.runs[name].network for name in trainings if chosen.runs[name].weights == "imagenet"}
     if weights and pretrained:
         if not Path(weights).is_dir():
             raise ProjectError(f"CXR_WEIGHTS is no folder: {weights}")
-        from pipeline.learning.networks import starting_weights_digest  # Keras: 12 s
-
         for network in sorted(pretrained):
-            starting_weights_digest(network, "imagenet")  # names a file that is missing
+            networks.weight_file(network)  # names a file that is missing
 
 
 def forecast(chosen: settings.Settings, trainings: list[str]) -> str:
@@ -80,11 +80,20 @@ def main() -> None:
     if arguments.source:
         os.environ["CXR_DATA"] = str(Path(arguments.source).expanduser().resolve())
     chosen = settings.load()
+    if arguments.source and chosen.ingest.dataset == "phantom":
+        raise ProjectError(
+            "params.yaml: ingest.dataset is phantom, so SOURCE would not be read; set it to chest-xray-pneumonia"
+        )
     trainings = dvc.trainings_to_run(chosen.runs)
     check_inputs(chosen, trainings)
     log.info("settings and inputs are good; %s", forecast(chosen, trainings))
-    if kept := elsewhere.among(trainings):
-        log.warning("trained again, though `make study` would not (networks on another machine): %s", ", ".join(kept))
+    if trainings:
+        gpu.warn_of_unseen()
+    if kept := dvc.lacking_a_network_alone(trainings):
+        log.warning("trained again, though `make study` would not (only networks are not here): %s", ", ".join(kept))
+    if not arguments.source:
+        for stage in missing_data.check(rest):
+            log.warning("lacks data; it runs only if the stages before it write something new: %s", stage)
     if arguments.check:
         return
     code = dvc.call("repro", "--single-item", "--force", "ingest") if arguments.source else 0

@@ -1,285 +1,136 @@
-"""What params.yaml holds, section by section, as dataclasses; `pipeline.settings` reads the file into them."""
+"""How a section of params.yaml becomes a pydantic model, and how a mistake in it becomes one line."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipeline.errors import ProjectError
+from pipeline.old_names import with_new_names
+
+SHOWN = 80  # characters of a value in a message
+
+
+class Section(BaseModel):
+    """Base of every section: frozen; no unknown key, no text for a number, neither infinity nor NaN."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expect_known_keys(cls, value: Any) -> Any:
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        for key in value if isinstance(value, Mapping) else ():
+            if key not in known:
+                said = {"key": repr(key), "hint": suggestion(str(key), known)}
+                raise PydanticCustomError("unknown_key", "unknown key {key}; {hint}", said)
+        return value
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def parse(kind: type[T], value: Any, where: str, source: str = "params.yaml") -> T:
+    """`value`, read from YAML, as a model.
+
+    Args:
+        kind: the model.
+        value: what was read.
+        where: the dotted key of the section, "" for the whole file.
+        source: the file or the environment variable, named in front of the message.
+
+    Raises:
+        ProjectError: a key is missing, unknown, of the wrong type or out of range: one line with key, value and what is
+            allowed.
+    """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise ProjectError(f"{source}: {describe(error, where)}") from None
+
+
+def describe(error: ValidationError, where: str = "") -> str:
+    """The first mistake, in one line; `where` is the dotted key of what was validated."""
+    first = error.errors(include_url=False)[0]
+    keys, value, said = first["loc"], first["input"], first["msg"]
+    if keys[-1:] == ("[key]",):  # a name in a mapping is wrong, not what stands under it
+        keys = keys[:-2]
+    if first["type"] == "missing":
+        return f"{_path(where, keys[:-1]) or 'top level'}: key {keys[-1]!r} is missing"
+    place = _path(where, keys) or "top level"
+    if first["type"] == "unknown_key":
+        return f"{place}: {said}"
+    if first["type"] in ("model_type", "dict_type"):
+        said = "must be a mapping"
+    said = re.sub(r"^\w+ should ", "must ", said.removeprefix("Value error, ")).replace(" after validation", "")
+    if first["type"] == "value_error" and isinstance(value, Mapping):  # a rule about several keys, which it names
+        return f"{_path(where, keys)}.{said}".removeprefix(".")
+    return f"{place}: {_shown(value)} {said}"
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds; settings under their names of today.
+
+    Raises:
+        ProjectError: the file is missing, is no YAML, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ProjectError(f"{path.name} is missing; run this from the project's folder") from None
+    except UnicodeDecodeError as error:
+        raise ProjectError(f"{path.name} is no valid YAML: {error}") from None
+    value = load_yaml(text, path.name)
+    if not isinstance(value, dict):
+        raise ProjectError(f"{path.name}: expected a mapping of sections")
+    return with_new_names(value, path.name)
+
+
+def load_yaml(text: str, source: str) -> Any:
+    """What a text in YAML says; `source` is the file or the environment variable that holds it.
+
+    Raises:
+        ProjectError: it is no YAML, or a key stands twice in a mapping.
+    """
+    try:
+        return _Loader(text).get_single_data()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none, a number too long
+        raise ProjectError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from None
 
-from dataclasses import dataclass
-from typing import Literal
 
-Level = Literal["error", "warning"]
-Augmentation = Literal["none", "geometric", "robust"]
-Weights = Literal["imagenet", "random"]
+def suggestion(word: str, options: Iterable[str]) -> str:
+    """`did you mean 'x'?`, or all that is known."""
+    known = [str(option) for option in options]
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
-@dataclass(frozen=True)
-class Phantom:
-    """Generated radiographs: the seed, and how many in each split."""
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: the second would win in silence."""
 
-    seed: int
-    train: int
-    val: int
-    test: int
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
-@dataclass(frozen=True)
-class Ingest:
-    """Which data set; how it arrives is no setting."""
+def _path(where: str, keys: Iterable[int | str]) -> str:
+    path = where
+    for key in keys:
+        if isinstance(key, int):
+            path = f"{path}[{key}]"
+        else:
+            name = key if key.isprintable() else repr(key)
+            path = f"{path}.{name}" if path else name
+    return path
 
-    dataset: Literal["chest-xray-pneumonia", "phantom"]
-    phantom: Phantom
 
-
-@dataclass(frozen=True)
-class Promises:
-    """What each broken promise about the manifest means."""
-
-    schema: Level
-    labels: Level
-    splits: Level
-    class_present: Level
-    patient_in_one_split: Level
-    duplicates_across_splits: Level
-    usable: Level
-    duplicates_within_split: Level
-    class_ratio: Level
-    mode: Level
-    size: Level
-    count: Level
-
-
-@dataclass(frozen=True)
-class Validate:
-    """Limits of a usable picture (pixels), and of the set as a whole."""
-
-    min_side: int
-    max_pixels: int
-    promises: Promises
-    max_quarantined: float
-    class_ratio: list[float]
-
-
-@dataclass(frozen=True)
-class Explore:
-    """The sample sheet."""
-
-    samples: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """Side of the square arrays, in pixels."""
-
-    image_size: int
-
-
-@dataclass(frozen=True)
-class GroupSet:
-    """A row list: with the rare class repeated until equal, or not."""
-
-    balanced: bool
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Who is a validation patient, and the row lists."""
-
-    validation_percent: int
-    salt: str
-    seed: int
-    sets: dict[str, GroupSet]
-
-
-@dataclass(frozen=True)
-class Training:
-    """How one network is trained: `train.common`, overridden by network, then group, then run."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    finetune_learning_rate: float
-    plateau_factor: float
-    plateau_patience: int
-    plateau_floor: float
-    precision: Literal["auto", "float32", "bfloat16"]
-    scaling: Literal["unit", "own"]
-    keep: Literal["last", "best"]
-    augmenter: Literal["keras", "keras_cv"]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One line of `train.runs`, resolved: what is trained, on what, from what, and how."""
-
-    name: str
-    network: str
-    group: str
-    seed: int
-    weights: Weights
-    augmentation: Augmentation
-    training: Training
-
-    @property
-    def starting_rate(self) -> float:
-        """The learning rate of the first epoch."""
-        return self.training.finetune_learning_rate if self.weights == "imagenet" else self.training.learning_rate
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Threshold, bootstrap, operating points, and a second prevalence for PPV and NPV."""
-
-    threshold: float
-    resamples: int
-    seed: int
-    sensitive: float
-    specific: float
-    prevalence: float
-
-
-@dataclass(frozen=True)
-class Start:
-    """A network from given starting weights."""
-
-    network: str
-    weights: Weights
-
-
-@dataclass(frozen=True)
-class Release:
-    """What may ship: at most so many megabytes (1e6 bytes) of weights, and none of these starts."""
-
-    max_megabytes: int
-    exclude: list[Start]
-
-
-@dataclass(frozen=True)
-class Compare:
-    """The rule that names the candidate, read on validation patients only, and what may be released."""
-
-    candidate: Literal["stress_auc"]
-    release: Release
-
-
-@dataclass(frozen=True)
-class Cascade:
-    """Weights made random from the top layer down: pictures asked, steps (at least 3), and draws of random weights."""
-
-    pictures: int
-    steps: int
-    draws: int
-
-
-@dataclass(frozen=True)
-class Explain:
-    """What is drawn of the networks, and the checks whether the maps mean anything."""
-
-    seed: int
-    layers: dict[str, list[str]]
-    hottest: float
-    shuffles: int
-    cascade: Cascade
-    borders: list[float]
-
-
-@dataclass(frozen=True)
-class Package:
-    """What ships: how weights are stored, and what its contract says of the change, newest first."""
-
-    weights: Literal["float16", "float32"]
-    changelog: list[str]
-
-
-@dataclass(frozen=True)
-class Floor:
-    """What the one-sided 95 % bounds at the sensitive operating point must reach."""
-
-    sensitivity: float
-    specificity: float
-
-
-@dataclass(frozen=True)
-class Floors:
-    """Floors on the validation pictures as they are, and under stress."""
-
-    validation: Floor
-    stress: Floor
-
-
-@dataclass(frozen=True)
-class Extra:
-    """A further labelled folder (NORMAL/ and PNEUMONIA/, relative to the root or absolute), and its floors."""
-
-    folder: str
-    sensitivity: float
-    specificity: float
-
-
-@dataclass(frozen=True)
-class Gate:
-    """When a candidate becomes champion: margins to the best champion on record, and floors."""
-
-    folds: int
-    min_patients: int
-    auc_margin: float
-    log_loss_margin: float
-    floors: Floors
-    extra: dict[str, Extra]
-
-
-@dataclass(frozen=True)
-class MetricsGate:
-    """How far the released champion's validation figures may fall in a change: AUC, and log loss in nats."""
-
-    auc: float
-    log_loss: float
-
-
-@dataclass(frozen=True)
-class Serve:
-    """The service: how it computes, what it accepts, what it keeps. `SERVE_<KEY>` in the environment overrides a key."""
-
-    workers: int
-    threads: int
-    max_megabytes: float
-    max_pixels: int
-    max_frames: int
-    max_metadata_megabytes: float
-    max_per_client: int
-    max_waiting: int
-    max_held_megabytes: float
-    patience_seconds: float
-    prevalence: float | None
-    strangers: Literal["refuse", "warn"]
-    log: str | None
-    drift_window: int
-    drift_limit: float
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All of params.yaml; `runs` (trained by DVC) and `planned` (not trained yet) are the lines of `train`, resolved."""
-
-    ingest: Ingest
-    validate: Validate
-    explore: Explore
-    preprocess: Preprocess
-    groups: Groups
-    networks: list[str]
-    runs: dict[str, Run]
-    planned: dict[str, Run]
-    evaluate: Evaluate
-    compare: Compare
-    explain: Explain
-    package: Package
-    gate: Gate
-    metrics_gate: MetricsGate
-    serve: Serve
-
-    @property
-    def table(self) -> dict[str, Run]:
-        """Every line of the study, trained or planned, by network, group and seed."""
-        groups = list(self.groups.sets)
-        lines = {**self.planned, **self.runs}
-        place = {
-            name: (self.networks.index(run.network), groups.index(run.group), run.seed, name)
-            for name, run in lines.items()
-        }
-        return {name: lines[name] for name in sorted(lines, key=place.__getitem__)}
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

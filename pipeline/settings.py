@@ -1,56 +1,282 @@
-"""params.yaml as the dataclasses of `pipeline.schema`: what no stage could work with is an error that names the key.
+"""params.yaml as pydantic models, section by section: what no stage could work with is one line that names the key.
 
 DVC deletes a stage's outputs before the stage reads its settings, so a mistake is found here or comes too late.
 """
 
-import dataclasses
-import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, Self
 
-import yaml
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline import paths
 from pipeline.errors import ProjectError
-from pipeline.schema import (
-    Evaluate,
-    Floor,
-    Gate,
-    Groups,
-    Ingest,
-    Level,
-    MetricsGate,
-    Phantom,
-    Promises,
-    Release,
-    Run,
-    Serve,
-    Settings,
-    Start,
-    Training,
-    Validate,
-)
-from pipeline.typed import build, choose, expect_keys, expect_mapping
+from pipeline.learning import networks
+from pipeline.learning.settings import RUN_NAME, Run, Training, read_runs
+from pipeline.schema import Section, parse, read_yaml, suggestion
+from pipeline.serving.settings import Serve
 
-__all__ = [
-    "Evaluate", "Floor", "Gate", "Groups", "Ingest", "Level", "MetricsGate", "Phantom", "Promises", "Release", "Run",
-    "Serve", "Settings", "Start", "Training", "Validate", "load", "load_serve",
-]  # fmt: skip
+__all__ = ["Run", "Serve", "Training"]
 
-SMALLEST_SIDE = {  # pixels of the pictures that a network can be built for
-    "custom_cnn": 94,
-    "resnet50": 32,
-    "densenet121": 32,
-    "vgg16": 32,
-    "inception_v3": 75,
-    "xception": 71,
-}
-LARGEST_SIDE = 1024
-LARGEST_SEED = 2**32 - 1  # of numpy and Keras
-RUN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # a folder, a key of dvc.yaml and a stage: no dot, no slash
 FLOOR = "floor"  # the run that sees no lungs (stage `floor`): its predictions lie beside those of the others
+RESERVED = (FLOOR, "baseline")  # no run of params.yaml: the name of that stage, and the one that it will have
+LONGEST_NAME = 100  # characters: a name becomes a folder and a file
+
+Level = Literal["error", "warning"]
+Weights = Literal["imagenet", "random"]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # of numpy and Keras
+Share = Annotated[float, Field(gt=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+Phantoms = Annotated[int, Field(ge=2, le=1_000_000)]  # both classes; a million files are some 20 GB
+
+
+def _name(name: str) -> str:
+    if not RUN_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"must be at most {LONGEST_NAME} characters of a-z, 0-9, '_' and '-', the first a letter or digit"
+        )
+    return name
+
+
+def _group_name(name: str) -> str:
+    if name == "validation":
+        raise ValueError("must be another name: data/groups/validation.csv lists the validation patients")
+    return _name(name)
+
+
+def _one_line(text: str) -> str:
+    if not text.strip() or len(text.splitlines()) > 1:
+        raise ValueError("must be one line of text")
+    return text
+
+
+def _ascending(pair: list[float]) -> list[float]:
+    if pair[0] > pair[1]:
+        raise ValueError("must be the least and the most, in this order")
+    return pair
+
+
+Name = Annotated[str, AfterValidator(_name)]
+
+
+class Phantom(Section):
+    """Generated radiographs: the seed, and how many in each split."""
+
+    seed: Seed
+    train: Phantoms
+    val: Phantoms
+    test: Phantoms
+
+
+class Ingest(Section):
+    """Which data set; how it arrives is no setting."""
+
+    dataset: Literal["chest-xray-pneumonia", "phantom"]
+    phantom: Phantom
+
+
+class Criteria(Section):
+    """What it means when the manifest does not meet a criterion."""
+
+    schema_: Level = Field(alias="schema")  # pydantic has a `schema` of its own
+    labels: Level
+    splits: Level
+    class_present: Level
+    patient_in_one_split: Level
+    duplicates_across_splits: Level
+    usable: Level
+    duplicates_within_split: Level
+    class_ratio: Level
+    mode: Level
+    size: Level
+    count: Level
+
+
+class Validate(Section):
+    """Limits of a usable image (pixels), and of the set as a whole."""
+
+    min_side: int = Field(ge=1, le=30_000)
+    max_pixels: int = Field(ge=1, le=1_000_000_000)
+    criteria: Criteria
+    max_quarantined: float = Field(ge=0, lt=1)
+    class_ratio: Annotated[
+        list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)
+    ]
+
+    @model_validator(mode="after")
+    def _expect_a_size_that_passes(self) -> Self:
+        if self.min_side**2 > self.max_pixels:
+            raise ValueError(f"min_side: {self.min_side} must be at most the root of max_pixels, {self.max_pixels}")
+        return self
+
+
+class Explore(Section):
+    """The sample sheet."""
+
+    samples: int = Field(ge=1, le=400)
+    seed: Seed
+
+
+class Preprocess(Section):
+    """Side of the square arrays, in pixels."""
+
+    image_size: int = Field(ge=32, le=1024)
+
+
+class GroupSet(Section):
+    """A row list: with the rare class repeated until equal, or not."""
+
+    balanced: bool
+
+
+class Groups(Section):
+    """Who is a validation patient, and the row lists."""
+
+    validation_percent: int = Field(ge=1, le=99)
+    salt: Text
+    seed: Seed
+    sets: dict[Annotated[str, AfterValidator(_group_name)], GroupSet] = Field(min_length=1)
+
+
+class Train(Section):
+    """The study: what is trained, and what is planned and not trained yet; `pipeline.learning.settings` reads the entries."""
+
+    common: Training
+    runs: dict[str, Run] = Field(min_length=1)
+    planned: dict[str, Run]
+
+
+class Evaluate(Section):
+    """Threshold, bootstrap, operating points, and a second prevalence for PPV and NPV."""
+
+    threshold: Share
+    resamples: int = Field(ge=20, le=100_000)
+    seed: Seed
+    sensitive: Share
+    specific: Share
+    prevalence: Share
+
+
+class Start(Section):
+    """A network from given starting weights."""
+
+    network: str
+    weights: Weights
+
+
+class Release(Section):
+    """What may ship: at most so many megabytes (1e6 bytes) of weights, and none of these starts."""
+
+    max_megabytes: float = Field(ge=0.001, le=100_000)
+    exclude: list[Start]
+
+
+class Compare(Section):
+    """The rule that names the candidate, read on validation patients only, and what may be released."""
+
+    candidate: Literal["stress_auc"]
+    release: Release
+
+
+class Cascade(Section):
+    """Weights made random from the top layer down: images asked, steps, and draws of random weights."""
+
+    pictures: int = Field(ge=1, le=1_000_000)
+    steps: int = Field(ge=3, le=1000)  # the logit, the hidden layer, at least one of the trunk
+    draws: int = Field(ge=1, le=1000)
+
+
+class Explain(Section):
+    """What is drawn of the networks, and the checks whether the maps mean anything."""
+
+    seed: int = Field(ge=0, le=2**32 - 1000)  # of Keras; each draw adds one
+    layers: dict[str, Annotated[list[Text], Field(min_length=1)]]
+    hottest: Share
+    shuffles: int = Field(ge=1, le=1000)
+    cascade: Cascade
+    borders: list[Annotated[float, Field(gt=0, lt=0.5)]] = Field(min_length=1)
+
+
+class Package(Section):
+    """What ships: how weights are stored, and what its contract says of the change, newest first."""
+
+    weights: Literal["float16", "float32"]
+    changelog: list[Annotated[str, AfterValidator(_one_line)]] = Field(min_length=1)
+
+
+class Minimum(Section):
+    """What the one-sided 95 % bounds at the sensitive operating point must reach; 0 lets everything pass."""
+
+    min_sensitivity: float = Field(ge=0, lt=1)
+    min_specificity: float = Field(ge=0, lt=1)
+
+
+class Extra(Minimum):
+    """A further labelled folder (NORMAL/ and PNEUMONIA/, relative to the root or absolute), and what is asked of it."""
+
+    folder: Text
+
+
+class Gate(Section):
+    """When a candidate becomes champion: margins to the best champion on record, and minima."""
+
+    folds: int = Field(ge=2, le=100)
+    min_patients: int = Field(ge=1, le=1_000_000)
+    auc_margin: float = Field(ge=0, le=1)
+    log_loss_margin: float = Field(ge=0, le=100)
+    validation: Minimum
+    stress: Minimum
+    extra: dict[Name, Extra]
+
+
+class MetricsGate(Section):
+    """How far the released champion's validation metrics may fall in a change: AUC, and log loss in nats."""
+
+    auc: float = Field(ge=0, le=1)
+    log_loss: float = Field(ge=0, le=100)
+
+
+class Settings(Section):
+    """All of params.yaml."""
+
+    ingest: Ingest
+    validation: Validate = Field(alias="validate")  # pydantic has a `validate` of its own
+    explore: Explore
+    preprocess: Preprocess
+    groups: Groups
+    train: Train
+    evaluate: Evaluate
+    compare: Compare
+    explain: Explain
+    package: Package
+    gate: Gate
+    metrics_gate: MetricsGate
+    serve: Serve
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """What DVC trains."""
+        return self.train.runs
+
+    @property
+    def planned(self) -> dict[str, Run]:
+        """What is not trained yet."""
+        return self.train.planned
+
+    @property
+    def networks(self) -> list[str]:
+        """The networks of the study, in the order in which params.yaml names them first."""
+        return list(dict.fromkeys(run.network for run in (*self.runs.values(), *self.planned.values())))
+
+    @property
+    def table(self) -> dict[str, Run]:
+        """Every run of the study, trained or planned, by network, group and seed."""
+        networks, groups, entries = self.networks, list(self.groups.sets), {**self.planned, **self.runs}
+        place = {
+            name: (networks.index(run.network), groups.index(run.group), run.seed, name)
+            for name, run in entries.items()
+        }
+        return {name: entries[name] for name in sorted(entries, key=place.__getitem__)}
 
 
 def load(path: Path = paths.PARAMS) -> Settings:
@@ -59,119 +285,52 @@ def load(path: Path = paths.PARAMS) -> Settings:
     Raises:
         ProjectError: the file is missing, is no YAML, or a key is missing, unknown, of the wrong type or out of range.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProjectError(f"{path.name} is missing; run this from the project's folder") from None
-    except yaml.YAMLError as error:
-        raise ProjectError(f"{path.name} is no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise ProjectError(f"{path.name}: expected a mapping of sections")
-    sections = dict(raw)
-    train = sections.pop("train", None)
-    if train is None:
-        raise ProjectError(f"{path.name}: section 'train' is missing")
-    groups = build(Groups, sections.get("groups"), "groups")
-    expect_keys(train, ["common", "networks", "groups", "runs", "planned"], "train")
-    for table in ("networks", "groups"):
-        expect_mapping(train[table], f"train.{table}")
-    for network in train["networks"]:
-        choose(SMALLEST_SIDE, network, "train.networks", "the networks of this project")
-    sections |= {"networks": list(train["networks"]), "runs": {}, "planned": {}}
-    settings = build(Settings, sections, "")
-    row_lists = list(groups.sets)
-    settings = dataclasses.replace(
-        settings,
-        runs=_resolve_runs(train, "runs", row_lists),
-        planned=_resolve_runs(train, "planned", row_lists),
-    )
-    _expect_ranges(settings)
+    sections = read_yaml(path)
+    train = sections.get("train")
+    if isinstance(train, Mapping):
+        if gone := [key for key in ("networks", "groups") if key in train]:
+            raise ProjectError(
+                f"{path.name}: train.{gone[0]}: gone since 0.2; each run names its own, and `augmentation`"
+            )
+        sections["train"] = {**train, **{table: read_runs(train, table) for table in ("runs", "planned")}}
+    settings = parse(Settings, sections, "", path.name)
+    for contradiction in _contradictions(settings):
+        raise ProjectError(f"{path.name}: {contradiction}")
     return settings
 
 
-def _expect_ranges(settings: Settings) -> None:
-    """Raise a `ProjectError` at the first number that no stage could work with, before any stage has begun."""
-    evaluate, groups = settings.evaluate, settings.groups
-    limits: list[tuple[str, float, float, float]] = [
-        ("preprocess.image_size", settings.preprocess.image_size, 32, LARGEST_SIDE),
-        ("groups.validation_percent", groups.validation_percent, 1, 99),
-        ("evaluate.resamples", evaluate.resamples, 20, 100_000),
-    ]
-    seeds = {"ingest.phantom": settings.ingest.phantom.seed, "explore": settings.explore.seed, "groups": groups.seed}
-    seeds |= {"evaluate": evaluate.seed, "explain": settings.explain.seed}
-    limits += [(f"{section}.seed", seed, 0, LARGEST_SEED) for section, seed in seeds.items()]
-    for key in ("threshold", "sensitive", "specific", "prevalence"):
-        limits.append((f"evaluate.{key}", getattr(evaluate, key), 1e-6, 1 - 1e-6))
-    for table in ("runs", "planned"):
-        for name, run in getattr(settings, table).items():
-            where, training = f"train.{table}.{name}", run.training
-            limits += [
-                (f"{where}: {key}", getattr(training, key), 1, 100_000)
-                for key in ("epochs", "batch_size", "plateau_patience")
-            ]
-            limits += [
-                (f"{where}: the learning rate", run.starting_rate, 1e-12, float("inf")),
-                (f"{where}: plateau_factor", training.plateau_factor, 1e-6, 1 - 1e-6),
-                (f"{where}: plateau_floor", training.plateau_floor, 0, float("inf")),
-                (f"{where}.seed", run.seed, 0, LARGEST_SEED),
-            ]
-    for name, run in settings.runs.items():
-        smallest = SMALLEST_SIDE[run.network]
-        limits.append((f"preprocess.image_size, for {name}", settings.preprocess.image_size, smallest, LARGEST_SIDE))
-    for where, value, low, high in limits:
-        if not low <= value <= high:
-            raise ProjectError(f"params.yaml: {where}: {value} does not lie between {low:g} and {high:g}")
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """What is wrong between sections, one line each."""
+    yield from _contradictions_of_runs(settings)
+    for place, start in enumerate(settings.compare.release.exclude):
+        if start.network not in networks.names():
+            hint = suggestion(start.network, networks.names())
+            yield f"compare.release.exclude[{place}].network: {start.network!r} is no network; {hint}"
+    explain, side = settings.explain, settings.preprocess.image_size
+    for network in explain.layers:
+        if network not in settings.networks:
+            hint = suggestion(network, settings.networks)
+            yield f"explain.layers: {network!r} is no network of train.runs or train.planned; {hint}"
+    if not 1 <= round(explain.hottest * side**2) < side**2:
+        yield f"explain.hottest: {explain.hottest} of {side} x {side} pixels must be at least one pixel, and not all"
+    for share in explain.borders:
+        if not 1 <= round(side * share) < side / 2:
+            yield f"explain.borders: {share} of {side} pixels must leave a frame and a middle"
 
 
-def load_serve(environ: Mapping[str, str] = os.environ, path: Path = paths.PARAMS) -> Serve:
-    """The section `serve`, each key overridden by `SERVE_<KEY>` where the environment has it.
-
-    Raises:
-        ProjectError: as `load`; a value from the environment has the wrong type.
-    """
-    values = dataclasses.asdict(load(path).serve)
-    for key in values:
-        if (name := f"SERVE_{key.upper()}") in environ:
-            values[key] = yaml.safe_load(environ[name])
-    serve = build(Serve, values, "serve")
-    needed = (2 * serve.max_pixels + serve.max_metadata_megabytes * 2**20) / 2**20
-    if serve.max_megabytes < needed:
-        raise ProjectError(
-            f"params.yaml: serve.max_megabytes: {serve.max_megabytes:g} is less than the {needed:.1f} that max_pixels at "
-            "16 bits and max_metadata_megabytes need; raise it, or lower those"
-        )
-    if serve.prevalence is not None and not 0 < serve.prevalence < 1:
-        raise ProjectError(f"params.yaml: serve.prevalence: {serve.prevalence} does not lie between 0 and 1")
-    return serve
-
-
-def _resolve_runs(train: Any, table: str, row_lists: list[str]) -> dict[str, Run]:
-    """Merge `common`, network, group and run, later ones winning, into one `Run` for each line of a table."""
-    common = build(Training, train["common"], "train.common")
-    overridable = [field.name for field in dataclasses.fields(Training)]
-    runs = {}
-    lines = {} if train[table] is None else expect_mapping(train[table], f"train.{table}")
-    for name, line in lines.items():
-        where = f"train.{table}.{name}"
-        if not RUN_NAME.fullmatch(str(name)) or name == FLOOR:
-            raise ProjectError(f"params.yaml: {where}: a run's name is of a-z, 0-9, '_' and '-', and not {FLOOR!r}")
-        own = ["network", "group", "seed", "weights"]
-        expect_keys(line, own, where, optional=overridable)
-        network = choose(train["networks"], line["network"], f"{where}.network", "train.networks") or {}
-        group = choose(train["groups"], line["group"], f"{where}.group", "train.groups") or {}
-        choose(dict.fromkeys(row_lists), line["group"], f"{where}.group", "groups.sets")
-        expect_keys(network, [], f"train.networks.{line['network']}", optional=overridable)
-        expect_keys(group, ["augmentation"], f"train.groups.{line['group']}", optional=overridable)
-        overrides = {
-            key: value for layer in (network, group, line) for key, value in layer.items() if key in overridable
-        }
-        merged = {**dataclasses.asdict(common), **overrides}
-        fields = {key: line[key] for key in own} | {
-            "name": name,
-            "augmentation": group["augmentation"],
-            "training": merged,
-        }
-        runs[name] = build(Run, fields, where)
-        if (line["network"], line["weights"]) == ("custom_cnn", "imagenet"):
-            raise ProjectError(f"params.yaml: {where}: custom_cnn has no ImageNet weights; set weights: random")
-    return runs
+def _contradictions_of_runs(settings: Settings) -> Iterator[str]:
+    side = settings.preprocess.image_size
+    for table, runs in (("runs", settings.runs), ("planned", settings.planned)):
+        for name, run in runs.items():
+            where = f"train.{table}.{name}"
+            if name in RESERVED:
+                yield f"{where}: {name!r} is the name of the baseline, which is no network"
+            if len(name) > LONGEST_NAME:
+                yield f"{where}: the name of a run must have at most {LONGEST_NAME} characters"
+            if run.group not in settings.groups.sets:
+                yield f"{where}.group: {run.group!r} is not in groups.sets; {suggestion(run.group, settings.groups.sets)}"
+            smallest = networks.get(run.network).smallest_side
+            if side < smallest:
+                yield f"preprocess.image_size: {side} must be at least {smallest}, for {run.network} of {where}"
+    for name in settings.runs.keys() & settings.planned.keys():
+        yield f"train.planned.{name}: is in train.runs as well; it must be in one of them"

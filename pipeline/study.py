@@ -10,11 +10,10 @@ import sys
 import time
 from concurrent.futures import as_completed
 
-from pipeline import dvc, elsewhere, paths, second_try, settings
+from pipeline import dvc, gpu, paths, settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.repro import check_inputs, forecast
-from pipeline.retraining import gpu
 from pipeline.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -40,6 +39,7 @@ def main() -> None:
     gpus = gpu.found()
     if 0 < len(gpus) < arguments.jobs:
         raise ProjectError(f"JOBS={arguments.jobs}, and a training needs a GPU of its own: here are {len(gpus)}")
+    gpu.warn_of_unseen()
     check_inputs(chosen, arguments.runs or list(chosen.runs))
     LOGS.mkdir(parents=True, exist_ok=True)
     try:
@@ -57,12 +57,6 @@ def _study(chosen: settings.Settings, named: list[str], jobs: int, workers: Work
     if broken:
         raise ProjectError(f"stage {broken} failed (its message is above); no training was started")
     failed = _train_all(chosen, _trainings(chosen, named), jobs, workers)
-    again = second_try.add(named or list(chosen.runs))
-    if again:
-        log.warning(
-            "trained again beside runs that learned nothing, by a new line of params.yaml: %s", ", ".join(again)
-        )
-        failed += _train_all(settings.load(), again, jobs, workers)
     broken = workers.submit(_reproduce, LATER_STAGES, workers).result()
     # The figures and curves of every run; where the server is down, a warning and no failure.
     if workers.submit(workers.run, TRACK, dvc.environment()).result():
@@ -90,21 +84,21 @@ def _train_all(chosen: settings.Settings, todo: list[str], jobs: int, workers: W
 
 
 def _trainings(chosen: settings.Settings, named: list[str]) -> list[str]:
-    """What is to be trained; a run whose network another machine keeps is trained again only if it is named."""
+    """What is to be trained; a run of which the network alone is not here is trained again only if it is named."""
     todo = dvc.trainings_to_run(chosen.runs)
     if named:
         return [name for name in todo if name in named]
-    kept = elsewhere.among(todo)
-    if kept:
-        log.info("left out, for their networks are on another machine: %s; RUNS trains them here", ", ".join(kept))
-    return [name for name in todo if name not in kept]
+    done = dvc.lacking_a_network_alone(todo)
+    if done:
+        log.info("done, though their networks are not here: %s; RUNS= trains them again", ", ".join(done))
+    return [name for name in todo if name not in done]
 
 
 def _train(name: str, threads: int, workers: Workers) -> int:
     """Train one run with its share of the cores and a GPU of its own, output to its log; returns DVC's exit status."""
     log_file = LOGS / f"{name}.log"
     shares = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-    command = dvc.command("--wait-for-lock", "repro", "--single-item", f"{dvc.TRAIN}{name}")
+    command = dvc.command("--wait-for-lock", "repro", "--single-item", *(f"{stage}{name}" for stage in dvc.OF_A_RUN))
     with log_file.open("w", encoding="utf-8") as stream:
         try:
             with gpu.one() as visible:

@@ -17,10 +17,12 @@ from typing import Any
 
 import yaml
 
-from pipeline import paths, settings
+from pipeline import dvc, paths, settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.files import write_text
+from pipeline.old_names import with_new_names
+from pipeline.schema import read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +47,11 @@ def create(name: str, overlay: dict[str, Any] | None = None, copy: bool = False,
     if copy:
         _copy_tracked_files(folder)
     else:
-        _add_worktree(folder, commit)
+        add_worktree(folder, commit)
     params = folder / "params.yaml"
     if overlay:
-        write_text(
-            params, yaml.safe_dump(merge(yaml.safe_load(params.read_text(encoding="utf-8")), overlay), sort_keys=False)
-        )
+        merged = merge(read_yaml(params), with_new_names(overlay, "overlay"))
+        write_text(params, yaml.safe_dump(merged, sort_keys=False))
     settings.load(params)
     return folder
 
@@ -58,7 +59,7 @@ def create(name: str, overlay: dict[str, Any] | None = None, copy: bool = False,
 def remove(name: str) -> None:
     """Remove a workspace and what it holds; the DVC cache keeps what its stages made."""
     shutil.rmtree(paths.WORKSPACES / name, ignore_errors=True)
-    _git("worktree", "prune")
+    git("worktree", "prune")
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any], where: str = "") -> dict[str, Any]:
@@ -75,34 +76,36 @@ def merge(base: dict[str, Any], overlay: dict[str, Any], where: str = "") -> dic
 
 def _copy_tracked_files(folder: Path) -> None:
     """Copy what git does not ignore, as it stands in the checkout; outputs of the study and DVC's folder stay behind."""
-    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    if not (folder / ".dvc").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for arguments in (["init", "--no-scm", "-q"], ["config", "core.analytics", "false"]):
+            subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, check=True)
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     left_out = (".dvc/", "predictions/", "metrics/", "plots/", "reports/", "models/", "dvc.lock")
     for file in filter(None, listed):
         source, target = paths.ROOT / file, folder / file
-        if file.startswith(left_out) or not source.is_file():
+        if (file.startswith(left_out) and not file.startswith(".dvc/plots/")) or not source.is_file():
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
-    if not (folder / ".dvc").exists():
-        for arguments in (["init", "--no-scm", "-q"], ["config", "core.analytics", "false"]):
-            subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, check=True)
 
 
-def _add_worktree(folder: Path, commit: str) -> None:
+def add_worktree(folder: Path, commit: str) -> None:
     """A detached git worktree at `commit`, with the checkout's DVC cache."""
     if (folder / ".git").exists():
-        subprocess.run(["git", "checkout", "-q", "-f", "--detach", _git("rev-parse", commit)], cwd=folder, check=True)
+        subprocess.run(["git", "checkout", "-q", "-f", "--detach", git("rev-parse", commit)], cwd=folder, check=True)
     elif folder.exists():
         raise ProjectError(f"{folder} is there and is no workspace of this checkout; remove it or choose another name")
     else:
-        _git("worktree", "prune")
-        _git("worktree", "add", "-q", "--detach", str(folder), commit)
-    cache = paths.ROOT / ".dvc" / "cache"
+        git("worktree", "prune")
+        git("worktree", "add", "-q", "--detach", str(folder), commit)
+    cache = dvc.cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     write_text(folder / ".dvc" / "config.local", f"[cache]\n    dir = {cache}\n")
 
 
-def _git(*arguments: str) -> str:
+def git(*arguments: str) -> str:
+    """What git prints in the checkout; a `ProjectError` with the cause if it fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=paths.ROOT, check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
@@ -123,7 +126,7 @@ def main() -> None:
     if arguments.verb == "remove":
         remove(arguments.name)
     else:
-        overlay = yaml.safe_load(arguments.overlay.read_text(encoding="utf-8")) if arguments.overlay else {}
+        overlay = read_yaml(arguments.overlay) if arguments.overlay else {}
         print(create(arguments.name, overlay, copy=arguments.copy))
 
 

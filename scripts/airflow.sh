@@ -29,14 +29,14 @@ export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=false
 
 # As many trainings at once as there are GPUs, or one for every two cores; each with its share of the cores.
 cores=$(getconf _NPROCESSORS_ONLN)
-gpus=$("$root/.venv/bin/python" -c 'from pipeline.retraining import gpu; print(len(gpu.found()))')
+gpus=$("$root/.venv/bin/python" -c 'from pipeline import gpu; print(len(gpu.found()))')
 slots=${TRAINING_SLOTS:-$((gpus > 0 ? gpus : (cores > 1 ? cores / 2 : 1)))}
 export TF_NUM_INTRAOP_THREADS="${TF_NUM_INTRAOP_THREADS:-$((cores / slots > 0 ? cores / slots : 1))}"
 
-# Two small trainings on generated radiographs. So few of them teach little: without floors the gate lets the candidate
+# Two small trainings on generated radiographs. So few of them teach little: without a minimum the gate lets the candidate
 # pass all the same, in its workspace, so that promotion and smoke test are seen too.
 phantoms='{"runs": ["custom_cnn-raw-0", "custom_cnn-balanced-0"], "epochs": 3, "settings": {"ingest": {"dataset": "phantom"},
-  "gate": {"floors": {"validation": {"sensitivity": 0, "specificity": 0}, "stress": {"sensitivity": 0, "specificity": 0}}}}}'
+  "gate": {"validation": {"min_sensitivity": 0, "min_specificity": 0}, "stress": {"min_sensitivity": 0, "min_specificity": 0}}}}'
 
 mkdir -p "$AIRFLOW_HOME"
 migrate() {

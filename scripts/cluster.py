@@ -166,7 +166,7 @@ def compare(cluster: Cluster, params: str, wall: float | None) -> list[str]:
         params_file = next(checkout.glob(".work/*/params.yaml"))
         for name in yaml.safe_load(params_file.read_text(encoding="utf-8"))["train"]["runs"]:
             started = time.monotonic()
-            _command(checkout, f"step train@{name}", environ)
+            _command(checkout, f"step train@{name} stress@{name}", environ)
             seconds += time.monotonic() - started
     ours, theirs = (_lock(cluster.folder / name) for name in ("worker-1", "serial"))
     different = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))

@@ -1,145 +1,129 @@
-"""Headless Chromium over its debugging pipe: no driver, no further package."""
+"""Headless Chromium, driven by Playwright, and images that the tiny champion answers in a known way."""
 
 import contextlib
-import itertools
-import json
+import io
 import os
 import shutil
-import subprocess
-import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--disable-dev-shm-usage",
-    "--disable-sync",
-    "--remote-debugging-pipe",
-    "--hide-scrollbars",
-]
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
 
+from pipeline.data import phantom
+from tests.champion_fixture import plain_guard, write_champion
+from tests.film_fixture import encoded, film
 
-class Page:
-    """One tab."""
-
-    def __init__(self, write: int, read: int) -> None:
-        self._write, self._read = write, read
-        self._ids = itertools.count(1)
-        self._answers: dict[int, dict[str, Any]] = {}
-        self._news = threading.Condition()
-        self._session: str | None = None
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        threading.Thread(target=self._listen, daemon=True).start()
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Network", "Runtime", "DOM", "Accessibility", "Log"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command of the DevTools protocol, and its result."""
-        number = next(self._ids)
-        message = {"id": number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
-        with self._news:
-            if not self._news.wait_for(lambda: number in self._answers, timeout=300):
-                raise AssertionError(f"{method}: no answer of the browser")
-            answer = self._answers.pop(number)
-        if "error" in answer:
-            raise AssertionError(f"{method}: {answer['error']}")
-        return answer["result"]
-
-    def run(self, script: str) -> Any:
-        """The value of a JavaScript expression."""
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        if "exceptionDetails" in result:
-            raise AssertionError(result["exceptionDetails"])
-        return result["result"].get("value")
-
-    def wait(self, script: str, seconds: float = 240) -> Any:
-        """Return the expression's value once it is true."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if value := self.run(script):
-                return value
-            time.sleep(0.1)
-        raise AssertionError(f"never true: {script}; the page says {self.run('document.body.innerText')}")
-
-    def open(self, url: str) -> None:
-        self.call("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete'")
-
-    def drop(self, path: Path, selector: str) -> None:
-        """Drop a file onto an element, as from a file manager."""
-        box = self.run(
-            f"(() => {{ const e = document.querySelector('{selector}'); e.scrollIntoView({{block: 'center'}});"
-            "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
-        )
-        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
-        for kind in ("dragEnter", "dragOver", "drop"):
-            self.call("Input.dispatchDragEvent", type=kind, x=box[0], y=box[1], data=data)
-
-    def choose(self, path: Path, selector: str) -> None:
-        """Choose a file in a file input."""
-        root = self.call("DOM.getDocument")["root"]["nodeId"]
-        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
-
-    def _listen(self) -> None:
-        waiting = b""
-        while chunk := os.read(self._read, 1 << 16):
-            *whole, waiting = (waiting + chunk).split(b"\0")
-            for text in whole:
-                message = json.loads(text)
-                if "id" in message:
-                    with self._news:
-                        self._answers[message["id"]] = message
-                        self._news.notify_all()
-                elif message["method"] == "Network.requestWillBeSent":
-                    self.requests.append(message["params"]["request"]["url"])
-                elif message["method"] == "Log.entryAdded":
-                    self.complaints.append(message["params"]["entry"]["text"])
-                elif message["method"] == "Runtime.exceptionThrown":
-                    self.complaints.append(json.dumps(message["params"]["exceptionDetails"]))
+CHROMIUM = next(filter(None, map(shutil.which, ("google-chrome", "chromium", "chromium-browser"))), None)
+NONE, INDETERMINATE, SIGNS = (
+    "no pneumonia detected",
+    "indeterminate: the network does not decide",
+    "signs of pneumonia",
+)
+# Mean brightness, of 0 to 1, by which the tiny champion (thresholds .4 and .6, slope 8) gives each outcome.
+BRIGHTNESS = {"none.png": 0.30, "between.png": 0.50, "signs.png": 0.70}
+OUTCOMES = {"none.png": NONE, "between.png": INDETERMINATE, "signs.png": SIGNS}
+LIMIT = 1.5  # of the tiny champion's input check: the logarithm of an image's contrast, less 3
 
 
 @contextlib.contextmanager
-def browser() -> Iterator[Page]:
-    """A fresh browser with one tab."""
-    assert CHROMIUM
-    to_browser, from_us = os.pipe()
-    to_us, from_browser = os.pipe()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-
-        def wire() -> None:  # Chromium reads commands from descriptor 3 and answers on 4
-            os.dup2(to_browser, 13)
-            os.dup2(from_browser, 14)
-            os.dup2(13, 3)
-            os.dup2(14, 4)
-
-        process = subprocess.Popen(
-            [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            preexec_fn=wire,
-            close_fds=False,
-            stderr=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-        os.close(to_browser)
-        os.close(from_browser)
+def browser() -> Iterator[Browser]:
+    """A fresh Chromium."""
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu", "--disable-dev-shm-usage"])
         try:
-            yield Page(from_us, to_us)
+            yield chromium
         finally:
-            process.terminate()
-            process.wait(60)
-            os.close(from_us)
+            chromium.close()
+
+
+def champion(root: Path) -> None:
+    """The tiny champion, with an input check that takes radiographs and rejects `stranger.png`."""
+    write_champion(root, guard=plain_guard(LIMIT))
+
+
+def write_files(folder: Path) -> Path:
+    """One generated radiograph for each outcome, a DICOM file, a stranger, a text named .jpeg."""
+    for name, brightness in BRIGHTNESS.items():
+        (folder / name).write_bytes(encoded(radiograph(brightness), "PNG"))
+    (folder / "film.dcm").write_bytes(film(np.asarray(radiograph(0.72, patient=13)), PatientAge="060Y"))
+    stranger = np.zeros((300, 400), np.uint8)
+    stranger[:, 200:] = 255
+    (folder / "stranger.png").write_bytes(encoded(stranger, "PNG"))
+    (folder / "text.jpeg").write_text("This is no image.")
+    return folder
+
+
+def radiograph(brightness: float, patient: int = 10) -> Image.Image:
+    """A generated radiograph of this mean brightness."""
+    name = f"train/PNEUMONIA/person{patient}_bacteria_{patient}.jpeg"
+    grey = np.asarray(phantom.picture(1, name).convert("L").resize((600, 480)), np.float64) / 255
+    low, high = 0.05, 20.0
+    for _ in range(50):  # the gamma, by halving
+        gamma = (low * high) ** 0.5
+        low, high = (gamma, high) if np.mean(grey**gamma) > brightness else (low, gamma)
+    return Image.fromarray(np.rint(255 * grey**gamma).astype(np.uint8))
+
+
+def tab(chromium: Browser, **options: Any) -> Page:
+    """An empty tab. `page.asked` are the addresses that it asks for, `page.complaints` what its console complains of."""
+    page = chromium.new_context(**options).new_page()
+    page.asked, page.complaints = [], []  # type: ignore[attr-defined]
+    page.on("request", lambda request: page.asked.append(request.url))  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))  # type: ignore[attr-defined]
+    page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)  # type: ignore[attr-defined]
+    return page
+
+
+def open_page(chromium: Browser, address: str, **options: Any) -> Page:
+    """A tab with the service's page, ready for a file."""
+    page = tab(chromium, **options)
+    page.goto(address + "/")
+    wait(page, "document.querySelector('#facts').children.length > 0")
+    return page
+
+
+def choose(page: Page, *paths: Path) -> None:
+    """Choose files by the picker, and wait until the first is settled."""
+    page.set_input_files("#file", list(paths))
+    settled(page, paths[0].name)
+
+
+def drop(page: Page, *paths: Path) -> None:
+    """Drop files anywhere on the page, as from a file manager."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 200, "y": 200, "data": data})
+
+
+def settled(page: Page, name: str) -> None:
+    """Wait until the page shows this file with an outcome or with the reason that there is none."""
+    wait(
+        page,
+        "name => document.querySelector('#name').textContent === name"
+        " && (!document.querySelector('#answer').hidden || !document.querySelector('#problem').hidden)",
+        name,
+    )
+
+
+def wait(page: Page, expression: str, value: Any = None, seconds: float = 60) -> None:
+    """Wait until an expression is true. Playwright's own wait needs `eval`, which the page's policy forbids."""
+    for _ in range(int(seconds / 0.02)):
+        if page.evaluate(expression, value):
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError(f"never true: {expression}; the page says {page.inner_text('body')}")
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a picture of the whole page where PAGE_SCREENSHOTS names a folder."""
+    if folder := os.environ.get("PAGE_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def pixels(png: bytes) -> np.ndarray:
+    """A screenshot as numbers, uint8 [height, width, 3]."""
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))

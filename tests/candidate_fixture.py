@@ -79,10 +79,10 @@ def write_network(root: Path, seed: int = 0) -> None:
     import keras
     from sklearn.linear_model import LogisticRegression
 
-    from pipeline.learning import networks
+    from pipeline.learning.networks import head
 
     keras.utils.set_random_seed(seed)
-    network = networks.build("custom_cnn", SIDE)
+    network = head.build("custom_cnn", SIDE)
     pictures = np.load(root / "data" / "arrays" / "development.npy")[..., None]
     rows = [line.split(",") for line in (root / "data" / "arrays" / "development.csv").read_text().splitlines()[1:]]
     chosen = [place for place, row in enumerate(rows) if row[3].startswith("train")]
@@ -121,6 +121,7 @@ def write_candidate(root: Path, auc: float = 0.99, seed: int = 0, dataset: str =
         },
         "recalibration": {"intercept": 0.0, "slope": 1.0},
         "figures": {"validation": figures, "test": figures, "stress": {"auc": figure}},
+        "trained_with": None,
         **changes,
     }
     promise["files"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}

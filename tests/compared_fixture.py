@@ -54,7 +54,7 @@ def project(root: Path, done: dict[str, float] = DONE, **facts: str) -> Path:
         folder = root / "predictions" / name
         write_run(folder, ROWS, seed=seed, quality=quality, **own, **facts)
         if name == COLLAPSED:
-            logits = np.array([float(row["logit"]) for row in read_table(folder / "pictures.csv")])
+            logits = np.array([float(row["logit"]) for row in read_table(folder / "images.csv")])
             test = np.array([row[1] == "test" for row in ROWS])
             write_logits(folder, ROWS, np.where(test, -logits, 0.0))
     return root

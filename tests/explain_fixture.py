@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table, write_table
 from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS
+from pipeline.robustness.families import TRAINED
 from tests import champion_fixture
 from tests.candidate_fixture import RUN, command, write_network, write_root
 
@@ -38,8 +38,7 @@ def write_settings(root: Path) -> None:
     """Few networks, few resamples, few draws."""
     settings = yaml.safe_load((root / "params.yaml").read_text())
     train = settings["train"]
-    train["networks"] = {"custom_cnn": {}, "vgg16": {}}
-    line = {"group": "raw", "seed": 0, "weights": "random"}
+    line = {"group": "raw", "augmentation": "none", "seed": 0, "weights": "random"}
     train["runs"] = {RUN: {"network": "custom_cnn", **line}}
     train["planned"] = {"vgg16-raw-0": {"network": "vgg16", **line}}
     settings["evaluate"]["resamples"] = 200
@@ -51,12 +50,12 @@ def write_settings(root: Path) -> None:
 
 def write_predictions(root: Path) -> None:
     """What `train` would have written of the network that lies in models/runs."""
-    from pipeline.learning import networks
-    from pipeline.learning.training import logit_predictor
+    from pipeline.learning.networks import head
+    from pipeline.learning.predict import logit_predictor
 
     arrays = root / "data" / "arrays"
     side = np.load(arrays / "test.npy", mmap_mode="r").shape[1]
-    network = networks.build("custom_cnn", side)
+    network = head.build("custom_cnn", side)
     network.load_weights(root / "models" / "runs" / RUN / "network.weights.h5")
     predict = logit_predictor(network)
     index = read_table(arrays / "development.csv")
@@ -67,7 +66,7 @@ def write_predictions(root: Path) -> None:
     logits = np.concatenate([predict(clean), predict(np.load(arrays / "test.npy"))]).astype(float)
     folder = root / "predictions" / RUN
     write_table(
-        folder / "pictures.csv",
+        folder / "images.csv",
         PICTURES,
         (
             {**{key: row[key] for key in PICTURES[:5]}, "logit": logit, "probability": 1 / (1 + np.exp(-logit))}
@@ -76,7 +75,7 @@ def write_predictions(root: Path) -> None:
     )
     stressed = [
         dict(zip(STRESS, (row, name, float(logit)), strict=True))
-        for name, change in CHANGES.items()
+        for name, change in TRAINED.changes.items()
         for row, logit in enumerate(predict(change(clean)))
     ]
     write_table(folder / "stress.csv", STRESS, stressed)

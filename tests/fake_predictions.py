@@ -90,7 +90,7 @@ def write_run(
 
 
 def write_logits(folder: Path, rows: list[tuple[str, str, str, str, str]], logits: np.ndarray) -> None:
-    """Write pictures.csv alone."""
+    """Write images.csv alone."""
     folder.mkdir(parents=True, exist_ok=True)
     table = [(*row, float(x), round(float(p), 9)) for row, x, p in zip(rows, logits, sigmoid(logits), strict=True)]
-    write_table(folder / "pictures.csv", PICTURES, (dict(zip(PICTURES, row, strict=True)) for row in table))
+    write_table(folder / "images.csv", PICTURES, (dict(zip(PICTURES, row, strict=True)) for row in table))

@@ -12,9 +12,10 @@ import yaml
 from pipeline.workspace import merge
 
 ROOT = Path(__file__).resolve().parents[1]
+RUN = {"network": "custom_cnn", "group": "raw", "augmentation": "none", "seed": 0, "weights": "random"}
 SMALL = {
     "ingest": {"dataset": "phantom", "phantom": {"train": 60, "val": 4, "test": 16}},
-    "train": {"runs": {"custom_cnn-raw-0": {"network": "custom_cnn", "group": "raw", "seed": 0, "weights": "random"}}},
+    "train": {"runs": {"custom_cnn-raw-0": RUN}},
 }
 NOTHING_TO_DO = 99
 RESULTS = ("predictions/", "metrics/", "models/", "plots/", "dvc.lock")

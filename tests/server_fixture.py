@@ -61,7 +61,7 @@ def serve(root: Path, until: str = "/readyz", target: str = SERVICE, **environme
     port = free_port()
     log = root / "server.log"
     inherited = {name: value for name, value in os.environ.items() if name != "SERVE_METRICS_FOLDER"}
-    settings = {"SERVE_WORKERS": "1", "SERVE_STRANGERS": "warn", **environment}
+    settings = {"SERVE_WORKERS": "1", "SERVE_OUT_OF_DISTRIBUTION": "warn", **environment}
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)],

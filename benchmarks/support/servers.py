@@ -108,10 +108,10 @@ def _build(root: Path, network: str, side: int, twin: Path | None) -> None:
     script = f"""
 import sys, json, numpy as np, onnx, keras
 from pathlib import Path
-from pipeline.learning import networks
+from pipeline.learning.networks import head
 from pipeline.learning.export import calibrate, to_onnx
 keras.utils.set_random_seed(0)
-model = networks.build({network!r}, {side})
+model = head.build({network!r}, {side})
 root, twin = Path({str(root)!r}), {str(twin) if twin else None!r}
 if twin:
     model.save(twin)
@@ -128,7 +128,7 @@ def server(case: Case, port: int, target: str = OURS, code: Path = ROOT, **more:
     environment = {
         **{name: value for name, value in os.environ.items() if name != "SERVE_METRICS_FOLDER"},
         "PIPELINE_ROOT": str(case.root),
-        "SERVE_STRANGERS": "warn",
+        "SERVE_OUT_OF_DISTRIBUTION": "warn",
         "PEER_NETWORK": str(case.keras),
         "PYTHONPATH": str(code),
         **more,

@@ -1,28 +1,24 @@
 """One row for each picture: what it is, whose it is, and whether it can be used."""
 
 import csv
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.data.parallel import in_order
-from pipeline.data.sources import pictures
+from pipeline.data.patients import Persons, patient_of
+from pipeline.data.sources import FORMATS, pictures
 from pipeline.data.tables import write_table
 from pipeline.files import sha256_of
 
 MAX_BYTES = 64 * 2**20
 TAIL = 4096  # bytes in which the end mark of a JPEG is looked for; some writers add a few bytes after it
 END_MARK = b"\xff\xd9"
-
-_NORMAL = re.compile(r"((?:NORMAL\d*-)?IM-\d+)-\d+(?:-\d+)*")
-_PNEUMONIA = re.compile(r"(person\d+_(bacteria|virus))_\d+(?:_\d+)*")
-_SUBTYPES = {"bacteria": "bacterial", "virus": "viral"}
 
 
 @dataclass(frozen=True)
@@ -48,25 +44,11 @@ class Unusable(Exception):
     """Why a picture goes to quarantine."""
 
 
-def patient_of(name: str) -> tuple[str, str]:
-    """Patient key and subtype of a file name, without the split.
-
-    `IM-0115-0001.jpeg` is (`IM-0115`, `normal`), `person23_bacteria_87.jpeg` is (`person23_bacteria`, `bacterial`):
-    bacterial and viral numbers are two counters. Any other name is a patient of its own, of subtype `unknown`.
-    """
-    stem = name.rsplit(".", 1)[0]
-    if match := _NORMAL.fullmatch(stem):
-        return match[1], "normal"
-    if match := _PNEUMONIA.fullmatch(stem):
-        return match[1], _SUBTYPES[match[2]]
-    return stem, "unknown"
-
-
 def inspect(raw: Path, path: str, min_side: int, max_pixels: int) -> Row:
     """Read one picture: its size in bytes, its header, then all of its pixels, which are thrown away.
 
     Raises:
-        Unusable: zero bytes, absurd size, not a picture or no JPEG, truncated, or not decodable.
+        Unusable: zero bytes, absurd size, not a picture or not of its suffix, truncated, or not decodable.
     """
     file = raw / path
     size = file.stat().st_size
@@ -75,7 +57,7 @@ def inspect(raw: Path, path: str, min_side: int, max_pixels: int) -> Row:
     if size > MAX_BYTES:
         raise Unusable(f"absurd size: {size} bytes")
     width, height, mode = _decode(file, min_side, max_pixels)
-    if not _is_complete(file, size):
+    if _expected_format(file) == "JPEG" and not _is_complete(file, size):
         raise Unusable("truncated: no end mark")
     split, label, name = path.split("/")
     patient, subtype = patient_of(name)
@@ -88,8 +70,9 @@ def _decode(file: Path, min_side: int, max_pixels: int) -> tuple[int, int, str]:
             warnings.simplefilter("ignore")  # of large and of odd pictures: both are judged here
             with Image.open(file) as image:
                 width, height = image.size
-                if image.format != "JPEG":
-                    raise Unusable(f"not a JPEG picture: {image.format} behind the name")
+                expected = _expected_format(file)
+                if image.format != expected:
+                    raise Unusable(f"not a {expected} picture: {image.format} behind the name")
                 if width * height > max_pixels or min(width, height) < min_side:
                     raise Unusable(f"absurd size: {width}x{height} pixels")
                 image.load()
@@ -107,6 +90,10 @@ def _decode(file: Path, min_side: int, max_pixels: int) -> tuple[int, int, str]:
         raise Unusable(f"{kind}: {' '.join(str(error).split())}") from None
 
 
+def _expected_format(file: Path) -> str:
+    return FORMATS.get(file.suffix.lower(), "JPEG")
+
+
 def _is_complete(file: Path, size: int) -> bool:
     """Whether a JPEG has its end mark: one cut short and filled up with zeros decodes without complaint."""
     with file.open("rb") as stream:
@@ -114,17 +101,22 @@ def _is_complete(file: Path, size: int) -> bool:
         return END_MARK in stream.read()
 
 
-def build(raw: Path, manifest: Path, quarantine: Path, min_side: int, max_pixels: int) -> None:
+def build(
+    raw: Path, manifest: Path, quarantine: Path, min_side: int, max_pixels: int, *, by_folder: bool = False
+) -> None:
     """Write the manifest and the quarantine list (path, reason) of all pictures below `raw`, both sorted by path.
 
-    Patients who share a byte-identical picture are one patient, under the smallest of their keys.
+    Patients who share a byte-identical picture are one patient, under the smallest of their keys. With `by_folder` a
+    picture in NORMAL whose name tells no subtype is `normal`: names of one's own need not tell it.
     """
     persons = Persons()
     refused: list[dict[str, str]] = []
 
     def judge(path: str) -> Row | dict[str, str]:
         try:
-            return inspect(raw, path, min_side, max_pixels)
+            row = inspect(raw, path, min_side, max_pixels)
+            unnamed = by_folder and (row.label, row.subtype) == ("NORMAL", "unknown")
+            return replace(row, subtype="normal") if unnamed else row
         except Unusable as reason:
             return {"path": path, "reason": str(reason)}
 
@@ -144,26 +136,6 @@ def build(raw: Path, manifest: Path, quarantine: Path, min_side: int, max_pixels
         write_table(manifest, COLUMNS, _merged(csv.DictReader(draft), persons))
 
 
-def _merged(rows: csv.DictReader, persons: "Persons") -> Iterator[Mapping[str, Any]]:  # type: ignore[type-arg]
+def _merged(rows: csv.DictReader, persons: Persons) -> Iterator[Mapping[str, Any]]:  # type: ignore[type-arg]
     for row in rows:
         yield row | {"patient": persons.key(row["patient"])}
-
-
-class Persons:
-    """Patients joined by the pictures they share (union-find; the smallest key stands for all)."""
-
-    def __init__(self) -> None:
-        self._owner: dict[bytes, str] = {}  # digest of a picture -> the patient it was first seen with
-        self._smaller: dict[str, str] = {}  # patient -> a smaller key of the same person
-
-    def add(self, sha256: str, patient: str) -> None:
-        """Note that `patient` has this picture: whoever had it before is the same person."""
-        mine, other = (self.key(patient), self.key(self._owner.setdefault(bytes.fromhex(sha256), patient)))
-        if mine != other:
-            self._smaller[max(mine, other)] = min(mine, other)
-
-    def key(self, patient: str) -> str:
-        """The smallest key of the person."""
-        while patient in self._smaller:
-            patient = self._smaller[patient]
-        return patient

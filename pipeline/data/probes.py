@@ -1,8 +1,9 @@
 """Changes that no training sees and no gate reads, made to ask a network what it looks at.
 
-As those of `pipeline.data.stress`, each takes and gives uint8 [pictures, side, side].
+As those of `pipeline.robustness`, each takes and gives uint8 [pictures, side, side].
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.data.imaging import read_pixels, resize
-from pipeline.data.stress import Change
+
+Change = Callable[[np.ndarray], np.ndarray]
 
 SHIFT = 2  # pixels
 NOISE = 0.005  # of the full range: the standard deviation of Gaussian noise

@@ -1,10 +1,9 @@
-"""A folder in the layout of the data set: finding it, taking its pictures along, saying which set it is."""
+"""The pictures in data/raw: bringing them there, listing them, saying which set it is."""
 
 import hashlib
-import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from pipeline.data.parallel import in_order
-from pipeline.errors import ProjectError
 from pipeline.files import sha256_of
-
-log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 LABELS = ("NORMAL", "PNEUMONIA")
-SUFFIXES = (".jpeg", ".jpg")
+FORMATS = {".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG"}  # what a file of each suffix must be
 PUBLISHED = {  # pictures in the data set as published
     "train/NORMAL": 1341,
     "train/PNEUMONIA": 3875,
@@ -28,58 +24,31 @@ PUBLISHED = {  # pictures in the data set as published
     "test/NORMAL": 234,
     "test/PNEUMONIA": 390,
 }
-LAYOUT = "expected train, val and test, each with NORMAL and PNEUMONIA, or NORMAL and PNEUMONIA alone"
-
-
-def find_classes(folder: Path) -> dict[str, Path]:
-    """The class folders of a copy of the data set: {"train/NORMAL": path, ...}.
-
-    The tree lies in `folder` or up to two levels of `chest_xray` below it, as in Kaggle's archive, which holds it
-    twice: the outermost one counts. NORMAL and PNEUMONIA without splits count as `train`.
-
-    Raises:
-        ProjectError: `folder` is no folder, holds no such tree, or a class of a split is missing or empty.
-    """
-    if not folder.is_dir():
-        raise ProjectError(f"{folder} is no folder; {LAYOUT}")
-    for root in (folder, folder / "chest_xray", folder / "chest_xray" / "chest_xray"):
-        splits = {split: root / split for split in SPLITS if (root / split).is_dir()}
-        if not splits and any((root / label).is_dir() for label in LABELS):
-            splits = {"train": root}
-        if splits:
-            break
-    else:
-        raise ProjectError(f"{folder} holds no data set; {LAYOUT}")
-    classes = {f"{split}/{label}": place / label for split, place in splits.items() for label in LABELS}
-    for place in classes.values():
-        if not place.is_dir():
-            raise ProjectError(f"{place} is missing; {LAYOUT}")
-        if not any(map(is_picture, _names(place))):
-            raise ProjectError(f"{place} holds no picture (*.jpeg)")
-    return classes
+AUTHORS = {  # in the authors' own archive, which has no val: its 16 pictures are in train
+    "train/NORMAL": 1349,
+    "train/PNEUMONIA": 3883,
+    "test/NORMAL": 234,
+    "test/PNEUMONIA": 390,
+}
 
 
 def is_picture(name: str) -> bool:
     """Whether a file name is one of a picture; .DS_Store and what macOS adds (._name) are not."""
-    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
+    return not name.startswith(".") and Path(name).suffix.lower() in FORMATS
 
 
-def take(classes: dict[str, Path], target: Path, link: bool) -> None:
-    """Bring every picture to `target`/<split>/<label>: as hard links where asked for and possible, else as copies."""
-    for part, place in classes.items():
-        (target / part).mkdir(parents=True)
-        names = _names(place)
-        left = [name for name in names if not is_picture(name)]
-        if left:
-            log.warning("%s: %d files left behind, not named *.jpeg: %s", part, len(left), ", ".join(left[:3]))
-        for name in tqdm(filter(is_picture, names), part, len(names) - len(left), unit="picture", disable=None):
-            _bring(place / name, target / part / name, link)
+def take(images: Mapping[str, Path], target: Path, link: bool) -> None:
+    """Bring every picture to its path below `target`: as hard links where asked for and possible, else as copies."""
+    for folder in {path.rpartition("/")[0] for path in images}:
+        (target / folder).mkdir(parents=True)
+    for path, file in tqdm(images.items(), "pictures", unit="picture", disable=None):
+        _bring(file, target / path, link)
 
 
 def _bring(source: Path, target: Path, link: bool) -> None:
     if link:
         try:
-            os.link(source, target)
+            os.link(source, target, follow_symlinks=False)
             return
         except OSError:  # another file system, or one without links
             pass

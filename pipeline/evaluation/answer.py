@@ -29,7 +29,7 @@ def table(folder: Path, candidate: Row) -> str:
         refused = figure(*site["share_refused_by_guard"])
         parts = {"": site["accepted"], **{f", {view} alone": one for view, one in site.get("views", {}).items()}}
         for title, part in parts.items():
-            cells = [figure(*part[name]) for name in FIGURES]
+            cells = [figure(*part.get(name, [None])) for name in FIGURES]
             lines.append(
                 f"| another hospital: {site['name']}{title} | {' | '.join(cells)} | {'' if title else refused} |"
             )
@@ -66,7 +66,10 @@ def _points(contract: Row) -> list[str]:
 
 def _views(site: Row) -> str:
     """What the view of an answered film tells of its class, without the film."""
-    share = {view: one["pneumonia"] / max(1, one["pneumonia"] + one["normal"]) for view, one in site["views"].items()}
+    counts = {view: (one["pneumonia"], one["pneumonia"] + one["normal"]) for view, one in site["views"].items()}
+    share = {view: ill / every for view, (ill, every) in counts.items() if every}
+    if not share:
+        return f"Of the films of {site['name']} none was answered."
     told = " and ".join(f"{value:.0%} of {view}" for view, value in share.items())
     return (
         f"Of the films of {site['name']} that were answered, {told} show pneumonia: "

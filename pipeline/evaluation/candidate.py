@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.evaluation import statistics
 from pipeline.evaluation.measure import number
 from pipeline.evaluation.statistics import Floats
-from pipeline.settings import Release, Start
+from pipeline.settings import Release
 
 RULE = (
     "best AUC on the stressed validation pictures, pooled; "
@@ -76,11 +76,11 @@ def name(
 
 def _barred(facts: Mapping[str, Any], release: Release, weights: str) -> str | None:
     """Why a run may not be released, or None."""
-    if Start(facts["network"], facts["weights"]) in release.exclude:
+    if any((start.network, start.weights) == (facts["network"], facts["weights"]) for start in release.exclude):
         return f"{facts['network']} from {facts['weights']} weights is excluded"
     megabytes = facts["parameters"] * BYTES[weights] / 1e6
     if megabytes > release.max_megabytes:
-        return f"{megabytes:.1f} MB as {weights}, more than {release.max_megabytes}"
+        return f"{megabytes:.1f} MB as {weights}, more than {release.max_megabytes:g}"
     return None
 
 

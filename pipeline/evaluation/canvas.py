@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.evaluation import style
-from pipeline.evaluation.published import DATASET
+from pipeline.evaluation.published import GENERATED
 
 INK, FAINT, ALARM = "#222222", "#d9d9d9", "#b00020"
 # Okabe and Ito's palette: told apart by colour-blind readers too.
@@ -24,7 +24,7 @@ def panels(rows: int, columns: int, width: float, height: float, **options: Any)
 def save(figure: Figure, path: Path, title: str, dataset: str, note: str) -> None:
     """Put title, note and, where they are generated, the pictures' kind on the figure; write it."""
     colour = INK
-    if dataset != DATASET:
+    if dataset == GENERATED:
         title, note = f"GENERATED RADIOGRAPHS: {title}", f"These figures say nothing about children. {note}"
         colour = ALARM
     letters = int(figure.get_figwidth() * 15)

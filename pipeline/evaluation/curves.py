@@ -1,6 +1,8 @@
 """Curves as small CSV files, for `dvc plots` and for the figures."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +11,11 @@ from pipeline.evaluation import calibration
 from pipeline.evaluation.measure import Samples, number
 from pipeline.evaluation.predictions import SPLITS, Predictions, Split
 from pipeline.evaluation.statistics import Floats, Sample, roc
+
+ROC = ["run", "fpr", "tpr"]
+RELIABILITY = ["run", "predicted", "observed", "observed_low", "observed_high", "pictures"]
+TRAINING = ["run", "epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
+Row = dict[str, Any]
 
 
 def roc_points(split: Split) -> tuple[Floats, Floats]:
@@ -23,26 +30,42 @@ def roc_points(split: Split) -> tuple[Floats, Floats]:
     return x[corner], y[corner]
 
 
-def write_roc(folder: Path, run: Predictions) -> None:
-    """ROC curves as `<split>/<run>.csv`: fpr, tpr."""
-    for name in SPLITS:
-        fpr, tpr = roc_points(getattr(run, name))
-        rows = [{"fpr": number(x), "tpr": number(y)} for x, y in zip(fpr, tpr, strict=True)]
-        write_table(folder / name / f"{run.name}.csv", ["fpr", "tpr"], rows)
+def roc_rows(run: Predictions, split: str) -> list[Row]:
+    """The run's ROC curve on a split, for plots/roc-<split>.csv."""
+    fpr, tpr = roc_points(getattr(run, split))
+    return [{"run": run.name, "fpr": number(x), "tpr": number(y)} for x, y in zip(fpr, tpr, strict=True)]
 
 
-def write_reliability(folder: Path, run: Predictions, samples: Samples) -> None:
-    """Reliability diagrams as `<split>/<run>.csv`, and `<split>-recalibrated/<run>.csv` where a recalibration exists."""
-    recalibration = calibration.fit(run.validation.labels, run.validation.logits)
-    for name in SPLITS:
-        split, sample = getattr(run, name), getattr(samples, name)
-        stages = {name: split.logits}
-        if recalibration:
-            stages[f"{name}-recalibrated"] = recalibration(split.logits)
-        for stage, logits in stages.items():
-            points = calibration.reliability(split.labels, logits, sample)
-            columns = ["predicted", "observed", "observed_low", "observed_high", "pictures"]
-            write_table(folder / stage / f"{run.name}.csv", columns, map(_rounded, points))
+def training_rows(run: Predictions) -> list[Row]:
+    """The run's curves over its epochs, for plots/training.csv; a run without epochs has none."""
+    columns = [name for name in TRAINING if name not in ("run", "epoch")]
+    return [
+        {"run": run.name, "epoch": int(epoch), **{name: number(run.history[name][place]) for name in columns}}
+        for place, epoch in enumerate(run.history["epoch"])
+    ]
+
+
+def reliability_rows(run: Predictions, samples: Samples, split: str, recalibrated: bool) -> list[Row]:
+    """The run's reliability diagram on a split; with `recalibrated`, none where no recalibration exists."""
+    own, sample = getattr(run, split), getattr(samples, split)
+    logits = own.logits
+    if recalibrated:
+        fitted = calibration.fit(run.validation.labels, run.validation.logits)
+        if fitted is None:
+            return []
+        logits = fitted(logits)
+    return [{"run": run.name} | _rounded(point) for point in calibration.reliability(own.labels, logits, sample)]
+
+
+def write(folder: Path, runs: Iterable[Predictions], samples: Samples) -> None:
+    """Every curve of every run, a table a kind with a column `run`: what `dvc plots` overlays."""
+    runs = list(runs)
+    for split in SPLITS:
+        write_table(folder / f"roc-{split}.csv", ROC, (row for run in runs for row in roc_rows(run, split)))
+        for recalibrated, suffix in ((False, ""), (True, "-recalibrated")):
+            rows = (row for run in runs for row in reliability_rows(run, samples, split, recalibrated))
+            write_table(folder / f"reliability-{split}{suffix}.csv", RELIABILITY, rows)
+    write_table(folder / "training.csv", TRAINING, (row for run in runs for row in training_rows(run)))
 
 
 def _rounded(point: dict[str, float]) -> dict[str, float | str]:

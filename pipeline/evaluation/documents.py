@@ -94,7 +94,7 @@ def _caption(run: Row) -> str:
     patients = f"{run['test_pictures']} test pictures of {run['test_patients']} patients"
     validation = f"{run['validation_pictures']} validation pictures of {run['validation_patients']} patients"
     bars = f"{patients}, {validation}; in brackets 95 % intervals by patient."
-    if run["dataset"] != published.DATASET:
+    if run["dataset"] == published.GENERATED:
         return f"**Generated radiographs ({run['dataset']}): these figures say nothing about children.** {bars}"
     return f"{run['dataset']}, {run['edition']} edition: {bars}"
 

@@ -15,18 +15,18 @@ from pipeline.evaluation.predictions import Predictions
 from pipeline.settings import Run
 
 Metrics = Mapping[str, Mapping[str, Any]]
-GROUPS = ("augmented", "balanced", "raw", "robust")
-NETWORKS = ("custom_cnn", "resnet50", "densenet121", "vgg16", "inception_v3", "xception")
 
 
-def roc_overlay(runs: Mapping[str, Predictions], plan: Mapping[str, Run], metrics: Metrics, by: str) -> Figure:
+def roc_overlay(
+    runs: Mapping[str, Predictions], plan: Mapping[str, Run], metrics: Metrics, by: str, groups: Sequence[str]
+) -> Figure:
     """ROC curves on the official test set: one panel with a line for each group, or one panel a group.
 
-    `by` is "group" (custom_cnn: figure 10) or "network" (figure 12). A ring is the study's published point.
+    `by` is "group" (one network: figure 10) or "network" (several: figure 12). A ring is the study's published point.
     """
     names = list(runs)
-    keys = _present([getattr(run, by) for run in plan.values()], GROUPS if by == "group" else NETWORKS)
-    titles = [""] if by == "group" else _present([plan[name].group for name in names], GROUPS)
+    keys = _groups(plan, groups) if by == "group" else _networks(plan)
+    titles = [""] if by == "group" else _groups({name: plan[name] for name in names}, groups)
     columns = min(2, len(titles))
     figure, grid = panels(-(-len(titles) // columns), columns, width=4.4, height=4.2)
     cells = [axes for line in grid for axes in line]
@@ -39,11 +39,12 @@ def roc_overlay(runs: Mapping[str, Predictions], plan: Mapping[str, Run], metric
         for name in shown:
             own = plan[name]
             key = getattr(own, by)
-            colour = COLOURS[keys.index(key) % len(COLOURS)]
+            turn, place = divmod(keys.index(key), len(COLOURS))
+            colour, line = COLOURS[place], "--" if turn else "-"
             label = f"{key}  {_interval(metrics[name], 'test_auc')}"
             printed = published.ROWS.get((own.network, own.group))
             for part in (axes, corner):
-                part.plot(*roc_points(runs[name].test), color=colour, lw=1.3, label=label)
+                part.plot(*roc_points(runs[name].test), line, color=colour, lw=1.3, label=label)
                 if printed and runs[name].facts["dataset"] == published.DATASET:
                     tn, fp, fn, tp = printed.counts
                     part.plot(fp / (fp + tn), tp / (tp + fn), "o", mfc="none", mec=colour, ms=7)
@@ -55,9 +56,11 @@ def roc_overlay(runs: Mapping[str, Predictions], plan: Mapping[str, Run], metric
     return figure
 
 
-def confusions(runs: Mapping[str, Predictions], plan: Mapping[str, Run], metrics: Metrics) -> Figure:
+def confusions(
+    runs: Mapping[str, Predictions], plan: Mapping[str, Run], metrics: Metrics, groups: Sequence[str]
+) -> Figure:
     """Confusion matrices on the official test set at the plain threshold: counts, and shares of each true class."""
-    figure, cells = _by_network_and_group(runs, plan, width=2.5, height=2.4)
+    figure, cells = _by_network_and_group(runs, plan, groups, width=2.5, height=2.4)
     for axes, name in cells:
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
@@ -77,9 +80,11 @@ def confusions(runs: Mapping[str, Predictions], plan: Mapping[str, Run], metrics
     return figure
 
 
-def training_curves(runs: Mapping[str, Predictions], plan: Mapping[str, Run], what: str) -> Figure:
+def training_curves(
+    runs: Mapping[str, Predictions], plan: Mapping[str, Run], what: str, groups: Sequence[str]
+) -> Figure:
     """Training and validation `accuracy` or `loss` by epoch: a row a network, a column a group."""
-    figure, cells = _by_network_and_group(runs, plan, width=2.4, height=1.7, sharex=True, sharey="row")
+    figure, cells = _by_network_and_group(runs, plan, groups, width=2.4, height=1.7, sharex=True, sharey="row")
     drawn = None
     for axes, name in cells:
         if what == "loss":
@@ -187,18 +192,23 @@ def _value(value: Any) -> float:
     return np.nan if value == UNDEFINED else float(value)
 
 
-def _present(found: Sequence[str], order: Sequence[str]) -> list[str]:
-    """Known names in their usual order, then any other."""
-    return [name for name in order if name in found] + sorted(set(found) - set(order))
+def _networks(plan: Mapping[str, Run]) -> list[str]:
+    """The networks of the plan in its order, which is that of params.yaml."""
+    return list(dict.fromkeys(run.network for run in plan.values()))
+
+
+def _groups(plan: Mapping[str, Run], order: Sequence[str]) -> list[str]:
+    """The groups of the plan in the order of `groups.sets`."""
+    found = {run.group for run in plan.values()}
+    return [group for group in order if group in found]
 
 
 def _by_network_and_group(
-    runs: Mapping[str, Predictions], plan: Mapping[str, Run], **size: Any
+    runs: Mapping[str, Predictions], plan: Mapping[str, Run], order: Sequence[str], **size: Any
 ) -> tuple[Figure, list[tuple[Axes, str | None]]]:
     """A row a network of the plan, a column a group; each panel with its run, or "not run" and None."""
     places = {(plan[name].network, plan[name].group): name for name in runs}
-    networks = _present([run.network for run in plan.values()], NETWORKS)
-    groups = _present([run.group for run in plan.values()], GROUPS)
+    networks, groups = _networks(plan), _groups(plan, order)
     figure, grid = panels(len(networks), len(groups), **size)
     cells = []
     for line, network in zip(grid, networks, strict=True):

@@ -17,7 +17,11 @@ def figure(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> st
     if value == UNDEFINED:
         return UNDEFINED
     text = _short(value, digits)
-    return text if low in ("", None) else f"{text} ({_short(low, digits)} to {_short(high, digits)})"
+    return (
+        text
+        if "" in (low, high) or None in (low, high)
+        else f"{text} ({_short(low, digits)} to {_short(high, digits)})"
+    )
 
 
 def of(row: Row, name: str, digits: int = 3) -> str:

@@ -1,6 +1,6 @@
 """Which figures the study has, and what is written on each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,12 @@ def draw(
     metrics: Mapping[str, Mapping[str, Any]],
     samples: Samples,
     chosen: str,
+    groups: Sequence[str],
 ) -> None:
-    """Draw the runs of params.yaml into `folder`, as SVG; `chosen` is the run whose calibration is shown."""
+    """Draw the runs of params.yaml into `folder`, as SVG; `chosen` is the run whose calibration is shown.
+
+    Networks stand in the order of `plan`, groups in that of `groups`.
+    """
     first = next(iter(runs.values()))
     dataset = first.facts["dataset"]
     real = dataset == published.DATASET
@@ -32,24 +36,27 @@ def draw(
     def save(name: str, figure: Any, title: str, note: str) -> None:
         canvas.save(figure, folder / f"{name}.svg", title, dataset, note)
 
-    for kind, by in (("custom_cnn", "group"), ("transfer", "network")):
-        part = {name: run for name, run in table.items() if (run.network == "custom_cnn") == (by == "group")}
+    for kind, by in ((published.OWN, "group"), ("transfer", "network")):
+        part = {name: run for name, run in table.items() if (run.network == published.OWN) == (by == "group")}
         own = {name: one for name, one in main.items() if name in part}
         if not own:
             continue
-        subject = "custom_cnn" if by == "group" else "transfer networks"
+        strangers = {run.network for run in part.values()} - published.NETWORKS
+        subject = published.OWN if by == "group" else "other networks" if strangers else "transfer networks"
         save(
             f"confusion-{kind}",
-            figures.confusions(own, part, metrics),
+            figures.confusions(own, part, metrics, groups),
             f"Confusion at 0.5, {subject}",
             _note(where),
         )
         rings = "Rings: the study's published counts." if real else ""
-        save(f"roc-{kind}", figures.roc_overlay(own, part, metrics, by), f"ROC, {subject}", _note(where, rings))
+        drawn = figures.roc_overlay(own, part, metrics, by, groups)
+        save(f"roc-{kind}", drawn, f"ROC, {subject}", _note(where, rings))
     if main:
         note = "Training figures are means over the epoch, with augmentation and dropout on."
         for what in ("accuracy", "loss"):
-            save(f"training-{what}", figures.training_curves(main, table, what), f"{what.capitalize()} by epoch", note)
+            drawn = figures.training_curves(main, table, what, groups)
+            save(f"training-{what}", drawn, f"{what.capitalize()} by epoch", note)
     save("reliability", figures.reliability(runs[chosen], samples), f"Calibration of {chosen}", bars)
     crosses = "Crosses: the study's published accuracy." if real else ""
     note = _note(f"filled: {where}; hollow: validation", bars, crosses)

@@ -6,8 +6,9 @@ probability is the sigmoid of its logit.
 
 import csv
 import json
+import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from pipeline.errors import ProjectError
 from pipeline.evaluation.calibration import sigmoid
 from pipeline.evaluation.statistics import Bools, Floats
 
+log = logging.getLogger(__name__)
+
 PICTURES = ["path", "split", "label", "subtype", "patient", "logit", "probability"]
 STRESS = ["row", "change", "logit"]
+UNSEEN_COLUMNS = ["version", *STRESS]
 HISTORY = ["epoch", "step", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
 SPLITS = ("validation", "test")
-SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral")}
+SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral", "unknown")}  # unknown: images of one's own
 FACTS = [
     *("run", "network", "group", "seed", "weights", "backend", "precision", "epochs", "steps"),
     *("parameters", "training_pictures", "dataset", "edition", "dataset_digest"),
@@ -42,7 +46,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Predictions:
-    """All that a run left: facts of run.json, two splits, validation logits under each change, history by epoch."""
+    """All that a run left: facts of run.json, two splits, validation logits under each change, history by epoch.
+
+    `stress` holds the changes of the family `TRAINED`, `unseen` those of `UNSEEN`: none for a run that was not measured
+    with them (its network is not kept), or with another version of the family.
+    """
 
     name: str
     facts: dict[str, Any]
@@ -50,6 +58,7 @@ class Predictions:
     test: Split
     stress: dict[str, Floats]
     history: dict[str, Floats]
+    unseen: dict[str, Floats] = field(default_factory=dict)
 
 
 def read_all(folder: Path) -> dict[str, Predictions]:
@@ -74,7 +83,7 @@ def read(folder: Path) -> Predictions:
         ProjectError: a file is missing, or holds a line that cannot be true; the message names file and line.
     """
     facts = _facts(folder / "run.json")
-    table = _table(folder / "pictures.csv", PICTURES)
+    table = _table(_images(folder), PICTURES)
     order = _check_pictures(folder, table)
     splits = {}
     for split in SPLITS:
@@ -87,23 +96,33 @@ def read(folder: Path) -> Predictions:
             logits=np.array([float(table["logit"][row]) for row in rows]),
         )
         if len(set(splits[split].labels.tolist())) < 2:
-            raise ProjectError(f"{_name(folder)}/pictures.csv: {split} needs pictures of both classes")
+            raise ProjectError(f"{_name(folder)}/images.csv: {split} needs pictures of both classes")
     told, held = facts.get("validation_pictures"), len(splits["validation"].paths)
     if told not in (None, held):
-        raise ProjectError(f"{_name(folder)}/pictures.csv holds {held} validation pictures; run.json says {told}")
+        raise ProjectError(f"{_name(folder)}/images.csv holds {held} validation pictures; run.json says {told}")
     shared = set(splits["validation"].patients) & set(splits["test"].patients)
     if shared:
-        raise ProjectError(f"{_name(folder)}/pictures.csv: patient {min(shared)} is in both validation and test")
+        raise ProjectError(f"{_name(folder)}/images.csv: patient {min(shared)} is in both validation and test")
     validation_rows = [row for row in order if table["split"][row] == "validation"]
-    stress = _stress(folder / "stress.csv", validation_rows)
     return Predictions(
-        folder.name, facts, **splits, stress=stress, history=_history(folder / "history.csv", facts["epochs"])
+        folder.name,
+        facts,
+        **splits,
+        stress=_stress(folder / "stress.csv", STRESS, validation_rows),
+        unseen=_unseen(folder / "unseen.csv", validation_rows),
+        history=_history(folder / "history.csv", facts["epochs"]),
     )
 
 
+def _images(folder: Path) -> Path:
+    """images.csv; of a commit before 0.2, which the gate of a change may read, the file under its old name."""
+    old = folder / "pictures.csv"
+    return old if old.is_file() else folder / "images.csv"
+
+
 def _check_pictures(folder: Path, table: dict[str, list[str]]) -> list[int]:
-    """Check every line of pictures.csv; return its rows in path order."""
-    where = f"{_name(folder)}/pictures.csv"
+    """Check every line of images.csv; return its rows in path order."""
+    where = f"{_name(folder)}/images.csv"
     repeated = [path for path, times in Counter(table["path"]).items() if times > 1]
     if repeated:
         raise ProjectError(f"{where}: picture {min(repeated)} is repeated")
@@ -132,9 +151,28 @@ def _check_pictures(folder: Path, table: dict[str, list[str]]) -> list[int]:
     return sorted(range(len(logits)), key=lambda row: table["path"][row])
 
 
-def _stress(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
+def _unseen(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
+    """As `_stress` for the family `UNSEEN`, where it was measured in this version."""
+    if not path.is_file():
+        return {}
+    from pipeline.robustness.families import UNSEEN  # Pillow, which figures alone do not need
+
+    measured = _table(path, UNSEEN_COLUMNS)
+    if not measured["row"]:
+        return {}
+    versions = sorted(set(measured["version"]))
+    if versions != [str(UNSEEN.version)] or set(measured["change"]) != UNSEEN.changes.keys():
+        log.warning(
+            "%s/%s is of version %s of the family, which is now %s: not measured (dvc repro stress@%s)",
+            _name(path.parent), path.name, ", ".join(versions), UNSEEN.version, path.parent.name,
+        )  # fmt: skip
+        return {}
+    return _stress(path, UNSEEN_COLUMNS, validation_rows)
+
+
+def _stress(path: Path, columns: list[str], validation_rows: list[int]) -> dict[str, Floats]:
     """Logits of the validation pictures, in path order, under each change."""
-    table = _table(path, STRESS)
+    table = _table(path, columns)
     where = f"{_name(path.parent)}/{path.name}"
     logits = _numbers(table["logit"], where, "logit")
     rows = _numbers(table["row"], where, "row")
@@ -142,7 +180,7 @@ def _stress(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
     stress: dict[str, Floats] = {}
     for line, (row, change, logit) in enumerate(zip(rows, table["change"], logits, strict=True), start=2):
         if row not in place:
-            raise ProjectError(f"{where}, line {line}: row {row:g} is no validation picture of pictures.csv")
+            raise ProjectError(f"{where}, line {line}: row {row:g} is no validation picture of images.csv")
         if not np.isfinite(logit):
             raise ProjectError(f"{where}, line {line}: logit is not a finite number")
         if change not in stress:

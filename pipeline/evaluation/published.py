@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pipeline.evaluation.statistics import wilson
 
 DATASET = "chest-xray-pneumonia"  # the only data set beside which these figures may stand
+OWN = "custom_cnn"  # the study's own network: Table 2, figures 9 and 10; Table 3, figures 11 and 12 are of the others
+GENERATED = "phantom"  # what generated radiographs are called; any other name is of images that somebody brought
 Pair = tuple[float, float]  # normal, pneumonia
 
 
@@ -70,3 +72,5 @@ ROWS: dict[tuple[str, str], Published] = {
     ("xception", "balanced"): _row(0.9519, 0.2899, (0.90, 0.98), (0.97, 0.94), (0.93, 0.96), 0.947, 211, 23, 7, 383),
     ("xception", "raw"): _row(0.8093, 1.5381, (0.50, 1.00), (0.99, 0.77), (0.66, 0.87), None, 116, 118, 1, 389),
 }
+
+NETWORKS = frozenset(network for network, _ in ROWS)

@@ -42,7 +42,8 @@ def collect(options: Settings) -> Context:
     own = [site for site in sites if contract and site["version"] == contract["version"]]
     return {
         "dataset": dataset,
-        "generated": dataset["dataset"] != published.DATASET,
+        "generated": dataset["dataset"] == published.GENERATED,
+        "own": dataset["dataset"] not in (published.DATASET, published.GENERATED),
         "run": run,
         "releasable": bool(named and named["released"]),
         "metrics": _json(paths.METRICS / "runs" / f"{run}.json") if run else None,

@@ -69,7 +69,7 @@ def _views(labels: statistics.Bools, views: np.ndarray, sample: statistics.Sampl
 
 def _current(answers: Mapping[str, Any], predictions: Path, run: str) -> bool:
     """Whether the answers are those of the network whose predictions are committed."""
-    pictures = predictions / run / "pictures.csv"
+    pictures = predictions / run / "images.csv"
     return run in answers and pictures.exists() and answers[run]["predictions"] == sha256_of(pictures)
 
 
@@ -79,10 +79,13 @@ def _robust(runs: Mapping[str, Row], areas: Mapping[str, statistics.Floats]) -> 
     lines = []
     for name, other in (pair for own in equal.values() for pair in own):
         stressed = runs[name]["stress_auc"] - runs[other]["stress_auc"]
-        elsewhere = findings.signed(*statistics.interval(areas[name] - areas[other]))
+        difference = statistics.interval(areas[name] - areas[other])
+        elsewhere = findings.signed(*difference) if np.isfinite(difference).all() else "undefined"
         lines.append(f"- `{name}` less `{other}`: AUC {stressed:+.3f} on stressed validation, {elsewhere} elsewhere.")
     return "\n".join(lines) or "No robust run has answered beside its balanced one yet."
 
 
 def _told(replicates: statistics.Floats) -> str:
-    return figure(*statistics.interval(replicates))
+    """A figure with its interval; a dash where it is undefined, as with one class alone."""
+    value, low, high = (number if np.isfinite(number) else None for number in statistics.interval(replicates))
+    return figure(value, low, high)

@@ -38,7 +38,7 @@ COUNTS = ["tn", "fp", "fn", "tp"]
 LEARNING = ["epochs_to_95", "training_accuracy", "training_gap"]
 WITH_WILSON = ["accuracy", "recall_normal", "recall_pneumonia", "precision_normal", "precision_pneumonia"]
 PUBLISHED = ["accuracy", "loss", *CLASS_FIGURES, "auc_of_rounded", *COUNTS]
-STUDY = ("test_accuracy", "test_auc", "test_sensitivity", "test_specificity", "validation_auc", "stress_auc")
+STUDY = ("stress_auc", "test_auc")
 CONTRASTS = ["contrast", "figure", "difference", "low", "high", "p", "p_holm", "over", "opposed"]
 NOT_RUN = "not run"
 Row = dict[str, Any]
@@ -90,11 +90,14 @@ def rows(runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], floor: M
     return table
 
 
-def study(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """metrics/study.json: six figures a run, each with its interval."""
+def study(candidate: str, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """metrics/study.json, what `dvc metrics` shows: two metrics of the candidate, and each run's validation AUC.
+
+    A column each there, and every further run is one more: all else that was measured is in metrics/runs/.
+    """
     return {
-        run: {f"{name}{end}": own[f"{name}{end}"] for name in STUDY for end in ("", "_low", "_high")}
-        for run, own in metrics.items()
+        "candidate": {"run": candidate, **{name: metrics[candidate][name] for name in STUDY}},
+        "validation_auc": {run: own["validation_auc"] for run, own in metrics.items()},
     }
 
 

@@ -16,7 +16,8 @@ def describe(network: keras.Model, in_full: bool = False) -> list[Row]:
 
     Each row has `name`, `kind` (the layer's class; empty for a block), `shape` of the output, `layers` and `parameters`.
     Layers without a block's name (shortcuts, and most of InceptionV3) count with the named block that they lead to in
-    InceptionV3 (`mixed`), and with the block before them elsewhere.
+    InceptionV3 (`mixed`), and with the block before them elsewhere. Where no layer has a name that is known here, a block
+    is what has maps of one size, `stage1` the first.
     """
     names = [layer.name for layer in network.layers] if in_full else _block_names(network)
     rows: list[Row] = []
@@ -35,6 +36,8 @@ def _block_names(network: keras.Model) -> list[str]:
     own = [_named(layer) for layer in network.layers]
     if any(name and name.startswith("mixed") for name in own):
         own = _inception(network, own)
+    elif not any(BLOCK.match(layer.name) for layer in network.layers):
+        own = _stages(network, own)
     names: list[str] = []
     for place, name in enumerate(own):
         before = names[-1] if names else "input"
@@ -49,8 +52,10 @@ def _named(layer: keras.layers.Layer) -> str | None:
         return "input"
     if layer.name in HEAD:
         return layer.name
-    if isinstance(layer, keras.layers.GlobalMaxPooling2D | keras.layers.Flatten):
-        return "pooling" if isinstance(layer, keras.layers.GlobalMaxPooling2D) else layer.name
+    if isinstance(layer, keras.layers.GlobalMaxPooling2D):
+        return "pooling"
+    if isinstance(layer, keras.layers.Flatten):
+        return layer.name
     found = BLOCK.match(layer.name)
     return next(group for group in found.groups() if group) if found else None
 
@@ -65,4 +70,22 @@ def _inception(network: keras.Model, own: list[str | None]) -> list[str | None]:
         following = own[place] or following
         if own[place] is None:
             names[place] = "stem" if stem and place <= stem[-1] else following
+    return names
+
+
+def _stages(network: keras.Model, own: list[str | None]) -> list[str | None]:
+    """A new stage where the side of the maps differs from the layer's before; what follows the last maps is `pooling`."""
+    # A map of one pixel is a gate over channels, as in squeeze-and-excitation: it opens no stage.
+    maps = [len(layer.output.shape) == 4 and layer.output.shape[1] > 1 for layer in network.layers]
+    last = max((place for place, spatial in enumerate(maps) if spatial), default=-1)
+    names, count, side = list(own), 0, None
+    for place, layer in enumerate(network.layers):
+        if own[place] is not None:
+            continue
+        if place == last + 1:
+            names[place] = "pooling"
+        elif maps[place]:
+            count += layer.output.shape[1] != side
+            side = layer.output.shape[1]
+            names[place] = f"stage{count}"
     return names

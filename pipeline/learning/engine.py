@@ -1,6 +1,8 @@
 """How the backend is driven on this machine: `python -m pipeline.learning.engine` prints what is on, and why."""
 
 import os
+import shutil
+import subprocess
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -48,8 +50,24 @@ def choose_engine() -> Engine:
         jit_compile=backend == "jax" or on_gpu,
         steps_per_execution=16 if on_gpu else 1,
         fused_normalization=plain,
-        native_bfloat16=on_gpu or (plain and CPU_FLAGS.exists() and "amx_bf16" in CPU_FLAGS.read_text()),
+        native_bfloat16=_gpu_multiplies_bfloat16() if on_gpu else plain and _cpu_multiplies_bfloat16(),
     )
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    return CPU_FLAGS.exists() and "amx_bf16" in CPU_FLAGS.read_text()
+
+
+def _gpu_multiplies_bfloat16() -> bool:
+    """Whether every GPU here has compute capability 8.0 or more; older ones only emulate bfloat16."""
+    if not (tool := shutil.which("nvidia-smi")):
+        return False
+    command = [tool, "--query-gpu=compute_cap", "--format=csv,noheader"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    try:
+        return bool(listed) and min(map(float, listed)) >= 8.0
+    except ValueError:
+        return False
 
 
 REASONS = {
@@ -58,7 +76,7 @@ REASONS = {
     "jit_compile": "on with JAX and on a GPU; off with TensorFlow on a CPU, where XLA is slower",
     "steps_per_execution": "more than 1 on a GPU alone: a CPU step takes far longer than the way back to Python",
     "fused_normalization": "with TensorFlow on a CPU: one kernel instead of a dozen passes; XLA fuses them by itself",
-    "native_bfloat16": "a GPU, or TensorFlow on a CPU with AMX; `precision: auto` follows it",
+    "native_bfloat16": "a GPU of compute capability 8.0 or more, or TensorFlow on a CPU with AMX; `precision: auto` follows it",
 }
 
 
@@ -69,7 +87,7 @@ def main() -> None:
     threads = os.environ.get("TF_NUM_INTRAOP_THREADS", "all cores")
     print(f"{'threads':20} {threads:12} TF_NUM_INTRAOP_THREADS; `make study JOBS=n` sets it to cores/n")
     print(f"{'pixels':20} {'on device':12} the whole array is a table on the device; a batch is a list of row numbers")
-    print(f"{'augmentation':20} {'on device':12} layers of the training graph; nothing is done in Python per picture")
+    print(f"{'augmentation':20} {'on device':12} layers of the training graph; nothing is done in Python per image")
     print(
         f"{'precision':20} {'setting':12} train.common.precision: auto, float32, or bfloat16 compute with float32 weights"
     )

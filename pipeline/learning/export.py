@@ -20,6 +20,7 @@ from pipeline.learning.saliency import explainer
 OPSET = 17
 SMALLEST = 256  # numbers; a smaller tensor (biases, scales) saves nothing in float16
 FLOAT16_MAX = 65504.0
+CALIBRATION = ("scaled", "recalibrated", "probability")  # the nodes that `calibrate` adds
 
 
 def to_onnx(network: keras.Model, weights: Literal["float16", "float32"]) -> onnx.ModelProto:
@@ -68,6 +69,22 @@ def calibrate(model: onnx.ModelProto, intercept: float, slope: float) -> onnx.Mo
     graph.output.insert(1, helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n"]))
     onnx.checker.check_model(calibrated)
     return calibrated
+
+
+def uncalibrate(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph that `calibrate` was given: the same logits and maps, no probability."""
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    for field, added in (
+        (plain.graph.node, CALIBRATION),
+        (plain.graph.initializer, ("slope", "intercept")),
+        (plain.graph.output, ("probability",)),
+    ):
+        kept = [part for part in field if part.name not in added]
+        del field[:]
+        field.extend(kept)
+    onnx.checker.check_model(plain)
+    return plain
 
 
 def _halve(graph: onnx.GraphProto) -> None:

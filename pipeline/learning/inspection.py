@@ -10,6 +10,7 @@ from pipeline.errors import ProjectError
 from pipeline.learning.saliency import head
 
 FIRST, LAST = 9, 3  # layers of the study's Table 4
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
 PREPARATION = ("pixels", "scaling", "three_channels")
 
 
@@ -19,7 +20,7 @@ def spatial_layers(network: keras.Model) -> list[str]:
     Raises:
         ProjectError: there is no convolution.
     """
-    if not any(isinstance(layer, keras.layers.Conv2D | keras.layers.SeparableConv2D) for layer in network.layers):
+    if not any(isinstance(layer, CONVOLUTIONS) for layer in network.layers):
         raise ProjectError(f"{network.name} has no convolution; its layers are {_names(network)}")
     names = [layer.name for layer in network.layers if len(getattr(layer, "output", layer.input).shape) == 4]
     prepared = max((place for place, name in enumerate(names) if name in PREPARATION), default=-1)
@@ -85,7 +86,7 @@ def study_map(network: keras.Model, pictures: np.ndarray) -> tuple[str, np.ndarr
     fitting = [
         layer
         for layer in network.layers
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.SeparableConv2D)
+        if isinstance(layer, CONVOLUTIONS)
         and layer.output.shape[1:3] == features.shape[1:3]
         and layer.output.shape[-1] == channels
     ]
@@ -106,7 +107,7 @@ def cascade(network: keras.Model, stranger: keras.Model, steps: int) -> Iterator
     Args:
         network: the trained network; changed in place while this runs.
         stranger: the same network, built afresh.
-        steps: at least 3.
+        steps: at least 3; fewer are made of a trunk with fewer layers.
 
     Yields:
         The lowest layer that was replaced, and the share of all weights that are random by now.
@@ -117,7 +118,7 @@ def cascade(network: keras.Model, stranger: keras.Model, steps: int) -> Iterator
     kept = network.get_weights()
     total = network.count_params()
     trunk = len(pairs) - 2
-    ends = [1, 2, *(2 + round(trunk * (step + 1) / (steps - 2)) for step in range(steps - 2))]
+    ends = sorted({1, 2, *(2 + round(trunk * (step + 1) / (steps - 2)) for step in range(steps - 2))})
     done = replaced = 0
     try:
         for end in ends:

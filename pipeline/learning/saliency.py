@@ -1,19 +1,27 @@
 """Class activation maps as part of the forward pass: Grad-CAM in closed form, in layers that can be exported.
 
 Grad-CAM (Selvaraju et al., ICCV 2017, doi:10.1109/ICCV.2017.74) weighs each channel of a convolution by the mean over
-positions of the logit's gradient, sums the channels, and keeps what is positive. In all six networks the features are followed
-by max pooling (global, or 2 x 2 and flattened), a dense layer with ReLU, and a dense layer to the logit. Max pooling hands
-each gradient to one position, so the gradient's mean over positions does not depend on which one it was:
+positions of the logit's gradient, sums the channels, and keeps what is positive. In every network here the features are pooled
+globally, or flattened with or without a pooling before it, and followed by a dense layer with ReLU and one to the logit. Max
+pooling hands each gradient to one position, mean pooling shares it out: its mean over positions is the same either way.
 
     weight[channel] = 1 / (height * width) * sum_unit( active[unit] * logit_kernel[unit] * kernel[channel, unit] )
 
-where `active` is 1 for units above zero, and `kernel` is the first dense layer's, summed over the pooled positions.
+where `active` is 1 for units above zero, and `kernel` is the first dense layer's, summed over the positions that are left.
 """
 
 import keras
 from keras import ops
 
 from pipeline.errors import ProjectError
+
+POOLINGS = (
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.MaxPooling2D,
+    keras.layers.AveragePooling2D,
+)
+DROPOUTS = (keras.layers.Dropout, keras.layers.SpatialDropout2D)
 
 
 class Evidence(keras.layers.Layer):
@@ -59,24 +67,31 @@ def explainer(network: keras.Model) -> keras.Model:
 
 
 def head(network: keras.Model) -> tuple[keras.KerasTensor, keras.layers.Dense]:
-    """The features that the head pools, and its dense layer with ReLU.
+    """The features that the head pools or flattens, [n, h, w, channels], and its dense layer with ReLU.
 
     Raises:
         ProjectError: no such layers; it names the ones that the network has.
     """
-    dense = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense) and layer.name != "logit"]
-    if len(dense) != 1 or keras.activations.serialize(dense[0].activation) != "relu":
-        raise ProjectError(f"{network.name}: expected one dense layer with ReLU below the logit, got {_names(dense)}")
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.GlobalMaxPooling2D):
-            return layer.input, dense[0]
-        if isinstance(layer, keras.layers.Flatten):
-            pooling = layer.input._keras_history.operation
-            if isinstance(pooling, keras.layers.MaxPooling2D):
-                return pooling.input, dense[0]
+    hidden = _before(network.get_layer("logit").input)
+    if not isinstance(hidden, keras.layers.Dense) or keras.activations.serialize(hidden.activation) != "relu":
+        raise ProjectError(
+            f"{network.name}: expected a dense layer with ReLU below the logit; its layers are {_names(network.layers)}"
+        )
+    end = _before(hidden.input)
+    if isinstance(end, keras.layers.Flatten):
+        before = _before(end.input)
+        end = before if isinstance(before, POOLINGS) else end
+    if isinstance(end, (keras.layers.Flatten, *POOLINGS)) and len(end.input.shape) == 4:
+        return end.input, hidden
     raise ProjectError(
-        f"{network.name}: no max pooling before the dense layer; its layers are {_names(network.layers)}"
+        f"{network.name}: no global pooling or flattening before the dense layer; its layers are {_names(network.layers)}"
     )
+
+
+def _before(tensor: keras.KerasTensor) -> keras.layers.Layer:
+    """The layer that a tensor comes from; dropout does nothing to it when a network answers."""
+    layer = tensor._keras_history.operation
+    return _before(layer.input) if isinstance(layer, DROPOUTS) else layer
 
 
 def _names(layers: list[keras.layers.Layer]) -> str:

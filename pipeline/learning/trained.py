@@ -8,7 +8,7 @@ import keras
 
 from pipeline import paths
 from pipeline.errors import ProjectError
-from pipeline.learning import networks
+from pipeline.learning.networks import head
 
 
 def facts(run: str) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def load(run: str) -> keras.Model:
 def build(known: dict[str, Any]) -> keras.Model:
     """The same network with random weights."""
     keras.utils.clear_session()  # layers without a name of their own are numbered from here
-    return networks.build(known["network"], known["image_size"], known["scaling"])
+    return head.build(known["network"], known["image_size"], known["scaling"])
 
 
 def _short(path: Path) -> str:

@@ -17,10 +17,10 @@ from keras import ops
 
 from pipeline.errors import ProjectError
 from pipeline.files import atomic_file
-from pipeline.learning.augmentation import WholeGreyValues, build_augmentation
+from pipeline.learning.augmentation.layers import WholeGreyValues, build_augmentation
 from pipeline.learning.engine import choose_engine
-from pipeline.learning.networks import build
-from pipeline.settings import Run, Training
+from pipeline.learning.networks.head import build
+from pipeline.learning.settings import Run, Training
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,12 @@ HISTORY_COLUMNS = list(Epoch.__annotations__)
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """What a run learns from.
 
     Attributes:
-        pixels: uint8 [pictures, side, side]; may be memory-mapped.
-        labels: int [pictures], 1 for pneumonia.
+        pixels: uint8 [images, side, side]; may be memory-mapped.
+        labels: int [images], 1 for pneumonia.
         training_rows: int [n], rows of `pixels`, with repeats.
         validation_rows: int [m].
     """
@@ -68,7 +68,7 @@ class Trained:
 
 
 class PixelTable(keras.layers.Layer):
-    """All pictures on the device; a batch is a list of row numbers."""
+    """All images on the device; a batch is a list of row numbers."""
 
     def __init__(self, pixels: np.ndarray, **kwargs):
         super().__init__(dtype="float32", **kwargs)
@@ -100,7 +100,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 
 def train(
     run: Run,
-    pictures: Pictures,
+    images: Images,
     checkpoint: Path,
     callbacks: Callable[[int, int], list[keras.callbacks.Callback]] = lambda epoch, epochs: [],
 ) -> Trained:
@@ -108,7 +108,7 @@ def train(
 
     Args:
         run: what to train and how.
-        pictures: what it learns from and is validated on.
+        images: what it learns from and is validated on.
         checkpoint: a file for the state after each epoch. It must belong to these settings, data and code: the caller
             names it after their digest.
         callbacks: from (epoch from 1, epochs) to further Keras callbacks of that epoch, for progress.
@@ -119,19 +119,19 @@ def train(
     training = run.training
     precision = choose_engine().precision(training.precision)
     keras.utils.set_random_seed(run.seed)
-    network = build(run.network, pictures.pixels.shape[1], training.scaling, run.weights)
+    network = build(run.network, images.pixels.shape[1], training.scaling, run.weights)
     learner = _learner(network, run, precision)
-    trainer = _trainer(learner, run, pictures.pixels)
+    trainer = _trainer(learner, run, images.pixels)
     seeds = [variable for variable in trainer.variables if variable.name == "seed_generator_state"]
     state = learner.weights + trainer.optimizer.variables
     history, best = _restore(checkpoint, state)
 
-    labels = pictures.labels.astype("float32")[:, None]
-    validation = (pictures.validation_rows.astype("int32"), labels[pictures.validation_rows])
+    labels = images.labels.astype("float32")[:, None]
+    validation = (images.validation_rows.astype("int32"), labels[images.validation_rows])
     for epoch in range(len(history) + 1, training.epochs + 1):
         rate = learning_rate(run.starting_rate, [row["val_accuracy"] for row in history], training)
         trainer.optimizer.learning_rate = rate
-        rows = _draw_epoch(run.seed, epoch, pictures.training_rows, seeds)
+        rows = _draw_epoch(run.seed, epoch, images.training_rows, seeds)
         logs = trainer.fit(
             rows,
             labels[rows],
@@ -161,16 +161,9 @@ def learning_rate(start: float, val_accuracies: list[float], training: Training)
             best, wait = value, 0
             continue
         wait += 1
-        if wait >= training.plateau_patience and rate > training.plateau_floor:
-            rate, wait = max(rate * training.plateau_factor, training.plateau_floor), 0
+        if wait >= training.plateau_patience and rate > training.min_learning_rate:
+            rate, wait = max(rate * training.plateau_factor, training.min_learning_rate), 0
     return rate
-
-
-def logit_predictor(network: keras.Model, batch_size: int = 64) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from pictures, uint8 [n, side, side], to the network's logits, float32 [n]; compiled once."""
-    logits = keras.Model(network.input, network.get_layer("logit").output)
-    logits.compile(jit_compile=choose_engine().jit_compile)
-    return lambda pixels: logits.predict(pixels[..., None], batch_size=batch_size, verbose=0)[:, 0]
 
 
 def _learner(network: keras.Model, run: Run, precision: str) -> keras.Model:
@@ -188,7 +181,7 @@ def _learner(network: keras.Model, run: Run, precision: str) -> keras.Model:
 
 def _fused(layer: keras.layers.Layer) -> keras.layers.Layer:
     """A copy of a layer; batch normalization comes back as the one kernel."""
-    from pipeline.fused_normalization import FusedBatchNormalization  # TensorFlow alone
+    from pipeline.learning.fused_normalization import FusedBatchNormalization  # TensorFlow alone
 
     kind = FusedBatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
     return kind.from_config(layer.get_config())
@@ -199,7 +192,7 @@ def _trainer(network: keras.Model, run: Run, pixels: np.ndarray) -> keras.Model:
     engine = choose_engine()
     rows = keras.Input((), dtype="int32", name="rows")
     x = PixelTable(pixels, name="pixel_table")(rows)
-    for layer in build_augmentation(run.augmentation, run.training.augmenter):
+    for layer in build_augmentation(run.augmentation, run.training.augmenter, engine.jit_compile):
         x = layer(x)
     logits = keras.Model(network.input, network.get_layer("logit").output, name="logits")
     trainer = keras.Model(rows, logits(WholeGreyValues(dtype="float32", name="whole_grey_values")(x)), name="trainer")

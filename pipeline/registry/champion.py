@@ -152,7 +152,7 @@ def _expect_size(max_megabytes: float) -> None:
     size = sum(path.stat().st_size for path in paths.CANDIDATE.iterdir()) / MEGABYTE
     if size > max_megabytes:
         raise ProjectError(
-            f"models/candidate/ has {size:.1f} MB, compare.release.max_megabytes is {max_megabytes}; "
+            f"models/candidate/ has {size:.1f} MB, compare.release.max_megabytes is {max_megabytes:g}; "
             "package.weights: float16 halves it"
         )
 

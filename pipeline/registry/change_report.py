@@ -37,10 +37,11 @@ def main() -> None:
 
 def draw(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """A chart in Mermaid's language, which GitHub draws: one point a run, before and now, for runs that both have."""
-    runs = sorted(name for name, figures in now.items() if _figure(figures) and _figure(before.get(name)))
+    before, now = _validation_auc(before), _validation_auc(now)
+    runs = sorted(before.keys() & now.keys())
     if not runs:
         return "No run is in both."
-    lines = [[f"{_figure(study[name]):.4f}" for name in runs] for study in (before, now)]
+    lines = [[f"{study[name]:.4f}" for name in runs] for study in (before, now)]
     lowest = min(float(value) for line in lines for value in line)
     labels = ", ".join(f'"{name}"' for name in runs)
     return "\n".join(
@@ -56,9 +57,10 @@ def draw(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     )
 
 
-def _figure(figures: Any) -> float | None:
-    value = figures.get(FIGURE) if isinstance(figures, Mapping) else None
-    return value if isinstance(value, float) else None
+def _validation_auc(study: Mapping[str, Any]) -> dict[str, float]:
+    """By run; 0.1.0 kept it under each run."""
+    by_run = study.get(FIGURE, {name: own.get(FIGURE) for name, own in study.items() if isinstance(own, Mapping)})
+    return {name: value for name, value in by_run.items() if isinstance(value, float)}
 
 
 def _at(commit: str, path: str) -> dict[str, Any]:

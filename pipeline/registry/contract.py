@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import paths
 from pipeline.errors import ProjectError
 from pipeline.files import sha256_of
 from pipeline.registry.graph import PRECISION, Graph, openvino
@@ -32,18 +33,29 @@ KEYS = [
     "prevalence",
     "map_scale",
     "figures",
-    "digests",
     "files",
     "intended_use",
     "changelog",
 ]
+FORMAT = 2  # of the contract: raised when its keys or the rule of its version change
+ANSWERING = ("guard.npz", "model.onnx")  # the files that decide an answer
 TOLERANCE = 1e-4
 
 
 def version_of(contract: dict[str, Any]) -> str:
-    """The run's name and eight digits of the contract's digest, which covers every file: same content, same version."""
-    content = {key: value for key, value in contract.items() if key != "version"}
-    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    """The run's name and eight digits of a digest of what answers: network, input check, thresholds and recalibration.
+
+    Figures, texts and the code that wrote them are not in it. Contracts of 0.1.0 (no `format`) hashed all their content.
+    """
+    if "format" not in contract:
+        answers: Any = {key: value for key, value in contract.items() if key != "version"}
+    else:
+        answers = {
+            "files": {name: contract["files"][name] for name in ANSWERING},
+            "recalibration": contract["recalibration"],
+            "thresholds": {name: point["threshold"] for name, point in contract["operating_points"].items()},
+        }
+    text = json.dumps(answers, sort_keys=True, allow_nan=False)
     return f"{contract['run']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -64,6 +76,15 @@ def read(folder: Path) -> dict[str, Any]:
     if missing:
         raise ProjectError(f"{path}: {', '.join(missing)} missing")
     return contract
+
+
+def champion_of(run: str) -> Path | None:
+    """The folder of a champion that was made of this run and is whole; None where there is none."""
+    for folder in sorted(paths.CHAMPIONS.glob(f"{run}-*")):
+        contract = read(folder)
+        if contract["run"] == run and not check_files(folder, contract):
+            return folder
+    return None
 
 
 def check_files(folder: Path, contract: dict[str, Any]) -> list[str]:

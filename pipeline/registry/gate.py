@@ -13,6 +13,7 @@ import numpy as np
 from pipeline import paths
 from pipeline import settings as all_settings
 from pipeline.command import run
+from pipeline.data import trees
 from pipeline.data.imaging import read_pixels
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
@@ -22,8 +23,8 @@ from pipeline.evaluation.statistics import Floats
 from pipeline.files import sha256_of, write_json
 from pipeline.registry import answers, contract, record
 from pipeline.registry.graph import Graph
-from pipeline.registry.rules import Rule, decide, floors
-from pipeline.settings import Floor, Settings
+from pipeline.registry.rules import Rule, decide, minima
+from pipeline.settings import Settings
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
@@ -74,10 +75,8 @@ def judge(folder: Path, settings: Settings) -> Decision:
     threshold = promise["operating_points"]["sensitive"]["threshold"]
     for name, (split, probabilities) in extra.items():
         sample = statistics.draw(split.labels, split.patients, settings.evaluate.resamples, settings.evaluate.seed)
-        floor = Floor(settings.gate.extra[name].sensitivity, settings.gate.extra[name].specificity)
-        rules += floors(
-            f"{name} ", split.labels, probabilities >= threshold, sample, floor, f"{len(split.paths)} pictures"
-        )
+        called, on = probabilities >= threshold, f"{len(split.paths)} pictures"
+        rules += minima(f"{name} ", split.labels, called, sample, settings.gate.extra[name], on)
     rules.append(Rule("contract tests", not broken, None, None, None, "; ".join(broken) or "all green"))
     return Decision(promise["version"], against, rules)
 
@@ -94,6 +93,8 @@ def _read_extra(name: str, folder: Path, graph: Graph, side: int) -> tuple[Split
     if len({label for _, label in found}) < 2:
         raise ProjectError(f"gate.extra.{name}: {folder} needs pictures in both NORMAL/ and PNEUMONIA/")
     for path, _ in found:
+        if not trees.is_file(path):
+            raise ProjectError(f"gate.extra.{name}: {path.name} is a link or no regular file, and is not followed")
         if (twin := known.get(sha256_of(path))) is not None:
             raise ProjectError(f"gate.extra.{name}: {path.name} is {twin} of the data set itself; name other pictures")
     pixels = np.stack([read_pixels(path, side) for path, _ in found])

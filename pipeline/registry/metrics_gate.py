@@ -25,6 +25,7 @@ from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.evaluation import metrics, predictions, statistics
 from pipeline.evaluation.predictions import Split
+from pipeline.schema import load_yaml, parse
 from pipeline.settings import MetricsGate
 
 ACCEPTED = Path("metrics/accepted_falls.yaml")
@@ -71,14 +72,15 @@ def _rules(base: str) -> tuple[MetricsGate, int, int]:
     Raises:
         ProjectError: they cannot be read.
     """
-    own = settings.load()
+    own, source = settings.load(), "the base's params.yaml"
+    known = load_yaml(_show(base, paths.PARAMS.name) or "", source)
+    if not isinstance(known, dict) or "metrics_gate" not in known:
+        return own.metrics_gate, own.evaluate.resamples, own.evaluate.seed
+    margins = parse(MetricsGate, known["metrics_gate"], "metrics_gate", source)
     try:
-        known = yaml.safe_load(_show(base, paths.PARAMS.name) or "") or {}
-        if "metrics_gate" not in known:
-            return own.metrics_gate, own.evaluate.resamples, own.evaluate.seed
-        return MetricsGate(**known["metrics_gate"]), known["evaluate"]["resamples"], known["evaluate"]["seed"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ProjectError(f"the base's params.yaml cannot be read: {' '.join(str(error).split())}") from None
+        return margins, known["evaluate"]["resamples"], known["evaluate"]["seed"]
+    except (KeyError, TypeError) as error:
+        raise ProjectError(f"{source} cannot be read: evaluate: {error}") from None
 
 
 def compare(base: Split, head: Split, margins: MetricsGate, resamples: int, seed: int) -> list[Verdict]:
@@ -176,8 +178,8 @@ def _champion_run(read: Any) -> str | None:
 def _missing_runs(base: str) -> list[Verdict]:
     """One verdict for each run whose predictions the base has and the working tree lacks."""
     listed = _git("ls-tree", "-r", "--name-only", base, "predictions/").splitlines()
-    before = {Path(line).parts[1] for line in listed if line.endswith("/pictures.csv")}
-    missing = sorted(name for name in before if not (paths.predictions(name) / "pictures.csv").is_file())
+    before = {Path(line).parts[1] for line in listed if line.endswith(("/images.csv", "/pictures.csv"))}
+    missing = sorted(name for name in before if not (paths.predictions(name) / "images.csv").is_file())
     if not missing:
         return [Verdict(True, "no run is missing", f"all {len(before)} runs of the base are here")]
     return [

@@ -9,7 +9,7 @@ from pipeline.evaluation import calibration, operating, statistics
 from pipeline.evaluation.predictions import Split
 from pipeline.evaluation.statistics import Bools, Floats, Sample
 from pipeline.registry.answers import Validation
-from pipeline.settings import Evaluate, Floor, Gate
+from pipeline.settings import Evaluate, Gate, Minimum
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def decide(
         candidate: its answers to its validation pictures.
         rivals: the answers of every champion on record (of the same data set), by version. Only pictures that are
             validation pictures of both are compared, so nobody is measured on patients it was trained on.
-        gate: margins and floors.
+        gate: margins and minima.
         evaluate: operating points, resamples and seed.
 
     Returns:
@@ -43,11 +43,11 @@ def decide(
     labels = candidate.clean.labels
     on = f"{len(set(candidate.clean.patients))} validation patients"
     called, stressed = cross_fitted_calls(candidate, sample, gate.folds, evaluate)
-    rules = floors("", labels, called, sample, gate.floors.validation, on)
+    rules = minima("", labels, called, sample, gate.validation, on)
     times = len(stressed)
     many = sample.take(np.tile(np.arange(len(labels)), times))
     pooled = np.concatenate(list(stressed.values()))
-    rules += floors("stressed ", np.tile(labels, times), pooled, many, gate.floors.stress, f"{on}, {times} changes")
+    rules += minima("stressed ", np.tile(labels, times), pooled, many, gate.stress, f"{on}, {times} changes")
     if not rivals:
         return None, rules
     against, compared = _compare(candidate, rivals, gate, evaluate)
@@ -124,12 +124,12 @@ def _compare(
     return best, rules
 
 
-def floors(prefix: str, labels: Bools, called: Bools, sample: Sample, floor: Floor, on: str) -> list[Rule]:
-    """Sensitivity and specificity of the calls: the lower bound of each must reach its floor."""
+def minima(prefix: str, labels: Bools, called: Bools, sample: Sample, minimum: Minimum, on: str) -> list[Rule]:
+    """Sensitivity and specificity of the calls: the lower bound of each must reach its minimum."""
     rules = []
     for name, chosen, right, limit in (
-        ("sensitivity", labels, labels & called, floor.sensitivity),
-        ("specificity", ~labels, ~labels & ~called, floor.specificity),
+        ("sensitivity", labels, labels & called, minimum.min_sensitivity),
+        ("specificity", ~labels, ~labels & ~called, minimum.min_specificity),
     ):
         rate = statistics.divide(sample.totals(right), sample.totals(chosen))
         bound = statistics.lower_bound(rate)

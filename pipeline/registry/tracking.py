@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EXPERIMENT = "chest-xray-study"
+ENVIRONMENT = "environment.json"  # with what a run was trained: another one makes no other run
 KEY, CONTENT = "digest", "published"  # tags: what a run is, and that all of it has arrived
 PARENT = "mlflow.parentRunId"
 BATCH = 500  # MLflow takes at most 1000 metrics and 100 parameters at once
@@ -155,7 +156,7 @@ def find(client: "MlflowClient", experiment: str, key: str) -> "Run | None":
 def _publish_run(
     client: "MlflowClient", experiment: str, parent: str, name: str, facts: dict[str, Any], lock: dict[str, Any]
 ) -> str:
-    """One run of the study: history by epoch, figures, facts, digests, predictions and curves."""
+    """One run of the study: history by epoch, figures, facts, digests, with what it was trained, and predictions."""
     folder = paths.predictions(name)
     metrics: list[tuple[str, float, int]] = []
     if (folder / "history.csv").is_file():
@@ -168,9 +169,6 @@ def _publish_run(
         for key, value in figures.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and key not in facts
     ]
-    curves: dict[str, list[Path]] = {}  # plots/roc/test/<run>.csv and others of the same name: a folder each
-    for path in sorted(paths.PLOTS.rglob(f"{name}.*")):
-        curves.setdefault(f"curves/{path.parent.relative_to(paths.PLOTS)}", []).append(path)
     return ensure(
         client,
         experiment,
@@ -180,17 +178,27 @@ def _publish_run(
             PARENT: parent,
             "dataset_digest": facts["dataset_digest"],
             "code_digest": _code_digest(lock, name),
+            **_environment(folder),
         },
         params=facts,
         metrics=metrics,
-        artifacts={"predictions": sorted(folder.iterdir()), "metrics": [summary], **curves},
+        artifacts={"predictions": sorted(folder.iterdir()), "metrics": [summary]},
     )
 
 
 def run_digest(folder: Path) -> str:
     """SHA-256 over the files that a run left in predictions/: the same run on any machine, and no other."""
-    lines = [f"{sha256_of(path)}  {path.name}" for path in sorted(folder.iterdir()) if path.is_file()]
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name != ENVIRONMENT)
+    lines = [f"{sha256_of(path)}  {path.name}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """With what the run was trained, as tags; none for a run that is older than that file."""
+    path = folder / ENVIRONMENT
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    flat = {key: value for key, value in known.items() if key != "packages"} | known.get("packages", {})
+    return {f"trained_with.{key}": str(value) for key, value in flat.items() if value is not None}
 
 
 def _set_aside(client: "MlflowClient", experiment: str, parent: str, current: list[str]) -> None:

@@ -21,7 +21,7 @@ def main() -> None:
     """
     end_with_parent()
     folder = workspace_of(requests.from_environment())
-    stages = [f"train@{name}" for name in runs_of(folder)]
+    stages = [f"{stage}{name}" for name in runs_of(folder) for stage in dvc.OF_A_RUN]
     pull = ["--pull"] if sharing.is_on() else []
     command = dvc.command("--wait-for-lock", "repro", "--single-item", *pull, *stages)
     check(command, folder, "collect", SHELL=str(NO_SHELL))

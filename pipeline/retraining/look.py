@@ -12,10 +12,11 @@ import yaml
 
 from pipeline import paths
 from pipeline.command import run
-from pipeline.data import kaggle, sources
+from pipeline.data import kaggle, layouts
 from pipeline.files import sha256_of
 from pipeline.retraining import memory
 from pipeline.retraining import request as requests
+from pipeline.schema import read_yaml
 
 log = logging.getLogger("look")
 
@@ -25,7 +26,7 @@ NOTHING_TO_DO = 99
 def main() -> None:
     """Compare the source with what the committed runs and the finished retrainings were made from."""
     request = requests.from_environment()
-    params = requests.lay_over(yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8")), request)
+    params = requests.lay_over(read_yaml(paths.PARAMS), request)
     if request.force or request.changes_settings:
         log.info("this run was asked for by name: going on whether or not the pictures are new")
         return
@@ -47,12 +48,8 @@ def identify(ingest: dict[str, Any]) -> str:
     copy = os.environ.get("CXR_DATA")
     if not copy:
         return f"kaggle version {kaggle.VERSION}"
-    lines = [
-        f"{sha256_of(folder / name)}  {part}/{name}\n"
-        for part, folder in sources.find_classes(Path(copy).expanduser()).items()
-        for name in (path.name for path in folder.iterdir())
-        if sources.is_picture(name)
-    ]
+    images = layouts.find(Path(copy).expanduser()).images
+    lines = [f"{sha256_of(file)}  {path}\n" for path, file in images.items()]
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 

@@ -19,6 +19,7 @@ from pipeline.retraining import sharing
 from pipeline.retraining.mending import mend
 from pipeline.retraining.processes import check, output, shortage
 from pipeline.retraining.request import Request, lay_over
+from pipeline.schema import read_yaml
 
 KEPT = 3  # workspaces that stay: so many of finished retrainings, and as many others
 _NOTES = ".retraining"  # written last, so that a workspace half made is made again
@@ -90,7 +91,7 @@ def _make(folder: Path, request: Request) -> None:
 
 
 def _lay_over(folder: Path, request: Request) -> None:
-    committed = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    committed = read_yaml(folder / "params.yaml")
     params = lay_over(committed, request)
     if params != committed:  # else the file stays as people wrote it, with their comments
         write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False, width=120))

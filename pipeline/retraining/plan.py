@@ -1,6 +1,5 @@
 """Make the workspace of a retraining: the last line is JSON for the scheduler."""
 
-import dataclasses
 import json
 import sys
 
@@ -15,7 +14,7 @@ def main() -> None:
     """Print the commit that all tasks of the run work on, on whatever machine: the one that its workspace was made at."""
     rival.expect_whole()
     head = output(["git", "rev-parse", "HEAD"], paths.ROOT, "git").strip()
-    folder = place.workspace_of(dataclasses.replace(requests.from_environment(), commit=head))
+    folder = place.workspace_of(requests.from_environment().model_copy(update={"commit": head}))
     sys.stdout.write(json.dumps({"RETRAIN_COMMIT": place.commit_of(folder)}) + "\n")
 
 

@@ -7,23 +7,23 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
 
 from pipeline import workspace
 from pipeline.errors import ProjectError
+from pipeline.old_names import with_new_names
 from pipeline.retraining import sharing
+from pipeline.schema import Section, parse
 
-DELIVERIES = ("workspace", "branch", "checkout")
+PARAMS = "RETRAIN_PARAMS"  # JSON
 
 
-@dataclass(frozen=True)
-class Request:
-    """The parameters of one run of the scheduler.
+class Parameters(Section):
+    """What a person asks of a retraining.
 
     Attributes:
-        run_id: the scheduler's name of the run.
-        commit: the commit that it works on; "" before the workspace is made.
         runs, networks, groups: which lines of train.runs; empty: all.
         epochs: in place of those in params.yaml; None: those.
         force: go on, and train again, although nothing changed; on one machine alone.
@@ -31,15 +31,25 @@ class Request:
         deliver: where a new champion goes: workspace, branch or checkout.
     """
 
+    runs: list[str] = []
+    networks: list[str] = []
+    groups: list[str] = []
+    epochs: int | None = Field(default=None, ge=1, le=100_000)
+    force: bool = False
+    settings: dict[str, Any] = {}
+    deliver: Literal["workspace", "branch", "checkout"] = "workspace"
+
+
+class Request(Parameters):
+    """One run of the scheduler.
+
+    Attributes:
+        run_id: the scheduler's name of the run.
+        commit: the commit that it works on; "" before the workspace is made.
+    """
+
     run_id: str
     commit: str = ""
-    runs: list[str] = field(default_factory=list)
-    networks: list[str] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-    epochs: int | None = None
-    force: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
-    deliver: str = "workspace"
 
     @property
     def workspace(self) -> str:
@@ -65,12 +75,12 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Request:
             "AIRFLOW_CTX_DAG_RUN_ID is not set: this command is a task of dags/pneumonia_retrain.py (make retrain)"
         )
     try:
-        values = json.loads(environ.get("RETRAIN_PARAMS") or "{}")
-        request = Request(run_id=run_id, commit=environ.get("RETRAIN_COMMIT", ""), **values)
-    except (ValueError, TypeError) as error:
-        raise ProjectError(f"the run's parameters cannot be read: {error}") from None
-    if request.deliver not in DELIVERIES:
-        raise ProjectError(f"deliver: {request.deliver!r} is none of {', '.join(DELIVERIES)}")
+        values = json.loads(environ.get(PARAMS) or "{}")
+    except (ValueError, RecursionError) as error:
+        raise ProjectError(f"{PARAMS} is no valid JSON: {error}") from None
+    asked = parse(Parameters, values, "", PARAMS).model_dump()
+    asked["settings"] = with_new_names(asked["settings"], f"{PARAMS}: settings")
+    request = Request(run_id=run_id, commit=environ.get("RETRAIN_COMMIT", ""), **asked)
     if request.force and environ.get(sharing.REMOTE):
         # The run cache holds the old result under the same key, and nothing tells `collect` which one is newer.
         raise ProjectError(
@@ -88,13 +98,14 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
             are not.
     """
     merged = copy.deepcopy(workspace.merge(dict(params), request.settings))
+    parse(_Layout, merged, "", "params.yaml with the run's settings")
     train = merged["train"]
     # A run that is asked for by name, network or group may be one that is planned and was never trained.
     asked = request.runs or request.networks or request.groups
     table = {**(train.get("planned") or {}), **train["runs"]} if asked else train["runs"]
     _expect_known("run", request.runs, table)
-    _expect_known("network", request.networks, train["networks"])
-    _expect_known("group", request.groups, train["groups"])
+    _expect_known("network", request.networks, {entry["network"]: None for entry in table.values()})
+    _expect_known("group", request.groups, merged["groups"]["sets"])
     train["runs"] = {
         name: line
         for name, line in table.items()
@@ -112,11 +123,30 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
             "ask for all, or for deliver: workspace"
         )
     if request.epochs is not None:
-        train["common"]["epochs"] = request.epochs
-        for part in ("networks", "groups", "runs"):
-            for line in train[part].values():
-                line.pop("epochs", None)
+        for entry in train["runs"].values():
+            entry["epochs"] = request.epochs
     return merged
+
+
+class _Entry(BaseModel):
+    network: str
+    group: str
+
+
+class _Train(BaseModel):
+    runs: dict[str, _Entry]
+    planned: dict[str, _Entry] | None = None
+
+
+class _Groups(BaseModel):
+    sets: dict[str, Any]
+
+
+class _Layout(BaseModel):
+    """What a choice of runs reads; all else is checked by the workspace's own code."""
+
+    train: _Train
+    groups: _Groups
 
 
 def _expect_known(kind: str, names: list[str], table: Mapping[str, Any]) -> None:

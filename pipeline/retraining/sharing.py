@@ -68,38 +68,46 @@ def take_inputs(folder: Path, described: str) -> None:
 
 
 def push(folder: Path, stages: list[str]) -> None:
-    """Push what other machines need of the outputs of stages: a training's inputs, a training, its note in the run cache.
+    """Push what other machines need of the outputs of stages: a training's inputs, what a run has, its notes in the run cache.
 
     Raises:
         ProjectError: the remote does not answer or refuses.
     """
-    trainings = [stage for stage in stages if stage.startswith(dvc.TRAIN)]
-    if wanted := [INPUTS[stage] for stage in stages if stage in INPUTS] + trainings:
-        check(dvc.command("--wait-for-lock", "push", *wanted), folder, "push to the remote")
-    if trainings:
-        check([sys.executable, "-m", __name__, *trainings], folder, "push to the remote")
+    if wanted := [stage for stage in stages if stage in INPUTS or stage.startswith(dvc.OF_A_RUN)]:
+        check([sys.executable, "-m", __name__, *wanted], folder, "push to the remote")
 
 
 def main() -> None:
-    """Push what trainings keep in git, and the notes of the run cache, which are of no use without it.
+    """Push a training's inputs, trainings, and the notes of the run cache.
 
-    `dvc push` (3.67) leaves the first behind, and `dvc push --run-cache` takes along every output of every stage that
-    the run cache knows, the raw pictures among them.
+    `dvc push` (3.67) leaves behind what is marked `push: false` (arrays of images, which only this remote may get) and
+    what git keeps; `dvc push --run-cache` takes along every output of every stage that the run cache knows, the raw
+    images among them.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
 
     lock = _read_lock(Path.cwd())["stages"]
-    kept = {HashInfo("md5", out["md5"]) for stage in sys.argv[1:] for out in lock[stage]["outs"] if "nfiles" not in out}
+    outs = [(stage, out) for stage in sys.argv[1:] for out in lock[stage]["outs"]]
+    kept = {HashInfo("md5", out["md5"]) for stage, out in outs if stage not in INPUTS or out["path"] == INPUTS[stage]}
+    lost: set[HashInfo] = set()
     try:
         with Repo() as repo:
-            failed = repo.cloud.push(kept).failed
+            remote = repo.cloud.get_remote_odb(command="push")
+            # `repo.cloud.push` is shallow: of a folder it takes the list of its files, and not one of them.
+            done = repo.cloud.transfer(
+                repo.cache.local,
+                remote,
+                kept,
+                shallow=False,
+                validate_status=lambda status: lost.update(status.missing),
+            )
             repo.stage_cache.push(None)
     except (DvcException, OSError) as error:
         raise ProjectError(str(error)) from None
-    if failed:
-        raise ProjectError(f"{len(failed)} of {len(kept)} files were not pushed")
+    if lost or done.failed:
+        raise ProjectError(f"{len(lost | done.failed)} files were not pushed")
 
 
 def _read_lock(folder: Path) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import yaml
 
-from pipeline import dvc, paths
+from pipeline import dvc, gpu, paths
 from pipeline.command import run
 from pipeline.errors import ProjectError
-from pipeline.retraining import gpu, look, sharing
+from pipeline.retraining import look, sharing
 from pipeline.retraining import request as requests
 from pipeline.retraining.place import workspace_of
 from pipeline.retraining.processes import check, end_with_parent
@@ -36,6 +36,8 @@ def reproduce(stages: list[str]) -> Path:
     folder = workspace_of(request)
     if sharing.is_on():
         sharing.take_inputs(folder, os.environ.get(sharing.LOCK, ""))
+    if any(stage.startswith(dvc.TRAIN) for stage in stages):
+        gpu.warn_of_unseen()
     for stage in stages:
         again = (request.force and stage.startswith(dvc.TRAIN)) or (stage == "ingest" and source_differs(folder))
         force = ["--force"] if again else []
@@ -44,6 +46,9 @@ def reproduce(stages: list[str]) -> Path:
         with held as visible:
             check(command, folder, stage, **visible)
     if sharing.is_on():
+        of_runs = [stage for stage in stages if stage.startswith(dvc.OF_A_RUN)]
+        if of_runs:  # what git keeps enters the run cache by a commit alone
+            check(dvc.command("--wait-for-lock", "commit", "--force", *of_runs), folder, "commit")
         sharing.push(folder, stages)
     return folder
 

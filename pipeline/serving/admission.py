@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline.serving import metrics
 from pipeline.serving.forms import PictureForm
 from pipeline.serving.problems import Problem
-from pipeline.settings import Serve
+from pipeline.serving.settings import Serve
 
 UPLOADS = ("/predict", "/explain", "/picture")
 OPEN = ("/livez", "/readyz", "/healthz", "/", "/docs", "/docs.json")  # without a token

@@ -1,21 +1,23 @@
-"""What the service answers, and how a verdict comes out of a probability."""
+"""What the service answers to one image."""
 
 import base64
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from bentoml import IODescriptor
 from pydantic import BaseModel, Field
 from pydantic_core import core_schema
 from starlette.requests import Request
 
+from pipeline import outcomes
+from pipeline.outcomes import CAUTION, Outcome
 from pipeline.serving import metrics, overlay
 from pipeline.serving.model import Model
 from pipeline.serving.network import Outputs
 
-NOTICE = (
-    "Research software, not a medical device. "
-    "NORMAL means that no sign of pneumonia was found; nothing else was looked for."
+NOTICE = f"Research software, not a medical device. {CAUTION}"
+DEPRECATED = (
+    "Deprecated: goes with the next release. Without a site's own profile it is no patient's risk; read `score`."
 )
 
 
@@ -43,19 +45,27 @@ class Upload(IODescriptor):
 Upload.multipart_fields = ["image"]  # BentoML finds paths alone
 
 
-class Answer(IODescriptor):
-    """The answer to one picture."""
+class Limits(BaseModel):
+    """The scores at which the outcome changes."""
 
-    probability: float = Field(description="Probability of pneumonia at the prevalence below.")
-    prevalence: float = Field(description="Share of pneumonia among the patients that the probability assumes.")
-    verdict: Literal["NORMAL", "PNEUMONIA"] = Field(description="At the sensitive operating point.")
-    between: bool = Field(
-        description="True where the two operating points disagree: neither verdict is a plain one then."
+    lower: float = Field(description=f"Below it: {outcomes.NONE}.")
+    upper: float = Field(description=f"From it on: {outcomes.SIGNS}. Between the two: {outcomes.INDETERMINATE}.")
+
+
+class Answer(IODescriptor):
+    """The answer to one image."""
+
+    outcome: Outcome = Field(description=CAUTION)
+    score: float = Field(
+        description="From 0 to 1, to be read against `thresholds`. It is no patient's risk.", ge=0, le=1
     )
+    thresholds: Limits
     warnings: list[str] = Field(description="What should make a reader careful with this answer.")
     model_version: str
     milliseconds: float = Field(description="From the last byte of the upload to the answer, inside the service.")
     notice: str = NOTICE
+    probability: float = Field(description=DEPRECATED, deprecated=True)
+    prevalence: float = Field(description="Deprecated: what `probability` assumes.", deprecated=True)
 
 
 class Map(BaseModel):
@@ -69,7 +79,7 @@ class Map(BaseModel):
 
 
 class Explanation(Answer):
-    """The answer to one picture, and where in it the evidence lies."""
+    """The answer to one image, and where in it the evidence lies."""
 
     map: Map
 
@@ -85,29 +95,29 @@ def at_prevalence(probability: float, assumed: float, wanted: float) -> float:
 
 
 def answer(model: Model, outputs: Outputs, warnings: list[str], prevalence: float | None, started: float) -> Answer:
-    """Put the verdict together; thresholds are read against the probability as the network gives it.
+    """Put the answer together.
 
     Args:
         model: the champion that computed the outputs.
-        outputs: of one picture.
+        outputs: of one image.
         warnings: what was noticed on the way.
-        prevalence: the site's own, or None for the one that the network's probability assumes.
+        prevalence: the site's own, or None for the one that the network's output assumes; of the deprecated `probability`.
         started: `time.perf_counter()` when the upload was there.
     """
     assumed = float(model.contract["prevalence"])
     wanted = assumed if prevalence is None else prevalence
-    sensitive = outputs.probability >= model.threshold("sensitive")
-    specific = outputs.probability >= model.threshold("specific")
-    verdict: Literal["NORMAL", "PNEUMONIA"] = "PNEUMONIA" if sensitive else "NORMAL"
-    metrics.VERDICTS.labels(verdict, str(sensitive != specific).lower()).inc()
+    score, (lower, upper) = outputs.probability, model.thresholds
+    outcome = outcomes.outcome(score, model.thresholds)
+    metrics.OUTCOMES.labels(outcome).inc()
     return Answer(
-        probability=at_prevalence(outputs.probability, assumed, wanted),
-        prevalence=wanted,
-        verdict=verdict,
-        between=sensitive != specific,
+        outcome=outcome,
+        score=score,
+        thresholds=Limits(lower=lower.score, upper=upper.score),
         warnings=warnings,
         model_version=model.version,
         milliseconds=round(1000 * (time.perf_counter() - started), 2),
+        probability=at_prevalence(score, assumed, wanted),
+        prevalence=wanted,
     )
 
 

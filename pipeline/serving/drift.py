@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import paths, settings
+from pipeline import paths
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.serving import journal
+from pipeline.serving.settings import load_serve
 
 BINS = 10
 
@@ -48,7 +49,7 @@ def read(path: Path, window: int) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     """Compare, say what was found, exit 1 past the limit."""
-    serve = settings.load_serve()
+    serve = load_serve()
     if serve.log is None:
         raise ProjectError("no log of answers: set serve.log in params.yaml or SERVE_LOG")
     first, last = read(paths.ROOT / serve.log, serve.drift_window)

@@ -22,17 +22,22 @@ SECONDS = Histogram(
     ["route"],
     buckets=(0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-VERDICTS = Counter("pneumonia_verdicts", "Verdicts given.", ["verdict", "between"])
+OUTCOMES = Counter("pneumonia_outcomes", "Outcomes given.", ["outcome"])
 REFUSALS = Counter("pneumonia_refusals", "Requests refused, by the word in `error`.", ["error"])
-PROBABILITY = Histogram(
-    "pneumonia_probability",
-    "Probability as the network gives it, before any shift to another prevalence.",
+SCORE = Histogram(
+    "pneumonia_score",
+    "Scores given.",
     buckets=[tenth / 10 for tenth in range(1, 11)],
 )
 LOADED = Gauge(
     "pneumonia_model_loaded_seconds",
     "When a worker last loaded this version, in seconds since 1970; the latest is the one that serves.",
     ["version"],
+    multiprocess_mode="mostrecent",
+)
+REFUSED = Gauge(
+    "pneumonia_champion_refused",
+    "1 while a worker refuses the version that models/CHAMPION names; the worker that looked last counts.",
     multiprocess_mode="mostrecent",
 )
 

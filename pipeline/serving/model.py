@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import paths
+from pipeline import outcomes, paths
 from pipeline.errors import ProjectError
+from pipeline.outcomes import Thresholds
 from pipeline.serving import guard, network
 
 
@@ -18,8 +19,12 @@ class Model:
 
     version: str
     contract: dict[str, Any]
+    thresholds: Thresholds
     network: network.Network
     guard: guard.Guard
+    saliency_checks: (
+        dict[str, Any] | None
+    )  # by check: what it asks, what was found, whether it passes; None: not at hand
 
     @property
     def side(self) -> int:
@@ -31,8 +36,14 @@ class Model:
         return float(self.contract["operating_points"][point]["threshold"])
 
     def card(self) -> dict[str, Any]:
-        """The contract, and how this process computes it."""
-        return {**self.contract, "served": {"runtime": self.network.runtime, "precision": self.network.precision}}
+        """The contract, its thresholds in order whatever its age, and how this process computes it."""
+        return {
+            **self.contract,
+            "thresholds": {name: limit._asdict() for name, limit in self.thresholds._asdict().items()},
+            "calibration": outcomes.calibration(self.contract),
+            "saliency_checks": self.saliency_checks,
+            "served": {"runtime": self.network.runtime, "precision": self.network.precision},
+        }
 
 
 def champion_version() -> str:
@@ -55,8 +66,13 @@ def load(version: str, threads: int) -> Model:
     """
     folder = paths.CHAMPIONS / version
     contract = _read_contract(folder / "contract.json")
+    try:
+        limits = outcomes.thresholds(contract)
+    except ProjectError as error:
+        raise ProjectError(f"{folder.relative_to(paths.ROOT)}/contract.json: {error}") from None
     graph = network.load(folder / "model.onnx", threads, contract["precision"])
-    return Model(version, contract, graph, guard.load(folder / "guard.npz"))
+    checks = _saliency_checks(contract.get("run"))
+    return Model(version, contract, limits, graph, guard.load(folder / "guard.npz"), checks)
 
 
 def _read_contract(path: Path) -> dict[str, Any]:
@@ -66,10 +82,19 @@ def _read_contract(path: Path) -> dict[str, Any]:
         raise ProjectError(f"{path.relative_to(paths.ROOT)} is missing: the champion's files are not at hand") from None
     except json.JSONDecodeError as error:
         raise ProjectError(f"{path.relative_to(paths.ROOT)} is no JSON: {error}") from None
-    for key in ("version", "precision", "input", "operating_points", "prevalence", "map_scale"):
+    for key in ("version", "precision", "input", "prevalence", "map_scale"):
         if key not in contract:
             raise ProjectError(f"{path.relative_to(paths.ROOT)}: {key!r} is missing")
     return contract
+
+
+def _saliency_checks(run: str | None) -> dict[str, Any] | None:
+    """What `explain` found of this run's maps; None where it looked at another run, or its file is not at hand."""
+    try:
+        summary = json.loads(paths.SALIENCY.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return summary["checks"] if run and summary.get("run") == run else None
 
 
 async def warm_up(model: Model) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pipeline.serving.answers import NOTICE
+
 REFUSED = {
     "400": "The body is no multipart form with one file in the field `image`.",
     "401": "The bearer token is missing or wrong.",
@@ -28,7 +30,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     document["info"] = {
         "title": "Pneumonia in children's chest radiographs",
         "version": document["info"]["version"],
-        "description": "Research software, not a medical device.",
+        "description": NOTICE,
     }
     paths, schemas = document["paths"], document["components"]["schemas"]
     schemas["Problem"] = PROBLEM
@@ -39,7 +41,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     paths["/picture"] = {
         "post": {
             "operationId": "picture",
-            "description": "The uploaded picture as a grey PNG, at most 640 pixels long: what the page shows.",
+            "description": "The uploaded image as a grey PNG, at most 1600 pixels long: what the page shows.",
             "requestBody": upload,
             "responses": {"200": {"description": "A PNG.", "content": {"image/png": {}}}} | _refusals(REFUSED),
         }

@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import logging
 import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, cast
@@ -19,7 +20,7 @@ import numpy as np
 from bentoml._internal.server.http import traffic
 from PIL import Image
 
-from pipeline import paths, settings
+from pipeline import paths
 from pipeline.errors import ProjectError
 from pipeline.serving import answers, guard, model, page, uploads
 from pipeline.serving.admission import Admission
@@ -27,10 +28,14 @@ from pipeline.serving.answers import Answer, Explanation, Upload
 from pipeline.serving.journal import Journal
 from pipeline.serving.network import Outputs
 from pipeline.serving.problems import Problem
+from pipeline.serving.settings import load_serve
 
 log = logging.getLogger("bentoml.pneumonia")
 
-SETTINGS = settings.load_serve()
+try:
+    SETTINGS = load_serve()
+except ProjectError as error:
+    sys.exit(f"serve: {error}")
 LIMITS = uploads.limits_of(SETTINGS)
 DECODERS = 2  # threads; more would hold more decoded pictures at once
 LOOK_SECONDS = 1.0  # between looks at models/CHAMPION
@@ -63,6 +68,7 @@ class Champion:
         try:
             version = model.champion_version()
             if version == self._refused or (self._model and version == self._model.version):
+                metrics.REFUSED.set(version == self._refused)
                 return
             loaded = await asyncio.to_thread(model.load, version, SETTINGS.threads)
             await model.warm_up(loaded)
@@ -70,8 +76,10 @@ class Champion:
             if version != self._refused or not self.ready:
                 log.error("%s", error)
             self._refused = version
+            metrics.REFUSED.set(1)
             return
         self._model, self._refused = loaded, ""
+        metrics.REFUSED.set(0)
         metrics.loaded(version)
         log.info("champion %s answers, on %s in %s", version, loaded.network.runtime, loaded.network.precision)
 
@@ -128,7 +136,7 @@ class Pneumonia:
 
     @bentoml.api(input_spec=Upload)
     async def predict(self, image: bytes) -> Answer:
-        """Say whether one radiograph shows pneumonia.
+        """Score one radiograph for signs of pneumonia: one of three outcomes.
 
         The picture is JPEG, PNG, TIFF or DICOM, sent as a multipart file in the field `image`.
         """
@@ -158,7 +166,7 @@ class Pneumonia:
                 outputs = await champion.network.infer(pixels)
         except TimeoutError:
             raise Problem(503, "overloaded", f"no turn within {SETTINGS.patience_seconds:g} seconds") from None
-        metrics.PROBABILITY.observe(outputs.probability)
+        metrics.SCORE.observe(outputs.probability)
         if self.journal:
             self.journal.add(pixels.tobytes(), outputs.probability, champion.version)
         return _Examined(champion, outputs, warnings)
@@ -175,7 +183,7 @@ def _look_at(data: bytes, champion: model.Model) -> tuple[np.ndarray, list[str]]
     if score <= threshold:
         return picture.pixels, picture.warnings
     strange = f"the picture does not look like a frontal chest X-ray: strangeness {score:.2f}, limit {threshold:.2f}"
-    if SETTINGS.strangers == "refuse":
+    if SETTINGS.out_of_distribution == "refuse":
         raise Problem(422, "no_chest_radiograph", strange, score=round(score, 4), limit=round(threshold, 4))
     return picture.pixels, [*picture.warnings, strange]
 

@@ -10,9 +10,9 @@ from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import MEGABYTE, Limits
 from pipeline.decoding.reader import decode
 from pipeline.serving.problems import Problem
-from pipeline.settings import Serve
+from pipeline.serving.settings import Serve
 
-SHOWN = 640  # pixels of the longer side
+SHOWN = 1600  # pixels of the longer side
 
 
 def limits_of(serve: Serve) -> Limits:
@@ -33,7 +33,7 @@ def read(data: bytes, side: int, limits: Limits) -> Picture:
 
 
 def show(data: bytes, limits: Limits) -> bytes:
-    """The picture as people look at it: a grey PNG in its own proportions, turned as EXIF says, at most 640 pixels long.
+    """The picture as people look at it: a grey PNG in its own proportions, turned as EXIF says, at most 1600 pixels long.
 
     Raises:
         Problem: as for `read`.
@@ -42,7 +42,7 @@ def show(data: bytes, limits: Limits) -> bytes:
         grey = decode(data, SHOWN, limits).image
     except UnreadableImage as refusal:
         raise Problem.of(refusal) from None
-    factor = SHOWN / max(grey.size)
+    factor = min(1, SHOWN / max(grey.size))
     size = (max(1, round(grey.width * factor)), max(1, round(grey.height * factor)))
     stream = io.BytesIO()
     grey.resize(size, Image.Resampling.BILINEAR).save(stream, "PNG", compress_level=1)

@@ -8,7 +8,7 @@ from pipeline import paths, settings
 from pipeline.command import run
 from pipeline.data.tables import write_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import candidate, contrasts, gallery, measure, predictions, tables
+from pipeline.evaluation import candidate, contrasts, gallery, measure, predictions, published, tables
 from pipeline.files import atomic_folder, write_json
 
 log = logging.getLogger("compare")
@@ -44,18 +44,15 @@ def main() -> None:
     write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
 
     floor = metrics.get(settings.FLOOR)
-    for number, networks in (("2", ["custom_cnn"]), ("3", [n for n in _networks(options) if n != "custom_cnn"])):
-        table = tables.rows([one for one in options.table.values() if one.network in networks], metrics, floor)
+    for number, own in (("2", True), ("3", False)):
+        shown = [one for one in options.table.values() if (one.network == published.OWN) == own]
+        table = tables.rows(shown, metrics, floor)
         write_table(paths.METRICS / f"table{number}.csv", tables.columns(), table)
-    ordered = {name: metrics[name] for name in [*options.table, settings.FLOOR] if name in metrics}
-    write_json(paths.METRICS / "study.json", tables.study(ordered))
+    trained = {name: metrics[name] for name in options.table if name in metrics}
+    write_json(paths.METRICS / "study.json", tables.study(named["run"], trained))
     with atomic_folder(paths.PLOTS / "study") as folder:
-        gallery.draw(folder, planned, options.table, metrics, samples, named["run"])
+        gallery.draw(folder, planned, options.table, metrics, samples, named["run"], list(options.groups.sets))
     log.info("candidate: %s (stressed validation AUC %s)", named["run"], named["value"])
-
-
-def _networks(options: settings.Settings) -> list[str]:
-    return list(dict.fromkeys(one.network for one in options.table.values()))
 
 
 def _metrics(runs: dict[str, predictions.Predictions]) -> dict[str, Any]:

@@ -4,40 +4,40 @@ import logging
 
 from tqdm import tqdm
 
-from pipeline import paths, second_try, settings
+from pipeline import paths, settings
 from pipeline.command import run
 from pipeline.evaluation import curves, measure, predictions
 from pipeline.files import atomic_folder, write_json
+from pipeline.schema import read_yaml
 
 log = logging.getLogger("evaluate")
 
 
 def main() -> None:
-    """Write metrics/runs/, plots/roc/ and plots/reliability/."""
+    """Write metrics/runs/ and plots/curves/."""
     whole = settings.load()
     options = whole.evaluate
     runs = predictions.read_all(paths.PREDICTIONS)
     samples = measure.draw(next(iter(runs.values())), options)
-    with (
-        atomic_folder(paths.METRICS / "runs") as metrics,
-        atomic_folder(paths.PLOTS / "roc") as roc,
-        atomic_folder(paths.PLOTS / "reliability") as reliability,
-    ):
+    with atomic_folder(paths.METRICS / "runs") as metrics, atomic_folder(paths.PLOTS / "curves") as plots:
         for name, one in tqdm(runs.items(), unit="run", desc="evaluate"):
             figures, facts = measure.measure(one, samples, options)
             write_json(metrics / f"{name}.json", measure.summary(one, figures, facts))
             if facts["collapsed"]:
                 log.warning("%s learned nothing%s", name, advice(whole, name))
-            curves.write_roc(roc, one)
-            curves.write_reliability(reliability, one, samples)
+        curves.write(plots, runs.values(), samples)
     log.info("%d runs in %s", len(runs), paths.METRICS / "runs")
 
 
 def advice(whole: settings.Settings, name: str) -> str:
-    """For a collapsed run of params.yaml that has no second try, how to get it."""
-    if not second_try.is_wanted(whole, name):
+    """For a run of params.yaml that did not train, the entry of train.runs that tries again at a tenth of its rate."""
+    if name not in whole.runs:
         return ""
-    return f"; `make study` trains it again beside it, and so does this line of train.runs: {second_try.line(whole.runs[name])}"
+    entry = read_yaml(paths.PARAMS)["train"]["runs"][name]
+    rate = "finetune_learning_rate" if whole.runs[name].weights == "imagenet" else "learning_rate"
+    tenth = f"{whole.runs[name].starting_rate / 10:.15f}".rstrip("0")  # YAML takes 1e-05 for a word
+    rest = ", ".join(f"{key}: {value}" for key, value in entry.items() if key != rate)
+    return f"; to try again at a tenth of its rate, add to train.runs: {name}-low: {{{rest}, {rate}: {tenth}}}"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import numpy as np
 from pipeline import paths, settings
 from pipeline.command import run as run_command
 from pipeline.data import probes
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import architecture as drawing
@@ -28,7 +27,6 @@ from pipeline.evaluation import (
     calibration,
     canvas,
     checks,
-    explain_settings,
     looks,
     measure,
     originals,
@@ -42,7 +40,9 @@ from pipeline.evaluation import (
 )
 from pipeline.evaluation.checks import Part, Row, Subject
 from pipeline.files import atomic_folder, write_json
+from pipeline.registry import contract
 from pipeline.registry.graph import Graph
+from pipeline.robustness.families import TRAINED
 from pipeline.serving import guard as guards
 from pipeline.settings import Settings
 
@@ -51,6 +51,7 @@ log = logging.getLogger("explain")
 METRICS = paths.METRICS / "explain"
 PLOTS = paths.PLOTS / "explain"
 SHEETS = paths.REPORTS / "explain"
+DRAWN_IN_FULL = 60  # layers, at most
 AGREEMENT = 0.02  # logits: the graph on this machine against what training wrote
 BORDERS = {"without its frame": probes.without_frame, "frame alone": probes.frame_alone}
 
@@ -59,7 +60,6 @@ def main() -> None:
     """Write metrics/explain/ and plots/explain/ (no single patient), and reports/explain/ (single pictures, outside git)."""
     started = time.monotonic()
     options = settings.load()
-    explain_settings.check(options)
     name = _chosen(options)
     from pipeline.learning import inspection, trained  # Keras: 12 s, after the settings are known to be good
 
@@ -182,7 +182,7 @@ def _cascade(subject: Subject, network: Any, options: Settings) -> list[Row]:
 
 def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Settings) -> Row:
     """Architectures of all networks in the table of runs, and the feature maps of those that were trained."""
-    from pipeline.learning import architecture, inspection, trained
+    from pipeline.learning import architecture, inspection, networks, trained
 
     part = subject.parts["test"]
     place, _ = selection.one_of_each(part.split.labels, options.explain.seed)
@@ -193,7 +193,9 @@ def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Setting
         name = _run_of(kind, options, subject.name)
         known = {"network": kind, "image_size": len(picture), "scaling": "unit"}
         network = trained.load(name) if name else trained.build(known)
-        figure = drawing.draw(architecture.describe(network, in_full=kind == "custom_cnn"))
+        own = networks.get(kind).application is None  # one that is defined here is drawn layer by layer, if it is small
+        in_full = own and len(network.layers) <= DRAWN_IN_FULL
+        figure = drawing.draw(architecture.describe(network, in_full=in_full))
         figure.suptitle(f"{kind}: {network.count_params():,} weights, {len(network.layers)} layers")
         style.save(figure, plots / f"architecture-{kind}.svg")
         if name:
@@ -219,7 +221,7 @@ def _run_of(kind: str, options: Settings, subject: str) -> str | None:
 def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
     """The checks that ask the graph, on validation and test, by table."""
     setting = options.explain
-    changes = {**CHANGES, **probes.SMALL_CHANGES}
+    changes: dict[str, probes.Change] = {**TRAINED.changes, **probes.SMALL_CHANGES}
     guard = _guard()
     refuse = (lambda pictures: guards.scores(guard, pictures) > guard["threshold"]) if guard else None
     found: dict[str, list[Row]] = {"masking": [], "border": [], "stress": [], "unusual": []}
@@ -260,7 +262,7 @@ def _guard() -> guards.Guard | None:
 def _originals(subject: Subject) -> list[Row]:
     """Pictures at their original size against their twins in data/raw, where CXR_ORIGINALS names a folder of them."""
     if subject.facts["dataset"] != published.DATASET:
-        log.info("the pictures are generated and have no originals: CXR_ORIGINALS is not read")
+        log.info("only the public set has originals beside it: CXR_ORIGINALS is not read")
         return []
     folder = os.environ.get("CXR_ORIGINALS")
     if not folder:
@@ -269,11 +271,20 @@ def _originals(subject: Subject) -> list[Row]:
     return [originals.compare(subject, Path(folder), paths.MANIFEST, paths.RAW)]
 
 
+def _version(name: str) -> str | None:
+    """The version of the candidate that was explained; None where models/candidate/ is of another run."""
+    if not (paths.CANDIDATE / "contract.json").is_file():
+        return None
+    promise = contract.read(paths.CANDIDATE)
+    return str(promise["version"]) if promise["run"] == name else None
+
+
 def _summary(subject: Subject, judged: Mapping[str, Row], drawn: Row) -> Row:
     part = subject.parts["validation"]
     facts = {key: subject.facts[key] for key in ("network", "group", "dataset", "edition", "dataset_digest")}
     return {
         "run": subject.name,
+        "version": _version(subject.name),
         **facts,
         "grid": list(part.maps.shape[1:]),
         "map_scale": [0.0, round(subject.largest, 5)],

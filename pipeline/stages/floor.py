@@ -9,13 +9,13 @@ from tqdm import tqdm
 
 from pipeline import paths
 from pipeline.command import run
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation.calibration import sigmoid
-from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS
+from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS, UNSEEN_COLUMNS
 from pipeline.files import atomic_folder, write_json
 from pipeline.learning import floor
+from pipeline.robustness.families import TRAINED, UNSEEN, Family
 
 log = logging.getLogger("floor")
 
@@ -47,16 +47,22 @@ def main() -> None:
             for row, value, chance in zip(own, logits, sigmoid(logits).round(9), strict=True)
         ]
     validation = [index["development"][place] for place in chosen]
-    stressed = [
-        {"row": row, "change": name, "logit": value}
-        for name, change in tqdm(CHANGES.items(), desc="floor under stress", unit="change")
-        for row, value in enumerate(
-            fitted.logits(_features(validation, pixels["development"], chosen, change)).round(6)
-        )
-    ]
+
+    def under(family: Family) -> list[dict[str, object]]:
+        """Its logits under each change of a family."""
+        return [
+            {"row": row, "change": name, "logit": value}
+            for name, change in tqdm(family.changes.items(), desc=f"floor under {family.name}", unit="change")
+            for row, value in enumerate(
+                fitted.logits(_features(validation, pixels["development"], chosen, change)).round(6)
+            )
+        ]
+
     with atomic_folder(paths.predictions("floor")) as folder:
-        write_table(folder / "pictures.csv", PICTURES, predicted)
-        write_table(folder / "stress.csv", STRESS, stressed)
+        write_table(folder / "images.csv", PICTURES, predicted)
+        write_table(folder / "stress.csv", STRESS, under(TRAINED))
+        unseen = ({"version": UNSEEN.version} | row for row in under(UNSEEN))
+        write_table(folder / "unseen.csv", UNSEEN_COLUMNS, unseen)
         write_table(folder / "history.csv", HISTORY, [])
         write_json(folder / "run.json", _facts(fitted, len(training), len(chosen)))
 

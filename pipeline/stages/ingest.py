@@ -1,4 +1,4 @@
-"""Bring the pictures to data/raw, from Kaggle, from a copy of it (CXR_DATA), or generated; say which set it is."""
+"""Bring the pictures to data/raw, from Kaggle, from a folder (CXR_DATA), or generated; say which set it is."""
 
 import errno
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import paths, settings
 from pipeline.command import run
-from pipeline.data import kaggle, phantom, sources
+from pipeline.data import kaggle, layouts, phantom, sources
 from pipeline.errors import ProjectError
 from pipeline.files import atomic_folder, write_json
 from pipeline.settings import Ingest
@@ -33,19 +33,19 @@ def main() -> None:
 def _fill(ingest: Ingest) -> dict[str, Any]:
     """Write data/raw; what stands there is replaced only by a whole set."""
     copy = os.environ.get("CXR_DATA")
-    classes = {}
+    found = None
     if ingest.dataset != "phantom":
-        folder = Path(copy).expanduser() if copy else kaggle.download(paths.CACHE / "kagglehub")
-        classes = sources.find_classes(folder)
+        found = layouts.find(Path(copy).expanduser() if copy else kaggle.download(paths.CACHE / "kagglehub"))
+        log.info(found.summary())
     for left in paths.DATA.glob(f".{paths.RAW.name}.*.tmp"):  # of a run that was killed
         shutil.rmtree(left)
     with atomic_folder(paths.RAW) as raw:
-        if ingest.dataset == "phantom":
+        if found is None:
             phantom.generate(ingest.phantom, raw)
         else:
             # Links only into our own download: a file of somebody else's must not change with ours.
-            sources.take(classes, raw, link=not copy)
-        return sources.describe(raw, ingest.dataset)
+            sources.take(found.images, raw, link=not copy)
+        return sources.describe(raw, found.dataset if found else ingest.dataset)
 
 
 if __name__ == "__main__":

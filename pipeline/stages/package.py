@@ -1,7 +1,5 @@
 """Export the candidate as one graph, and measure what ships: recalibration, operating points, figures, map scale."""
 
-import dataclasses
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -13,7 +11,6 @@ import onnx
 from pipeline import paths
 from pipeline import settings as all_settings
 from pipeline.command import run
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import calibration, measure, statistics
@@ -21,18 +18,12 @@ from pipeline.evaluation.predictions import Predictions, Split
 from pipeline.files import atomic_folder, sha256_of, write_json, write_text
 from pipeline.registry import answers, contract
 from pipeline.registry.graph import PRECISION, Graph
+from pipeline.robustness.families import TRAINED
 from pipeline.serving import guard
 from pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
 
-CODE = [  # what can change the shipped graph
-    "data/imaging.py",
-    "fused_normalization.py",
-    *(f"learning/{name}.py" for name in ("networks", "augmentation", "training", "engine", "saliency", "export")),
-    "stages/train.py",
-    "stages/package.py",
-]
 NAME = "pneumonia-in-childrens-chest-xrays"
 
 
@@ -57,7 +48,7 @@ def main() -> None:
         graph = _load(folder / "model.onnx", model, used.intercept, used.slope)
 
         validation = graph.answer(pixels, "validation")
-        stress = {change: graph.answer(function(pixels), change).logits for change, function in CHANGES.items()}
+        stress = {change: graph.answer(function(pixels), change).logits for change, function in TRAINED.changes.items()}
         test_rows, test_pixels = read_table(paths.index("test")), np.load(paths.array("test"), mmap_mode="r")
         test = graph.answer(test_pixels, "test")
         answered = Predictions(
@@ -94,11 +85,8 @@ def main() -> None:
             "map_scale": _map_scale(validation.maps),
             **_measured(answered, validation.probabilities, settings),
             "guard": _guard(folder / "guard.npz", training, pixels, test_pixels, answered.test, settings),
-            "digests": {
-                "data": facts["dataset_digest"],
-                "code": _code_digest(),
-                "settings": _settings_digest(name, settings),
-            },
+            "format": contract.FORMAT,
+            "trained_with": _environment(name),
             "intended_use": contract.INTENDED_USE,
             "changelog": settings.package.changelog,
         }
@@ -120,20 +108,44 @@ def _candidate() -> str:
     return str(released["run"])
 
 
+def _environment(name: str) -> dict[str, Any] | None:
+    """With what the run was trained; None for runs that are older than this file."""
+    path = paths.predictions(name) / "environment.json"
+    return _json(path) if path.exists() else None
+
+
 def _export(name: str, facts: dict[str, Any], weights: Any) -> onnx.ModelProto:
-    """Build the run's network, load its weights, and turn it into a graph without its probability."""
+    """The run's network as a graph without its probability: from its weights, else from the champion that it became."""
     path = paths.network(name)
     if not path.is_file():
-        raise ProjectError(f"models/runs/{name}/{path.name} is not at hand: `dvc pull train@{name}`, or train it again")
-    from pipeline.learning import export, networks  # Keras: 12 s
+        return _shipped(name, weights)
+    from pipeline.learning import export  # Keras: 12 s
+    from pipeline.learning.networks import head
 
-    network = networks.build(facts["network"], facts["image_size"], facts["scaling"])
+    network = head.build(facts["network"], facts["image_size"], facts["scaling"])
     try:
         network.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise ProjectError(f"models/runs/{name}/{path.name} holds no weights of {facts['network']}: {reason}") from None
     return export.to_onnx(network, weights)
+
+
+def _shipped(name: str, weights: Any) -> onnx.ModelProto:
+    """The graph of a champion that this run became, without its probability.
+
+    Raises:
+        ProjectError: no champion is of this run, with weights stored so.
+    """
+    from pipeline.learning.export import uncalibrate
+
+    folder = contract.champion_of(name)
+    if folder is not None and contract.read(folder)["weights"] == weights:
+        log.info("models/runs/%s is not here: its graph is that of the champion %s", name, folder.name)
+        return uncalibrate(onnx.load(folder / "model.onnx"))
+    raise ProjectError(
+        f"models/runs/{name} is not here, and no champion is of this run: `dvc pull train@{name}`, or train it again"
+    )
 
 
 def _load(path: Path, model: onnx.ModelProto, intercept: float, slope: float) -> Graph:
@@ -208,20 +220,6 @@ def _map_scale(maps: np.ndarray) -> list[float]:
         )
         return [0.0, 1.0]
     return [0.0, brightest]
-
-
-def _code_digest() -> str:
-    """SHA-256 over the files in `CODE`."""
-    package = Path(__file__).resolve().parents[1]
-    lines = [f"{sha256_of(package / name)}  {name}" for name in sorted(CODE)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _settings_digest(name: str, settings: Settings) -> str:
-    """SHA-256 over the settings that can change the shipped graph and its contract."""
-    parts = (settings.runs.get(name), settings.preprocess, settings.groups, settings.evaluate, settings.package)
-    values = [dataclasses.asdict(part) if part else None for part in parts]
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""Train one line of `train.runs`, and write what the network says of every validation and test picture."""
+"""Stage `train`: train one run of `train.runs`, and write what its network says of every validation and test image."""
 
 import ctypes
-import dataclasses
 import fcntl
 import hashlib
 import json
@@ -15,22 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import paths, settings
+from pipeline import paths
 from pipeline.command import run as run_command
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
 from pipeline.files import atomic_folder, sha256_of, write_json
+from pipeline.learning.settings import Run, load_run
+from pipeline.schema import read_yaml
 
 LABELS = {"NORMAL": 0, "PNEUMONIA": 1}
-CODE = (  # what can change a weight
-    "learning/networks.py",
-    "learning/augmentation.py",
-    "learning/training.py",
-    "learning/engine.py",
-    "fused_normalization.py",
-)
-PICTURE_COLUMNS = ["path", "split", "label", "subtype", "patient", "logit", "probability"]
+IMAGE_COLUMNS = ["path", "split", "label", "subtype", "patient", "logit", "probability"]
 
 
 def main() -> None:
@@ -38,60 +31,77 @@ def main() -> None:
     _end_with_parent()
     if len(sys.argv) != 2:
         raise ProjectError("usage: python -m pipeline.stages.train RUN (a key of train.runs in params.yaml)")
-    chosen = settings.load()
-    name = sys.argv[1]
-    if name not in chosen.runs:
-        raise ProjectError(f"{name!r} is not in train.runs of params.yaml; known: {', '.join(chosen.runs)}")
-    train_run(chosen.runs[name])
+    train_run(load_run(sys.argv[1]))
 
 
-def train_run(run: settings.Run) -> None:
+def train_run(run: Run) -> None:
     """Train `run` on the arrays and row lists that the earlier stages wrote.
 
     Raises:
         ProjectError: an input is missing, the run cannot be trained, or another process trains it now.
     """
-    from pipeline.learning.networks import (
-        starting_weights_digest,
-    )  # Keras: 12 s, after the settings are known to be good
+    # Keras: 12 s, after the settings are known to be good.
+    from pipeline.learning.networks.head import starting_weights_digest
+    from pipeline.learning.predict import logit_predictor
     from pipeline.learning.progress import ProgressOfRun
-    from pipeline.learning.training import HISTORY_COLUMNS, Pictures, logit_predictor, train
+    from pipeline.learning.provenance import write_environment
+    from pipeline.learning.training import HISTORY_COLUMNS, Images, train
 
     index = read_table(paths.index("development"))
     training, validation = read_table(paths.group(run.group)), read_table(paths.group("validation"))
-    pictures = Pictures(
+    images = Images(
         pixels=_load(paths.array("development")),
         labels=np.array([LABELS[row["label"]] for row in index]),
         training_rows=np.array([int(row["row"]) for row in training]),
         validation_rows=np.array([int(row["row"]) for row in validation]),
     )
-    digest = _digest(run, starting_weights_digest(run.network, run.weights))
-    with _locked(paths.CACHE / "training" / f"{run.name}-{digest[:16]}") as folder:
-        trained = train(run, pictures, folder / "checkpoint.npz", ProgressOfRun())
-        clean = np.asarray(pictures.pixels[pictures.validation_rows])
-        rows = [index[row] | {"split": "validation"} for row in pictures.validation_rows]
+    digest = digest_of(run, starting_weights_digest(run.network, run.weights))
+    with _locked(paths.CACHE / "training" / f"{run.name}-{digest[:16]}") as checkpoints:
+        trained = train(run, images, checkpoints / "checkpoint.npz", ProgressOfRun())
+        rows = [index[row] | {"split": "validation"} for row in images.validation_rows]
         rows += [row | {"split": "test"} for row in read_table(paths.index("test"))]
         predict = logit_predictor(trained.network)
-        logits = np.concatenate([predict(clean), predict(_load(paths.array("test")))])
-        with atomic_folder(paths.predictions(run.name)) as folder_out:
-            write_table(folder_out / "pictures.csv", PICTURE_COLUMNS, map(_picture_row, rows, logits))
-            stressed = (
-                {"row": row, "change": change, "logit": f"{logit:.5g}"}
-                for change, apply in CHANGES.items()
-                for row, logit in enumerate(predict(apply(clean)))
-            )
-            write_table(folder_out / "stress.csv", ["row", "change", "logit"], stressed)
-            write_table(folder_out / "history.csv", HISTORY_COLUMNS, map(_history_row, trained.history))
-            write_json(folder_out / "run.json", _describe(run, pictures, trained))
-        with atomic_folder(paths.network(run.name).parent) as folder_out:
-            trained.network.save_weights(folder_out / paths.network(run.name).name)
+        held_out = np.asarray(images.pixels[images.validation_rows])
+        logits = np.concatenate([predict(held_out), predict(_load(paths.array("test")))])
+        folder = paths.predictions(run.name)
+        write_table(folder / "images.csv", IMAGE_COLUMNS, map(_image_row, rows, logits))
+        write_table(folder / "history.csv", HISTORY_COLUMNS, map(_history_row, trained.history))
+        write_json(folder / "run.json", _describe(run, images, trained))
+        write_environment(folder / "environment.json")
+        with atomic_folder(paths.network(run.name).parent) as weights:
+            trained.network.save_weights(weights / paths.network(run.name).name)
 
 
-def _picture_row(row: dict[str, str], logit: float) -> dict[str, Any]:
+def digest_of(run: Run, starting_weights: str) -> str:
+    """SHA-256 of everything a checkpoint depends on: a stale one lies under another name and is never resumed."""
+    inputs = [paths.array("development"), paths.group(run.group), paths.group("validation")]
+    parts = [
+        json.dumps(run.model_dump(), sort_keys=True),
+        starting_weights,
+        os.environ.get("KERAS_BACKEND", "tensorflow"),
+        *map(sha256_of, inputs),
+        *(sha256_of(paths.ROOT / file) for file in code_of(run)),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def code_of(run: Run) -> list[str]:
+    """The files of code that dvc.yaml names for this training: what can change a weight."""
+    stage = read_yaml(paths.ROOT / "dvc.yaml")["stages"]["train"]["do"]
+    item = {"network": run.network, "group": run.group, "augmentation": run.augmentation}
+    named = []
+    for path in stage["deps"]:
+        for key, value in item.items():
+            path = path.replace(f"${{item.{key}}}", value)
+        named.append(path)
+    return [path for path in named if path.startswith("pipeline/")]
+
+
+def _image_row(row: dict[str, str], logit: float) -> dict[str, Any]:
     # Nine digits hold a float32 whole, so that the probability is the sigmoid of the logit as written.
     written = float(f"{logit:.9g}")
     probability = float(np.exp(-np.logaddexp(0.0, -written)))
-    return {name: row[name] for name in PICTURE_COLUMNS[:5]} | {
+    return {name: row[name] for name in IMAGE_COLUMNS[:5]} | {
         "logit": f"{written:.9g}",
         "probability": f"{probability:.9g}",
     }
@@ -101,12 +111,12 @@ def _history_row(row: Any) -> dict[str, Any]:
     return {name: value if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()}
 
 
-def _describe(run: settings.Run, pictures: Any, trained: Any) -> dict[str, Any]:
+def _describe(run: Run, images: Any, trained: Any) -> dict[str, Any]:
     """What a reader of the predictions must know about the run; nothing that differs from one execution to the next."""
     import keras
 
     dataset = json.loads(paths.DATASET.read_text(encoding="utf-8"))
-    training = dataclasses.asdict(run.training)
+    training = run.training.model_dump()
     return {
         "run": run.name,
         "network": run.network,
@@ -120,11 +130,11 @@ def _describe(run: settings.Run, pictures: Any, trained: Any) -> dict[str, Any]:
         "starting_rate": run.starting_rate,
         "precision": trained.precision,
         **{key: training[key] for key in ("batch_size", "scaling", "keep", "augmenter")},
-        "image_size": int(pictures.pixels.shape[1]),
+        "image_size": int(images.pixels.shape[1]),
         "parameters": trained.network.count_params(),
         "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in trained.network.trainable_weights),
-        "training_pictures": len(pictures.training_rows),
-        "validation_pictures": len(pictures.validation_rows),
+        "training_pictures": len(images.training_rows),
+        "validation_pictures": len(images.validation_rows),
         "steps": trained.history[-1]["step"],
         "dataset": dataset["dataset"],
         "edition": dataset["edition"],
@@ -137,20 +147,6 @@ def _load(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r")
     except FileNotFoundError:
         raise ProjectError(f"{path} is missing; run `make repro` (or `make restore` for the last good one)") from None
-
-
-def _digest(run: settings.Run, starting_weights: str) -> str:
-    """Everything a checkpoint depends on: a stale one lies under another name and is never resumed."""
-    code = Path(__file__).resolve().parents[1]
-    inputs = [paths.array("development"), paths.group(run.group), paths.group("validation")]
-    parts = [
-        json.dumps(dataclasses.asdict(run), sort_keys=True),
-        starting_weights,
-        os.environ.get("KERAS_BACKEND", "tensorflow"),
-        *map(sha256_of, inputs),
-        *(sha256_of(code / name) for name in CODE),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Write the manifest and the quarantine list, and hold the set to its promises."""
 
+import json
 import logging
 
 from pipeline import paths, settings
 from pipeline.command import run
-from pipeline.data import expectations, manifest, phantom, sources
+from pipeline.data import expectations, layouts, manifest, phantom, sources
+from pipeline.data.patients import is_authors_name
 from pipeline.errors import ProjectError
 from pipeline.files import atomic_folder
 from pipeline.settings import Ingest
@@ -17,11 +19,12 @@ DOCS = paths.REPORTS / "validation"
 def main() -> None:
     """Write data/manifest/manifest.csv and quarantine.csv, and Data Docs outside every stage's outputs."""
     parameters = settings.load()
-    validate = parameters.validate
-    manifest.build(paths.RAW, paths.MANIFEST, paths.QUARANTINE, validate.min_side, validate.max_pixels)
+    validate = parameters.validation
+    expected = _expected(parameters.ingest)
+    limits = (validate.min_side, validate.max_pixels)
+    manifest.build(paths.RAW, paths.MANIFEST, paths.QUARANTINE, *limits, by_folder=not expected)
     with atomic_folder(DOCS) as docs:
         context = expectations.new_context(docs)
-        expected = _expected(parameters.ingest)
         broken = expectations.check(context, paths.MANIFEST, paths.QUARANTINE, expected, validate)
         context.build_data_docs()
     for promise in broken:
@@ -32,8 +35,21 @@ def main() -> None:
 
 
 def _expected(ingest: Ingest) -> dict[str, int]:
-    """Pictures that each class should have."""
-    return phantom.counts(ingest.phantom) if ingest.dataset == "phantom" else sources.PUBLISHED
+    """Pictures that each class should have; empty for images of one's own, which nobody has counted."""
+    if ingest.dataset == "phantom":
+        return phantom.counts(ingest.phantom)
+    if _set_name() == layouts.OWN:
+        return {}
+    names = [path.rpartition("/")[2] for path in sources.pictures(paths.RAW)]
+    of_authors = 2 * sum(map(is_authors_name, names)) > len(names)
+    return sources.AUTHORS if of_authors else sources.PUBLISHED
+
+
+def _set_name() -> str | None:
+    """What `ingest` calls the set that it brought."""
+    if not paths.DATASET.exists():
+        return None
+    return str(json.loads(paths.DATASET.read_text(encoding="utf-8"))["dataset"])
 
 
 if __name__ == "__main__":

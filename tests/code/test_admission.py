@@ -1,7 +1,6 @@
 """Admission by itself: bodies of every shape, token, how many at once."""
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import AsyncIterator, Iterable
 
@@ -11,17 +10,17 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
-from pipeline import settings
 from pipeline.serving.admission import Admission
+from pipeline.serving.settings import load_serve
 
-LIMITS = dataclasses.replace(
-    settings.load().serve,
-    max_megabytes=0.01,
-    max_per_client=2,
-    max_waiting=3,
-    max_held_megabytes=0.02,
-    patience_seconds=0.5,
-)
+SMALL = {
+    "max_megabytes": 0.01,
+    "max_per_client": 2,
+    "max_waiting": 3,
+    "max_held_megabytes": 0.02,
+    "patience_seconds": 0.5,
+}
+LIMITS = load_serve({}).model_copy(update=SMALL)
 LIMIT = int(LIMITS.max_megabytes * 2**20)
 BOUNDARY = "boundary"
 

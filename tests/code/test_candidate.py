@@ -38,13 +38,13 @@ def test_permuting_the_test_predictions_changes_nothing_chosen(compared, tmp_pat
     shutil.copytree(compared, root)
     rng = np.random.default_rng(0)
     for folder in (root / "predictions").iterdir():
-        with (folder / "pictures.csv").open(newline="") as stream:
+        with (folder / "images.csv").open(newline="") as stream:
             header, *lines = list(csv.reader(stream))
         test = [place for place, line in enumerate(lines) if line[1] == "test"]
         answers = [lines[place][5:] for place in test]
         for place, source in zip(test, rng.permutation(len(test)), strict=True):
             lines[place][5:] = answers[source]
-        with (folder / "pictures.csv").open("w", newline="") as stream:
+        with (folder / "images.csv").open("w", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([header, *lines])
     stage("evaluate", root)
     stage("compare", root)
@@ -88,12 +88,14 @@ def test_what_may_not_be_released_is_named_with_the_reason():
     free = named(NOTHING_BARRED)
     assert (free["run"], free["released"]["run"]) == ("big", "big")
     assert free["released"]["cost_stress_auc"] == [0.0, 0.0, 0.0]
-    barred = named(Release(1000, [Start("vgg16", "imagenet")]))
+    barred = named(Release(max_megabytes=1000, exclude=[Start(network="vgg16", weights="imagenet")]))
     assert (barred["run"], barred["released"]["run"]) == ("big", "small")
     assert barred["considered"][0]["not_released_because"] == "vgg16 from imagenet weights is excluded"
-    assert named(Release(1000, [Start("vgg16", "random")]))["released"]["run"] == "big"
-    assert named(Release(45, []))["released"]["run"] == "big"  # 30 MB as float16
-    heavy = named(Release(45, []), "float32")
+    other = Start(network="vgg16", weights="random")
+    assert named(Release(max_megabytes=1000, exclude=[other]))["released"]["run"] == "big"
+    assert named(Release(max_megabytes=45, exclude=[]))["released"]["run"] == "big"  # 30 MB as float16
+    heavy = named(Release(max_megabytes=45, exclude=[]), "float32")
     assert heavy["released"]["run"] == "small"
     assert heavy["considered"][0]["not_released_because"] == "60.0 MB as float32, more than 45"
-    assert named(Release(0, []))["released"] is None
+    both = [Start(network="vgg16", weights="imagenet"), Start(network="custom_cnn", weights="random")]
+    assert named(Release(max_megabytes=1000, exclude=both))["released"] is None

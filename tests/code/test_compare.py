@@ -63,12 +63,13 @@ def test_published_figures_stand_beside_the_run_that_they_belong_to(compared):
         assert rows[name]["published_accuracy"] == ""
 
 
-def test_study_json_holds_six_figures_a_run_with_their_intervals(compared):
+def test_study_json_is_what_dvc_metrics_shows_and_stays_short(compared):
     study = json.loads((compared / "metrics/study.json").read_text())
-    assert set(study) == set(DONE)
-    for figures in study.values():
-        assert len(figures) == 18
-        assert all(isinstance(value, float) for value in figures.values())
+    assert set(study["validation_auc"]) == set(DONE)
+    named = json.loads((compared / "metrics/candidate.json").read_text())["run"]
+    flat = json.loads((compared / f"metrics/runs/{named}.json").read_text())
+    assert study["candidate"] == {"run": named} | {name: flat[name] for name in tables.STUDY}
+    assert all(isinstance(value, float) for value in study["validation_auc"].values())
 
 
 def test_contrasts_are_paired_differences_of_the_runs_that_are_there(compared):
@@ -141,33 +142,38 @@ def test_figures_hold_every_run_and_no_date(compared):
     assert "dc:date" not in forest
 
 
+def rows_of(table, name):
+    return [row for row in read_table(table) if row["run"] == name]
+
+
 def test_curves_of_the_sample_start_and_end_in_the_corners(compared):
+    curves = compared / "plots" / "curves"
     for name in DONE:
+        flat = json.loads((compared / f"metrics/runs/{name}.json").read_text())
         for split in ("validation", "test"):
-            rows = read_table(compared / f"plots/roc/{split}/{name}.csv")
-            points = [(float(row["fpr"]), float(row["tpr"])) for row in rows]
+            points = [(float(row["fpr"]), float(row["tpr"])) for row in rows_of(curves / f"roc-{split}.csv", name)]
             assert (points[0], points[-1]) == ((0, 0), (1, 1))
             assert points == sorted(points)
             x, y = np.array(points).T
-            flat = json.loads((compared / f"metrics/runs/{name}.json").read_text())
             assert np.trapezoid(y, x) == pytest.approx(flat[f"{split}_auc"], abs=1e-3)
-        for folder in (compared / "plots/reliability").iterdir():
-            bins = read_table(folder / f"{name}.csv") if (folder / f"{name}.csv").exists() else []
-            # Two runs have no recalibration: one tells its validation pictures apart without error, one not at all.
-            assert bins or (folder.name.endswith("-recalibrated") and name in ("inception_v3-balanced-0", COLLAPSED))
-            split = folder.name.removesuffix("-recalibrated")
-            expected = sum(row[1] == split for row in ROWS) if bins else 0
-            assert sum(int(row["pictures"]) for row in bins) == expected
+            for suffix in ("", "-recalibrated"):
+                bins = rows_of(curves / f"reliability-{split}{suffix}.csv", name)
+                # Two runs have no recalibration: one tells its validation images apart without error, one not at all.
+                assert bins or (suffix and name in ("inception_v3-balanced-0", COLLAPSED))
+                expected = sum(row[1] == split for row in ROWS) if bins else 0
+                assert sum(int(row["pictures"]) for row in bins) == expected
+        epochs = [int(row["epoch"]) for row in rows_of(curves / "training.csv", name)]
+        assert epochs == list(range(1, flat["epochs"] + 1))
 
 
 def test_a_broken_prediction_file_stops_evaluate_and_leaves_the_last_figures(compared, tmp_path):
     root = tmp_path / "broken"
     shutil.copytree(compared, root)
     before = written(root)
-    target = root / "predictions/custom_cnn-raw-0/pictures.csv"
+    target = root / "predictions/custom_cnn-raw-0/images.csv"
     target.write_text(target.read_text().replace(",validation,", ",train,", 1))
     said = stage("evaluate", root, ok=False)
-    assert said.strip().splitlines()[-1].startswith("evaluate: predictions/custom_cnn-raw-0/pictures.csv, line 2")
+    assert said.strip().splitlines()[-1].startswith("evaluate: predictions/custom_cnn-raw-0/images.csv, line 2")
     assert "Traceback" not in said
     assert written(root) == before
 

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.serving.admission import ROUTES
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
@@ -48,6 +50,11 @@ def test_compose_file_fits_its_schema() -> None:
 
     plain = {key: value for key, value in COMPOSE.items() if not key.startswith("x-")}
     ComposeSpecification.model_validate(plain)
+    over = yaml.safe_load((DOCKER / "compose.gpu.yaml").read_text())
+    assert set(over["services"]) <= set(SERVICES)
+    (device,) = over["services"]["worker"].pop("gpus")  # younger than this copy of the schema; Compose itself reads it
+    assert device["device_ids"] == ["0"]  # in tests/containers/test_serve.py
+    ComposeSpecification.model_validate(over)
     for profile in ("serve", "track", "full"):
         assert any(profile in service["profiles"] for service in SERVICES.values())
 
@@ -60,15 +67,21 @@ def test_hadolint_finds_nothing(dockerfile: Path) -> None:
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 def test_images_are_pinned_and_do_not_run_as_root(dockerfile: Path) -> None:
-    names = set()
+    names = {"${BASE}"}
+    first, default = instructions(dockerfile)[0]
+    assert first == "ARG"  # before FROM, so that another base can be named where no registry is at hand
+    assert re.fullmatch(r"BASE=\S+:[\w.-]+@sha256:[0-9a-f]{64}", default), default
+    bento = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["bentoml"]["build"]
+    assert default == f"BASE={bento['docker']['base_image']}"
     for stage in stages(dockerfile):
         base, _, name = stage[0][1].partition(" AS ")
-        assert base in names or re.fullmatch(r"\S+:[\w.-]+@sha256:[0-9a-f]{64}", base), base
+        assert base in names, base
         names.add(name)
         ends = [word for word, _ in stage]
         if "CMD" in ends:
             assert ("USER", "1000") in stage or base == "pipeline"  # `worker` stands on `pipeline` and keeps its user
             assert "HEALTHCHECK" in ends
+            assert any(word == "LABEL" and "image.title=" in rest for word, rest in stage) or base == "pipeline"
     for service in SERVICES.values():
         if not service["image"].startswith("pneumonia-radiographs/"):
             assert re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", service["image"]), service["image"]
@@ -156,6 +169,11 @@ def test_a_secret_that_is_empty_is_asked_for() -> None:
         "airflow-migrate": {
             "AIRFLOW__CORE__FERNET_KEY": "AIRFLOW_FERNET_KEY",
             "AIRFLOW__API_AUTH__JWT_SECRET": "AIRFLOW_JWT_SECRET",
+            "AIRFLOW__API__SECRET_KEY": "AIRFLOW_API_SECRET_KEY",
+        },
+        "mlflow-shared": {
+            "MLFLOW_AUTH_ADMIN_PASSWORD": "MLFLOW_PASSWORD",
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "MLFLOW_SECRET_KEY",
         },
     }
     for service, variables in secrets.items():
@@ -166,6 +184,46 @@ def test_a_secret_that_is_empty_is_asked_for() -> None:
             assert done.returncode != 0, service
             assert f"set {named} in docker/.env" in done.stderr, done.stderr
             assert named in (DOCKER / "example.env").read_text()
+
+
+def test_a_part_has_the_secrets_and_the_networks_that_it_needs() -> None:
+    """A worker runs what the study's code says; it gets no key to Airflow's database, and no way to it."""
+    known = {name: str(service.get("environment", "")) for name, service in SERVICES.items()}
+    airflow = {"airflow-api", "airflow-scheduler", "airflow-dag-processor", "airflow-migrate"}
+    for secret, parts in {
+        "AIRFLOW_DATABASE_PASSWORD": {"postgres", *airflow},
+        "AIRFLOW_JWT_SECRET": airflow,
+        "AIRFLOW_FERNET_KEY": airflow,
+        "MLFLOW_DATABASE_PASSWORD": {"postgres", "mlflow-shared"},
+        "MLFLOW_PASSWORD": {"mlflow-shared", "head"},
+        "STORE_SECRET_KEY": {"store", "store-bucket", "mlflow-shared", "head", "worker"},
+        "POSTGRES_PASSWORD": {"postgres"},
+    }.items():
+        assert {name for name, given in known.items() if f"${{{secret}-}}" in given} == parts, secret
+    networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
+    assert networks["service"] == {"web"}
+    assert {name for name in SERVICES if "web" in networks[name]} == {"service"}
+    assert not networks["postgres"] & (networks["head"] | networks["worker"])
+    assert {name for name in SERVICES if "tracking" in networks[name]} == {"mlflow", "mlflow-shared", "head"}
+    for part in ("postgres", "store"):
+        assert all(COMPOSE["networks"][network]["internal"] for network in networks[part])
+
+
+def test_the_workers_see_no_file_that_git_does_not_keep() -> None:
+    for name in ("head", "worker"):
+        mounted = [volume for volume in SERVICES[name]["volumes"] if ".." in volume]
+        assert mounted == ["../.git:/source:ro"]
+
+
+def test_every_secret_gets_a_value_of_its_own() -> None:
+    done = subprocess.run([DOCKER / "secrets.sh"], capture_output=True, text=True, check=True)
+    asked = re.findall(r"^(\w+)=(.*)$", (DOCKER / "example.env").read_text(), re.MULTILINE)
+    given = re.findall(r"^(\w+)=(.*)$", done.stdout, re.MULTILINE)
+    assert [name for name, _ in given] == [name for name, _ in asked]
+    secrets = [value for name, value in given if name.endswith(("_PASSWORD", "_SECRET", "_KEY"))]
+    assert len(set(secrets)) == len(secrets) == 11
+    assert all(len(value) >= 32 for value in secrets)
+    assert [name for name, value in given if not value] == ["CXR_DATA", "SERVE_TOKEN", "STATSD_HOST"]
 
 
 def test_every_part_of_airflow_reads_the_dag_alike() -> None:
@@ -189,14 +247,14 @@ def test_a_worker_takes_its_checkout_from_another_user_s_repository(tmp_path: Pa
             folder.chmod(0o755)
     home.mkdir()
     os.chown(home, 1000, 1000)
-    script = (
-        (DOCKER / "worker.sh").read_text().replace("/source", str(source)).replace("/project", str(home / "project"))
-    )
+    script = (DOCKER / "worker.sh").read_text().replace("/project", str(home / "project"))
+    script = script.replace("/source", str(source / ".git"))  # what compose.yaml mounts there
     script = script.replace("exec /opt/airflow/bin/airflow", "exec echo")
     subprocess.run(["git", "init", "-q", source], check=True)
     commit = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "--allow-empty", "-m"]
-    for message in ("first", "second"):  # at each start the checkout follows
+    for message in ("first", "second"):  # at each start the checkout follows, to another branch or to none
         subprocess.run([*commit, message], cwd=source, check=True)
+        subprocess.run(["git", "checkout", "-q", "--detach"], cwd=source, check=True)
         done = subprocess.run(
             ["sh", "-c", script, "worker", "training"], cwd=home, env={**os.environ, "HOME": str(home)},
             user=1000, group=1000, extra_groups=[], capture_output=True, text=True, check=False,
@@ -208,7 +266,7 @@ def test_a_worker_takes_its_checkout_from_another_user_s_repository(tmp_path: Pa
             check=True,
         )  # fmt: skip
         assert log.stdout.strip() == message
-    assert (home / ".gitconfig").read_text().count("directory = ") == 2
+    assert (home / ".gitconfig").read_text().count("directory = ") == 1
 
 
 def test_ports_agree_and_are_published_on_loopback_alone() -> None:
@@ -225,6 +283,24 @@ def test_ports_agree_and_are_published_on_loopback_alone() -> None:
     inside = {"airflow-api": 8080, "mlflow-shared": 5000, "store": 7070, "postgres": 5432, "redis": 6379}
     for host, port in re.findall(r"[/@]([a-z-]+):(\d+)", (DOCKER / "compose.yaml").read_text()):
         assert inside.get(host) == int(port), f"{host}:{port}"
+
+
+def test_the_deployment_of_the_documents_says_what_compose_says() -> None:
+    text = (ROOT / "docs" / "scaling.md").read_text()
+    (written,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    pod = yaml.safe_load(written)["spec"]["template"]["spec"]
+    (container,), service = pod["containers"], SERVICES["service"]
+    assert container["resources"]["limits"]["memory"].removesuffix("Mi") == service["mem_limit"].removesuffix("m")
+    assert container["ports"][0]["containerPort"] == int(service["ports"][0].rpartition(":")[2])
+    security = container["securityContext"]
+    assert security["readOnlyRootFilesystem"] is service["read_only"] is True
+    assert security["capabilities"]["drop"] == service["cap_drop"]
+    assert ("USER", str(security["runAsUser"])) in instructions(DOCKER / "service.Dockerfile")
+    (scratch,) = service["tmpfs"]
+    (mounted,) = container["volumeMounts"]
+    assert scratch == f"{mounted['mountPath']}:size={pod['volumes'][0]['emptyDir']['sizeLimit'].removesuffix('Mi')}m"
+    probed = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
+    assert probed <= ROUTES
 
 
 def test_services_wait_for_what_exists() -> None:

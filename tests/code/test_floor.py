@@ -12,10 +12,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipeline import paths
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table, write_table
 from pipeline.evaluation import measure, predictions
 from pipeline.learning import floor
+from pipeline.robustness.families import TRAINED
 from pipeline.settings import Evaluate
 
 SIDE = 8
@@ -67,9 +67,9 @@ def test_it_is_one_more_run_that_evaluate_reads(project):
     root, _ = project
     run = predictions.read(root / "predictions/floor")
     assert (len(run.validation.paths), len(run.test.paths)) == (60, 120)
-    assert set(run.stress) == set(CHANGES)
+    assert set(run.stress) == set(TRAINED.changes)
     assert measure.training(run)["epochs_to_95"] is None
-    options = Evaluate(0.5, 50, 0, 0.95, 0.95, 0.1)
+    options = Evaluate(threshold=0.5, resamples=50, seed=0, sensitive=0.95, specific=0.95, prevalence=0.1)
     flat = measure.summary(run, *measure.measure(run, measure.draw(run, options), options))
     assert flat["run"] == "floor"
     assert flat["test_auc"] > 0.85  # the bytes alone tell the class here: two standard deviations apart

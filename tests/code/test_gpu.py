@@ -1,12 +1,13 @@
 """One GPU for each training. Which there are is told here: the locks are real, no GPU is needed."""
 
+import os
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from pipeline import gpu
 from pipeline.errors import ProjectError
-from pipeline.retraining import gpu
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +42,43 @@ def test_without_a_gpu_nothing_is_held(none: str, tmp_path: Path, monkeypatch: p
     with gpu.one() as visible:
         assert visible == {}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with two GPUs, by what its nvidia-smi says."""
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA T4 (UUID: GPU-1)'\necho 'GPU 1: NVIDIA T4 (UUID: GPU-2)'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv(gpu.VISIBLE, raising=False)
+    return tool
+
+
+def test_a_gpu_that_keras_does_not_see_is_warned_of(nvidia_smi: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The tests' TensorFlow is the one for CPUs."""
+    gpu.warn_of_unseen()
+    (said,) = caplog.messages
+    assert said.startswith("GPUs are here (0, 1), and Keras sees none: trainings run on the CPU")
+    assert "DEVICE=cuda" in said
+
+
+def test_nothing_is_said_where_there_is_no_gpu_or_the_cpu_is_meant(
+    nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gpu, "COUNT", "raise SystemExit(1)")  # Keras is not asked
+    monkeypatch.setenv(gpu.VISIBLE, "-1")
+    gpu.warn_of_unseen()
+    monkeypatch.delenv(gpu.VISIBLE)
+    nvidia_smi.unlink()
+    gpu.warn_of_unseen()
+    assert caplog.messages == []
+
+
+def test_nothing_is_said_where_keras_sees_one(
+    nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gpu, "COUNT", "print('a word of TensorFlow'); print(1)")
+    gpu.warn_of_unseen()
+    assert caplog.messages == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kaggle_fixture import FILLER, Kaggle, archive_of, serving
 
-from pipeline.data import kaggle, phantom, sources
+from pipeline.data import kaggle, layouts, phantom, sources
 from pipeline.errors import ProjectError
 from pipeline.settings import Phantom
 
@@ -54,7 +54,7 @@ def _point_at(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
 
 
 def _taken(folder: Path, target: Path) -> list[str]:
-    sources.take(sources.find_classes(folder), target, link=True)
+    sources.take(layouts.find(folder).images, target, link=True)
     return list(sources.pictures(target))
 
 

@@ -1,22 +1,17 @@
 """The checks of the maps tell a good map from a bad one, pass nothing on nothing, and say what they found."""
 
-import re
-
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import spearmanr
 
-from pipeline import settings
 from pipeline.data import probes
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import (
     checks,
-    explain_settings,
     looks,
     originals,
     portraits,
@@ -27,7 +22,6 @@ from pipeline.evaluation import (
 )
 from pipeline.evaluation.checks import Part, Subject
 from pipeline.evaluation.predictions import Split
-from tests.candidate_fixture import HOME
 
 
 @given(st.integers(2, 6), st.integers(0, 2**32 - 1), st.sampled_from([0.05, 0.1, 0.5]))
@@ -272,29 +266,3 @@ def test_a_network_that_learned_nothing_passes_no_check():
 def test_nothing_that_was_measured_passes_no_check():
     found = verdicts.verdicts([random_weights("undefined", 1.0)], [], [])
     assert not any(row["passes"] for row in found.values())
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"borders": []}, "params.yaml: explain.borders: the list is empty"),
-        ({"borders": [0.1, 0.5]}, "explain.borders: 0.5 of 128 pixels leaves no frame or no middle"),
-        ({"borders": [0.001]}, "explain.borders: 0.001 of 128 pixels leaves no frame or no middle"),
-        ({"cascade": {"pictures": 9, "steps": 2, "draws": 1}}, "explain.cascade.steps: 2 is less than 3"),
-        ({"cascade": {"pictures": 9, "steps": 3, "draws": 0}}, "explain.cascade.draws: 0 is less than 1"),
-        ({"cascade": {"pictures": 0, "steps": 3, "draws": 1}}, "explain.cascade.pictures: 0 is less than 1"),
-        ({"shuffles": 0}, "explain.shuffles: 0 is less than 1"),
-        ({"hottest": 0}, "explain.hottest: 0.0 is no part of 128 x 128 pixels"),
-        ({"hottest": 1.5}, "explain.hottest: 1.5 is no part of 128 x 128 pixels"),
-        (
-            {"layers": {"vgg19": ["block1_conv1"]}},
-            "explain.layers: 'vgg19' is not in train.networks; known: custom_cnn",
-        ),
-    ],
-)
-def test_a_setting_under_which_a_check_would_see_nothing_is_named(changes, message, tmp_path):
-    written = yaml.safe_load((HOME / "params.yaml").read_text())
-    written["explain"] |= changes
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(written))
-    with pytest.raises(ProjectError, match=re.escape(message)):
-        explain_settings.check(settings.load(tmp_path / "params.yaml"))

@@ -13,7 +13,6 @@ from sklearn.metrics import roc_auc_score
 
 from pipeline.data import phantom, sources
 from pipeline.data.manifest import patient_of
-from pipeline.errors import ProjectError
 from pipeline.settings import Phantom
 
 SMALL = Phantom(seed=3, train=300, val=8, test=150)
@@ -39,11 +38,6 @@ def test_every_set_has_both_classes_and_no_patient_in_two_splits(train: int, val
 
 def test_the_published_sizes_give_the_published_counts() -> None:
     assert phantom.counts(Phantom(seed=0, train=5216, val=16, test=624)) == sources.PUBLISHED
-
-
-def test_a_split_too_small_for_two_classes_is_refused_by_name() -> None:
-    with pytest.raises(ProjectError, match=r"ingest\.phantom\.val: 1 "):
-        phantom.counts(Phantom(seed=0, train=10, val=1, test=10))
 
 
 def test_a_picture_follows_from_the_seed_and_its_name_alone() -> None:

@@ -56,7 +56,7 @@ def test_the_order_of_lines_does_not_matter(folder, tmp_path):
         where = {str(old): str(new) for new, old in enumerate(order)}
         return [rows[0], *([where[row[0]], *row[1:]] for row in reversed(rows[1:]))]
 
-    edit(folder / "pictures.csv", shuffle)
+    edit(folder / "images.csv", shuffle)
     edit(folder / "stress.csv", renumber)
     after = predictions.read(folder)
     np.testing.assert_array_equal(after.test.logits, before.test.logits)
@@ -67,24 +67,24 @@ def test_the_order_of_lines_does_not_matter(folder, tmp_path):
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("pictures.csv", put(5, "probability", "1.2"), r"line 5 .*probability is not a number from 0 to 1"),
-        ("pictures.csv", put(5, "probability", "-0.1"), r"line 5 .*probability is not a number from 0 to 1"),
-        ("pictures.csv", put(5, "probability", "nan"), r"line 5 .*probability is not a number from 0 to 1"),
-        ("pictures.csv", put(5, "probability", "none"), r"line 5: probability 'none' is not a number"),
-        ("pictures.csv", put(5, "probability", "0.31"), r"line 5 .*not the sigmoid of the logit"),
-        ("pictures.csv", put(5, "logit", "nan"), r"line 5 .*logit is not a finite number"),
-        ("pictures.csv", put(5, "logit", "inf"), r"line 5 .*logit is not a finite number"),
-        ("pictures.csv", put(5, "logit", ""), r"line 5: logit '' is not a number"),
-        ("pictures.csv", put(5, "split", "train"), r"line 5 .*split 'train'"),
-        ("pictures.csv", put(5, "label", "SICK"), r"line 5 .*label 'SICK'"),
-        ("pictures.csv", put(2, "subtype", "viral"), r"line 2 .*subtype 'viral' does not belong to NORMAL"),
-        ("pictures.csv", put(5, "patient", ""), r"line 5 .*path and patient must be named"),
-        ("pictures.csv", lambda rows: [*rows, rows[1]], r"picture .* is repeated"),
-        ("pictures.csv", lambda rows: [*rows[:4], rows[4][:3], *rows[5:]], r"line 5: 3 fields in place of 7"),
-        ("pictures.csv", lambda rows: [["path"], *rows[1:]], r"expected the columns path, split"),
-        ("pictures.csv", lambda rows: rows[:1], r"validation needs pictures of both classes"),
+        ("images.csv", put(5, "probability", "1.2"), r"line 5 .*probability is not a number from 0 to 1"),
+        ("images.csv", put(5, "probability", "-0.1"), r"line 5 .*probability is not a number from 0 to 1"),
+        ("images.csv", put(5, "probability", "nan"), r"line 5 .*probability is not a number from 0 to 1"),
+        ("images.csv", put(5, "probability", "none"), r"line 5: probability 'none' is not a number"),
+        ("images.csv", put(5, "probability", "0.31"), r"line 5 .*not the sigmoid of the logit"),
+        ("images.csv", put(5, "logit", "nan"), r"line 5 .*logit is not a finite number"),
+        ("images.csv", put(5, "logit", "inf"), r"line 5 .*logit is not a finite number"),
+        ("images.csv", put(5, "logit", ""), r"line 5: logit '' is not a number"),
+        ("images.csv", put(5, "split", "train"), r"line 5 .*split 'train'"),
+        ("images.csv", put(5, "label", "SICK"), r"line 5 .*label 'SICK'"),
+        ("images.csv", put(2, "subtype", "viral"), r"line 2 .*subtype 'viral' does not belong to NORMAL"),
+        ("images.csv", put(5, "patient", ""), r"line 5 .*path and patient must be named"),
+        ("images.csv", lambda rows: [*rows, rows[1]], r"picture .* is repeated"),
+        ("images.csv", lambda rows: [*rows[:4], rows[4][:3], *rows[5:]], r"line 5: 3 fields in place of 7"),
+        ("images.csv", lambda rows: [["path"], *rows[1:]], r"expected the columns path, split"),
+        ("images.csv", lambda rows: rows[:1], r"validation needs pictures of both classes"),
         (
-            "pictures.csv",
+            "images.csv",
             lambda rows: [row for row in rows if row[1] != "test" or row[2] == "NORMAL"],
             r"test needs pictures of both classes",
         ),
@@ -110,7 +110,7 @@ def test_a_validation_picture_that_every_run_lacks_is_missed_all_the_same(folder
     run = json.loads((folder / "run.json").read_text())
     there = sum(row[1] == "validation" for row in ROWS)
     (folder / "run.json").write_text(json.dumps(run | {"validation_pictures": there + 1}))
-    message = f"pictures.csv holds {there} validation pictures; run.json says {there + 1}"
+    message = f"images.csv holds {there} validation pictures; run.json says {there + 1}"
     with pytest.raises(ProjectError, match=message):
         predictions.read(folder)
 
@@ -121,12 +121,12 @@ def test_a_patient_on_both_sides_is_named(folder):
         test = next(row for row in rows[1:] if row[split] == "test")
         rows[1][patient] = test[patient]
 
-    edit(folder / "pictures.csv", leak)
+    edit(folder / "images.csv", leak)
     with pytest.raises(ProjectError, match="is in both validation and test"):
         predictions.read(folder)
 
 
-@pytest.mark.parametrize("file", ["pictures.csv", "stress.csv", "history.csv", "run.json"])
+@pytest.mark.parametrize("file", ["images.csv", "stress.csv", "history.csv", "run.json"])
 def test_a_missing_file_and_half_a_file_are_named(folder, file):
     whole = (folder / file).read_bytes()
     (folder / file).write_bytes(whole[: len(whole) // 2 + 3])

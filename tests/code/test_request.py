@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,20 +21,20 @@ def names(request: Request) -> list[str]:
 
 
 def test_nothing_asked_is_params_as_committed() -> None:
-    assert lay_over(PARAMS, Request("r")) == PARAMS
-    assert not Request("r").changes_settings
+    assert lay_over(PARAMS, Request(run_id="r")) == PARAMS
+    assert not Request(run_id="r").changes_settings
 
 
 def test_runs_networks_and_groups_choose_lines_of_the_table() -> None:
-    assert names(Request("r", runs=["xception-raw-0"])) == ["xception-raw-0"]
-    chosen = names(Request("r", networks=["custom_cnn", "vgg16"], groups=["raw"]))
+    assert names(Request(run_id="r", runs=["xception-raw-0"])) == ["xception-raw-0"]
+    chosen = names(Request(run_id="r", networks=["custom_cnn", "vgg16"], groups=["raw"]))
     assert chosen
     assert all(name.split("-")[:2] in (["custom_cnn", "raw"], ["vgg16", "raw"]) for name in chosen)
     assert {"custom_cnn-raw-0", "vgg16-raw-0"} <= set(chosen)
 
 
 def test_epochs_count_for_every_run(tmp_path: Path) -> None:
-    asked = lay_over(PARAMS, Request("r", networks=["custom_cnn"], epochs=2))
+    asked = lay_over(PARAMS, Request(run_id="r", networks=["custom_cnn"], epochs=2))
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump(asked))
     runs = settings.load(file).runs
@@ -44,7 +45,7 @@ def test_epochs_count_for_every_run(tmp_path: Path) -> None:
 
 def test_the_committed_params_are_left_alone() -> None:
     before = yaml.safe_dump(PARAMS)
-    lay_over(PARAMS, Request("r", epochs=1, settings={"ingest": {"dataset": "phantom"}}))
+    lay_over(PARAMS, Request(run_id="r", epochs=1, settings={"ingest": {"dataset": "phantom"}}))
     assert yaml.safe_dump(PARAMS) == before
 
 
@@ -59,17 +60,63 @@ def test_the_committed_params_are_left_alone() -> None:
 )
 def test_what_is_unknown_is_named(asked: dict[str, list[str]], said: str) -> None:
     with pytest.raises(ProjectError, match=re.escape(said)):
-        lay_over(PARAMS, Request("r", **asked))
+        lay_over(PARAMS, Request(run_id="r", **asked))
 
 
 def test_the_environment_of_a_task_is_read_strictly() -> None:
     told = {"AIRFLOW_CTX_DAG_RUN_ID": "manual", "RETRAIN_PARAMS": '{"epochs": 3}', "RETRAIN_COMMIT": "abc"}
-    assert from_environment(told) == Request("manual", commit="abc", epochs=3)
-    for broken in ({}, told | {"RETRAIN_PARAMS": "{"}, told | {"RETRAIN_PARAMS": '{"epoch": 3}'}):
-        with pytest.raises(ProjectError):
-            from_environment(broken)
-    with pytest.raises(ProjectError, match="deliver: 'moon' is none of workspace, branch, checkout"):
+    assert from_environment(told) == Request(run_id="manual", commit="abc", epochs=3)
+    with pytest.raises(ProjectError, match="AIRFLOW_CTX_DAG_RUN_ID is not set"):
+        from_environment({})
+    with pytest.raises(
+        ProjectError, match="RETRAIN_PARAMS: deliver: 'moon' must be 'workspace', 'branch' or 'checkout'"
+    ):
         from_environment(told | {"RETRAIN_PARAMS": '{"deliver": "moon"}'})
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("{", "RETRAIN_PARAMS is no valid JSON"),
+        ("[" * 5000, "RETRAIN_PARAMS is no valid JSON"),
+        ("[1]", "RETRAIN_PARAMS: top level: [1] must be a mapping"),
+        ('{"epoch": 3}', "RETRAIN_PARAMS: top level: unknown key 'epoch'; did you mean 'epochs'?"),
+        ('{"epochs": 0}', "RETRAIN_PARAMS: epochs: 0 must be greater than or equal to 1"),
+        ('{"epochs": true}', "RETRAIN_PARAMS: epochs: True must be a valid integer"),
+        ('{"runs": "vgg16-raw-0"}', "RETRAIN_PARAMS: runs: 'vgg16-raw-0' must be a valid list"),
+        ('{"force": 1}', "RETRAIN_PARAMS: force: 1 must be a valid boolean"),
+        ('{"settings": []}', "RETRAIN_PARAMS: settings: [] must be a mapping"),
+        ('{"run_id": "other"}', "RETRAIN_PARAMS: top level: unknown key 'run_id'"),
+        (
+            '{"settings": {"serve": {"strangers": "warn", "out_of_distribution": "warn"}}}',
+            "RETRAIN_PARAMS: settings: serve.strangers is now serve.out_of_distribution, and both are set",
+        ),
+    ],
+)
+def test_parameters_that_cannot_be_are_one_line(asked: str, said: str) -> None:
+    with pytest.raises(ProjectError, match=re.escape(said)) as error:
+        from_environment({"AIRFLOW_CTX_DAG_RUN_ID": "manual", "RETRAIN_PARAMS": asked})
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("settings_laid_over", "said"),
+    [
+        ({"train": 5}, "train: 5 must be a mapping"),
+        ({"train": {"runs": []}}, "train.runs: [] must be a mapping"),
+        ({"train": {"runs": {"a": {"group": "raw"}}}}, "train.runs.a: key 'network' is missing"),
+        ({"groups": None}, "groups: None must be a mapping"),
+    ],
+)
+def test_settings_that_leave_no_table_of_runs_are_one_line(settings_laid_over: dict[str, Any], said: str) -> None:
+    with pytest.raises(ProjectError, match=re.escape(f"params.yaml with the run's settings: {said}")):
+        lay_over(PARAMS, Request(run_id="r", settings=settings_laid_over))
+
+
+def test_settings_may_use_old_names() -> None:
+    asked = '{"settings": {"gate": {"floors": {"validation": {"sensitivity": 0.5}}}}}'
+    request = from_environment({"AIRFLOW_CTX_DAG_RUN_ID": "manual", "RETRAIN_PARAMS": asked})
+    assert lay_over(PARAMS, request)["gate"]["validation"] == PARAMS["gate"]["validation"] | {"min_sensitivity": 0.5}
 
 
 def test_what_does_not_go_together_is_refused() -> None:
@@ -78,17 +125,17 @@ def test_what_does_not_go_together_is_refused() -> None:
     with pytest.raises(ProjectError, match="RETRAIN_REMOTE is set"):
         from_environment(told | {"RETRAIN_REMOTE": "s3://bucket/folder"})
     assert (
-        lay_over(PARAMS, Request("r", epochs=2, deliver="branch"))["train"]["runs"].keys()
+        lay_over(PARAMS, Request(run_id="r", epochs=2, deliver="branch"))["train"]["runs"].keys()
         == PARAMS["train"]["runs"].keys()
     )
-    line = {"network": "vgg16", "group": "raw", "seed": 7, "weights": "random"}
+    line = {"network": "vgg16", "group": "raw", "augmentation": "none", "seed": 7, "weights": "random"}
     others = {"train": {"runs": {"vgg16-raw-7": line}}}  # none of the committed lines
     for part in ({"networks": ["custom_cnn"]}, {"settings": others}):
         with pytest.raises(ProjectError, match="a branch takes all lines of train.runs"):
-            lay_over(PARAMS, Request("r", deliver="branch", **part))
+            lay_over(PARAMS, Request(run_id="r", deliver="branch", **part))
 
 
 @given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80))
 def test_a_workspace_is_a_plain_name_and_belongs_to_one_run(one: str, other: str) -> None:
-    assert re.fullmatch(r"retrain-[A-Za-z0-9-]+", Request(one).workspace)
-    assert (Request(one).workspace == Request(other).workspace) == (one == other)
+    assert re.fullmatch(r"retrain-[A-Za-z0-9-]+", Request(run_id=one).workspace)
+    assert (Request(run_id=one).workspace == Request(run_id=other).workspace) == (one == other)

@@ -14,7 +14,7 @@ from pipeline.registry.answers import Validation
 
 SETTINGS = settings.load()
 GATE = SETTINGS.gate
-EVALUATE = replace(SETTINGS.evaluate, resamples=200)
+EVALUATE = SETTINGS.evaluate.model_copy(update={"resamples": 200})
 decide = partial(rules.decide, gate=GATE, evaluate=EVALUATE)
 
 
@@ -26,7 +26,7 @@ def relabelled(validation: Validation, **fields) -> Validation:
     return Validation(replace(validation.clean, **fields), validation.stress)
 
 
-def test_the_first_champion_needs_the_floors_alone():
+def test_the_first_champion_needs_the_minima_alone():
     (candidate,) = answers_fixture.networks(0, 0.99)
     against, found = decide(candidate, {})
     assert against is None
@@ -34,7 +34,7 @@ def test_the_first_champion_needs_the_floors_alone():
         "sensitivity", "specificity", "stressed sensitivity", "stressed specificity",
     ]  # fmt: skip
     assert all(rule.passed for rule in found)
-    assert found[0].limit == GATE.floors.validation.sensitivity and found[3].limit == GATE.floors.stress.specificity
+    assert found[0].limit == GATE.validation.min_sensitivity and found[3].limit == GATE.stress.min_specificity
 
 
 def test_a_weak_network_misses_a_floor_and_says_by_how_much():

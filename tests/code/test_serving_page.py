@@ -1,6 +1,5 @@
 """docs/serving.md names what there is."""
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -10,13 +9,13 @@ from benchmarks import serving_document
 from pipeline.evaluation.documents import insert
 from pipeline.serving.admission import UPLOADS
 from pipeline.serving.openapi import REFUSED
-from pipeline.settings import Serve
+from pipeline.serving.settings import Serve
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text()
 
 
 def test_every_setting_is_explained() -> None:
-    missing = [field.name for field in dataclasses.fields(Serve) if field.name not in TEXT]
+    missing = [name for name in Serve.model_fields if name not in TEXT]
     assert missing == []
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.data import phantom, sources
-from pipeline.errors import ProjectError
+from pipeline.data import layouts, phantom, sources
 from pipeline.settings import Phantom
 
 HOME = Path(__file__).resolve().parents[2]
@@ -60,46 +59,6 @@ def _said(result: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-# The layout
-
-
-def test_the_tree_is_found_at_three_depths_and_the_outermost_counts(tree: Path, tmp_path: Path) -> None:
-    expected = sorted(phantom.counts(TINY))
-    assert sorted(sources.find_classes(tree)) == expected
-    assert sources.find_classes(tree.parent) == sources.find_classes(tree)
-    doubled = tmp_path / "archive"
-    shutil.copytree(tree, doubled / "chest_xray" / "chest_xray")
-    assert sorted(sources.find_classes(doubled)) == expected
-    shutil.copytree(tree, doubled / "chest_xray", dirs_exist_ok=True)
-    found = sources.find_classes(doubled)
-    assert {place.parents[1] for place in found.values()} == {doubled / "chest_xray"}
-
-
-def test_classes_without_splits_are_train(tree: Path) -> None:
-    flat = tree / "test"
-    assert sources.find_classes(flat) == {f"train/{label}": flat / label for label in sources.LABELS}
-
-
-@pytest.mark.parametrize("missing", ["test/NORMAL", "train/PNEUMONIA"])
-def test_a_class_that_is_missing_or_empty_is_named(tree: Path, tmp_path: Path, missing: str) -> None:
-    shutil.copytree(tree, tmp_path / "set")
-    shutil.rmtree(tmp_path / "set" / missing)
-    with pytest.raises(ProjectError, match=f"{missing} is missing; expected"):
-        sources.find_classes(tmp_path / "set")
-    (tmp_path / "set" / missing).mkdir()
-    (tmp_path / "set" / missing / ".DS_Store").touch()
-    with pytest.raises(ProjectError, match=f"{missing} holds no picture"):
-        sources.find_classes(tmp_path / "set")
-
-
-def test_a_folder_of_another_shape_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match="nowhere is no folder; expected train, val and test"):
-        sources.find_classes(tmp_path / "nowhere")
-    (tmp_path / "photos").mkdir()
-    with pytest.raises(ProjectError, match="holds no data set; expected train, val and test"):
-        sources.find_classes(tmp_path)
-
-
 # Taking pictures along
 
 
@@ -111,15 +70,15 @@ def test_only_pictures_are_taken_and_what_stays_is_said(
     (source / "__MACOSX" / "train").mkdir(parents=True)
     for name in (".DS_Store", "._IM-0001-0001.jpeg", "notes.txt"):
         (source / "train" / "NORMAL" / name).write_text("x")
-    sources.take(sources.find_classes(source), tmp_path / "raw", link=False)
+    sources.take(layouts.find(source).images, tmp_path / "raw", link=False)
     assert list(sources.pictures(tmp_path / "raw")) == sorted(phantom.names(TINY))
     assert "3 files left behind" in caplog.text and "notes.txt" in caplog.text
 
 
 def test_a_copy_is_a_copy_and_a_link_costs_nothing(tree: Path, tmp_path: Path) -> None:
-    classes, path = sources.find_classes(tree), next(iter(phantom.names(TINY)))
-    sources.take(classes, tmp_path / "copies", link=False)
-    sources.take(classes, tmp_path / "links", link=True)
+    images, path = layouts.find(tree).images, next(iter(phantom.names(TINY)))
+    sources.take(images, tmp_path / "copies", link=False)
+    sources.take(images, tmp_path / "links", link=True)
     assert (tmp_path / "copies" / path).read_bytes() == (tree / path).read_bytes()
     assert not (tmp_path / "copies" / path).samefile(tree / path)
     assert (tmp_path / "links" / path).samefile(tree / path)

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.data import splits
 from pipeline.data.groups import balance
 from pipeline.data.splits import is_validation
 from pipeline.errors import ProjectError
@@ -55,3 +56,22 @@ def test_balancing_repeats_only_the_rare_class(normal, pneumonia, seed):
 def test_balancing_one_class_is_an_error():
     with pytest.raises(ProjectError, match="class PNEUMONIA has no training picture"):
         balance(np.arange(3), np.zeros(3, int), 0)
+
+
+classes = st.lists(st.sets(st.text(max_size=6), min_size=2, max_size=60), min_size=2, max_size=2)
+
+
+@given(classes)
+def test_some_of_each_class_are_held_out_and_some_are_not(drawn):
+    held_out = splits.held_out_patients(drawn)
+    assert all(held_out & own for own in drawn)
+    if not drawn[0] & drawn[1]:
+        assert not any(own <= held_out for own in drawn)
+
+
+def test_a_fifth_is_held_out_and_more_patients_move_nobody():
+    patients = [{f"n{number}" for number in range(4000)}, {f"p{number}" for number in range(4000)}]
+    held_out = splits.held_out_patients(patients)
+    assert abs(len(held_out) / 8000 - 0.2) < 0.014  # three standard errors
+    more = splits.held_out_patients([patients[0] | {"late", "later"}, patients[1]])
+    assert held_out == more - {"late", "later"}

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,19 +13,19 @@ import pytest
 import yaml
 
 from pipeline import settings
-from pipeline.data import expectations, manifest, phantom, sources
+from pipeline.data import expectations, layouts, manifest, phantom, sources
 from pipeline.data.tables import read_table
-from pipeline.settings import Phantom, Promises
+from pipeline.settings import Criteria, Phantom
 
 HOME = Path(__file__).resolve().parents[2]
 TINY = Phantom(seed=9, train=16, val=4, test=8)
-PROMISES = [field.name for field in fields(Promises)]
+PROMISES = [field.alias or name for name, field in Criteria.model_fields.items()]
 REAL = os.environ.get("CXR_DATA")
 
 
 @pytest.fixture(scope="module")
 def validate() -> settings.Validate:
-    return settings.load(HOME / "params.yaml").validate
+    return settings.load(HOME / "params.yaml").validation
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +122,7 @@ def test_every_promise_can_be_broken(
 ) -> None:
     broken = _broken(BREACHES[promise][number](good), validate, tmp_path, refused=9 if promise == "usable" else 0)
     assert promise in broken
-    assert broken[promise].level == getattr(validate.promises, promise)
+    assert broken[promise].level == validate.criteria.model_dump(by_alias=True)[promise]
     assert broken[promise].found
 
 
@@ -131,7 +130,8 @@ def test_the_settings_say_what_a_broken_promise_means(
     good: pd.DataFrame, validate: settings.Validate, tmp_path: Path
 ) -> None:
     for level in ("error", "warning"):
-        strict = replace(validate, promises=replace(validate.promises, count=level))
+        criteria = validate.criteria.model_copy(update={"count": level})
+        strict = validate.model_copy(update={"criteria": criteria})
         assert _broken(good[1:], strict, tmp_path)["count"].level == level
 
 
@@ -186,7 +186,7 @@ def test_a_planted_leak_stops_the_pipeline_and_a_warning_does_not(raw: Path, tmp
 
 @pytest.mark.skipif(not REAL, reason="CXR_DATA is not set: the promises were NOT checked on the real pictures")
 def test_the_real_set_is_the_published_one(validate: settings.Validate, tmp_path: Path) -> None:
-    sources.take(sources.find_classes(Path(str(REAL))), tmp_path / "raw", link=False)
+    sources.take(layouts.find(Path(str(REAL))).images, tmp_path / "raw", link=False)
     files = tmp_path / "manifest.csv", tmp_path / "quarantine.csv"
     manifest.build(tmp_path / "raw", *files, validate.min_side, validate.max_pixels)
     table = pd.read_csv(files[0])

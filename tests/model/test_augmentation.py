@@ -3,9 +3,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from pipeline.learning.augmentation import RECIPES, RandomGamma, WholeGreyValues, augmented_copies, build_augmentation
+from pipeline.learning import augmentation
+from pipeline.learning.augmentation import compiled
+from pipeline.learning.augmentation.layers import RandomGamma, WholeGreyValues, augmented_copies, build_augmentation
 
 SIDE = 64
+RECIPES = [name for name in augmentation.names() if name != "none"]
 COPIES = 300
 
 
@@ -135,3 +138,29 @@ def test_copies_to_look_at_are_repeatable():
     assert copies.shape == (5, SIDE, SIDE)
     assert copies.dtype == np.uint8
     assert np.array_equal(copies, augmented_copies(shape(), 5))
+
+
+@pytest.mark.parametrize("kind", ["RandomRotation", "RandomZoom", "RandomTranslation"])
+def test_the_compilable_layers_draw_and_move_as_those_of_keras(kind):
+    """Same seed, same image, within rounding of grey values in 0 to 255; the lopsided shape would show a swapped axis."""
+    factors = (0.1,) if kind == "RandomRotation" else (0.2, 0.1)
+    batch = ops.cast(np.repeat(shape()[None, ..., None], 20, axis=0), "float32")
+    moved = []
+    for kinds in (keras.layers, compiled):
+        layer = getattr(kinds, kind)(*factors, seed=3, fill_mode="nearest", dtype="float32")
+        moved.append(ops.convert_to_numpy(layer(batch, training=True)))
+    assert np.abs(moved[0] - ops.convert_to_numpy(batch)).max() > 50
+    assert np.abs(moved[0] - moved[1]).max() < 0.01
+    assert layer.supports_jit
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_of_compilable_layers_gives_the_same_images(name):
+    batches = []
+    for choice in (False, True):
+        keras.utils.set_random_seed(1)
+        batch = ops.cast(np.repeat(shape()[None, ..., None], 20, axis=0), "float32")
+        for layer in build_augmentation(name, compiled=choice):
+            batch = layer(batch, training=True)
+        batches.append(ops.convert_to_numpy(batch))
+    assert np.abs(batches[0] - batches[1]).max() < 0.05

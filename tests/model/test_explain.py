@@ -10,7 +10,8 @@ from PIL import Image
 
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.learning import architecture, inspection, networks
+from pipeline.learning import architecture, inspection
+from pipeline.learning.networks import head
 from tests.candidate_fixture import RUN, command
 from tests.explain_fixture import explained
 
@@ -21,7 +22,7 @@ SIDE = 96
 def network():
     keras.utils.clear_session()
     keras.utils.set_random_seed(1)
-    return networks.build("custom_cnn", SIDE)
+    return head.build("custom_cnn", SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,8 @@ def test_the_studys_map_weighs_and_sums_the_channels_of_the_last_convolution(net
 
 def test_the_layer_of_the_studys_map_in_xception_and_where_convolutions_are_joined():
     pictures = np.zeros((1, 75, 75), np.uint8)
-    assert inspection.study_map(networks.build("xception", 75), pictures)[0] == "block14_sepconv2"
-    joined = networks.build("densenet121", 75)
+    assert inspection.study_map(head.build("xception", 75), pictures)[0] == "block14_sepconv2"
+    joined = head.build("densenet121", 75)
     name, maps = inspection.study_map(joined, pictures)
     assert joined.get_layer(name).output.shape[-1] == 1024
     assert maps.shape == (1, 2, 2)
@@ -79,7 +80,7 @@ def test_the_layer_of_the_studys_map_in_xception_and_where_convolutions_are_join
 def test_weights_go_from_the_top_and_come_back(network):
     before = network.get_weights()
     keras.utils.set_random_seed(2)
-    stranger = networks.build("custom_cnn", SIDE)
+    stranger = head.build("custom_cnn", SIDE)
     seen = []
     for layer, share in inspection.cascade(network, stranger, 4):
         seen.append((layer, share))
@@ -95,7 +96,7 @@ def test_weights_go_from_the_top_and_come_back(network):
 
 @pytest.mark.parametrize("name", ["custom_cnn", "inception_v3", "vgg16"])
 def test_a_drawing_leaves_no_layer_and_no_weight_out(name):
-    built = networks.build(name, 96)
+    built = head.build(name, 96)
     rows = architecture.describe(built, in_full=name == "custom_cnn")
     assert sum(row["parameters"] for row in rows) == built.count_params()
     assert sum(row["layers"] for row in rows) == len(built.layers)
@@ -103,6 +104,29 @@ def test_a_drawing_leaves_no_layer_and_no_weight_out(name):
     assert len(set(names)) == len(names)
     expected = {"custom_cnn": "block5_conv", "inception_v3": "mixed10", "vgg16": "block5"}
     assert expected[name] in names
+
+
+def test_blocks_of_a_network_with_other_names_are_found_by_the_size_of_their_maps():
+    """Also where a vector stands between maps, as in squeeze-and-excitation."""
+    layers = keras.layers
+    pixels = keras.Input((32, 32, 1), name="pixels")
+    x = layers.Conv2D(4, 3, padding="same", name="stem_conv")(pixels)
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="down")(x)
+    gate = layers.Reshape((1, 1, 4))(layers.Dense(4, name="excite")(layers.GlobalAveragePooling2D(name="squeeze")(x)))
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="deeper")(layers.Multiply()([x, gate]))
+    x = layers.Dropout(0.1)(layers.GlobalAveragePooling2D(name="gap")(x))
+    x = layers.Dropout(0.1)(layers.Dense(3, name="hidden")(x))
+    network = keras.Model(pixels, layers.Activation("sigmoid", name="probability")(layers.Dense(1, name="logit")(x)))
+    rows = architecture.describe(network)
+    names = [row["name"] for row in rows]
+    assert (names[:2], names[-4:]) == (["input", "stage1"], ["pooling", "hidden", "logit", "probability"])
+    assert len(set(names)) == len(names)
+    shapes = {row["name"]: row["shape"] for row in rows if row["name"].startswith("stage")}
+    assert shapes == {"stage1": (32, 32, 4), "stage2": (16, 16, 4), "stage3": (8, 8, 4)}
+    assert sum(row["parameters"] for row in rows) == network.count_params()
+    assert sum(row["layers"] for row in rows) == len(network.layers)
+    in_full = architecture.describe(network, in_full=True)
+    assert [row["name"] for row in in_full] == [layer.name for layer in network.layers]
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +168,7 @@ def test_the_stage_leaves_numbers_curves_and_sheets(root):
 def test_the_gallery_holds_exactly_the_wrong_test_pictures(root):
     gallery = root / "reports" / "explain" / "gallery"
     rows = read_table(gallery / "gallery.csv")
-    said = read_table(root / "predictions" / RUN / "pictures.csv")
+    said = read_table(root / "predictions" / RUN / "images.csv")
     wrong = {
         row["path"]
         for row in said

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.errors import ProjectError
 from pipeline.learning import export, networks, saliency
+from pipeline.learning.networks import head
 from pipeline.registry.graph import Graph
 
 SLOW = pytest.mark.slow
@@ -14,7 +15,7 @@ NAMES = [
     name
     if name == "custom_cnn"
     else pytest.param(name, marks=SLOW)  # tf2onnx takes 10 s and more for each of the others
-    for name in networks.NETWORKS
+    for name in networks.names()
 ]
 SIDE = 96
 
@@ -22,7 +23,7 @@ SIDE = 96
 def lively(name: str) -> keras.Model:
     """A random network with about half of its hidden units active, so that logit and map say something."""
     keras.utils.set_random_seed(0)
-    network = networks.build(name, SIDE)
+    network = head.build(name, SIDE)
     hidden = network.get_layer("hidden")
     before_relu = keras.Model(network.input, hidden.input)(pictures(4)[..., None]).numpy() @ hidden.kernel.numpy()
     hidden.bias.assign(-np.median(before_relu, axis=0))
@@ -71,7 +72,7 @@ def test_float16_weights_are_stored_small_and_computed_with_in_float32(tmp_path)
 def test_bytes_do_not_depend_on_what_was_built_before():
     first = export.to_onnx(lively("custom_cnn"), "float16").SerializeToString(deterministic=True)
     for _ in range(3):
-        networks.build("custom_cnn", SIDE)
+        head.build("custom_cnn", SIDE)
     assert export.to_onnx(lively("custom_cnn"), "float16").SerializeToString(deterministic=True) == first
 
 
@@ -86,7 +87,7 @@ def test_any_batch_size_is_taken(tmp_path):
 
 
 def test_a_weight_that_is_not_finite_is_named():
-    network = networks.build("custom_cnn", SIDE)
+    network = head.build("custom_cnn", SIDE)
     network.get_layer("hidden").bias.assign(np.full(128, np.nan))
     with pytest.raises(ProjectError, match="custom_cnn: weight hidden/bias is not finite"):
         export.to_onnx(network, "float16")

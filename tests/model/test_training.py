@@ -15,8 +15,9 @@ from pipeline import settings
 from pipeline.errors import ProjectError
 from pipeline.learning import engine
 from pipeline.learning.engine import choose_engine
+from pipeline.learning.predict import logit_predictor
 from pipeline.learning.progress import SECONDS_BETWEEN_LINES, Progress, ProgressOfRun
-from pipeline.learning.training import Pictures, learning_rate, logit_predictor, train
+from pipeline.learning.training import Images, learning_rate, train
 
 SIDE = 96
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,13 +29,13 @@ def pictures(count=72, seed=0):
     labels = np.arange(count) % 2
     pixels = draw.integers(0, 120, (count, SIDE, SIDE), dtype=np.uint8)
     pixels[labels == 1, 30:60, 30:60] += 90
-    return Pictures(pixels, labels, np.arange(24, count), np.arange(24))
+    return Images(pixels, labels, np.arange(24, count), np.arange(24))
 
 
 def a_run(name="custom_cnn-robust-0", **training):
     run = settings.load().table[name]
     chosen = {"batch_size": 16, "precision": "float32", **training}
-    return dataclasses.replace(run, training=dataclasses.replace(run.training, **chosen))
+    return run.model_copy(update={"training": run.training.model_copy(update=chosen)})
 
 
 def held_out_loss(network):
@@ -152,7 +153,7 @@ def test_time_left_counts_what_this_process_did(caplog):
 def test_the_fused_normalization_is_that_of_keras(shape):
     import tensorflow as tf
 
-    from pipeline.fused_normalization import FusedBatchNormalization
+    from pipeline.learning.fused_normalization import FusedBatchNormalization
 
     batch = tf.constant(np.random.default_rng(0).normal(2.0, 3.0, shape), "float32")
     weights = tf.constant(np.random.default_rng(1).normal(size=shape), "float32")
@@ -194,14 +195,14 @@ def test_a_weight_that_is_not_finite_stops_the_run(tmp_path):
     "accuracies", [[0.5, 0.6, 0.6, 0.6, 0.6, 0.61, 0.6], [0.9] * 12, [0.1, 0.2, 0.3], [0.7, 0.70005, 0.7001, 0.6, 0.5]]
 )
 def test_the_learning_rate_falls_as_keras_lets_it_fall(accuracies):
-    training = dataclasses.replace(a_run().training, plateau_floor=1e-5)
+    training = a_run().training.model_copy(update={"min_learning_rate": 1e-5})
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="mse")
     peer = keras.callbacks.ReduceLROnPlateau(
         monitor="val_accuracy",
         factor=training.plateau_factor,
         patience=training.plateau_patience,
-        min_lr=training.plateau_floor,
+        min_lr=training.min_learning_rate,
         mode="max",
     )
     peer.set_model(model)
@@ -216,7 +217,8 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, "tests/model")
 from test_training import a_run, pictures
-from pipeline.learning.training import logit_predictor, train
+from pipeline.learning.predict import logit_predictor
+from pipeline.learning.training import train
 folder = Path(sys.argv[1])
 trained = train(a_run("custom_cnn-balanced-0", epochs=4, batch_size=4), pictures(), folder / "state.npz")
 predict, unseen = logit_predictor(trained.network), pictures(60, seed=2).pixels

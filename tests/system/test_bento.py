@@ -24,7 +24,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in filter(None, listed.split("\0")):
         if (
             name.startswith(
-                ("pipeline/", "requirements/", "params.yaml", "pyproject.toml", "docs/serving.md", "data/README")
+                (
+                    "pipeline/",
+                    "requirements/",
+                    "params.yaml",
+                    "pyproject.toml",
+                    "docs/serving.md",
+                    "data/README",
+                    "metrics/explain/summary.json",
+                )
             )
             and (CHECKOUT / name).is_file()
         ):
@@ -49,10 +57,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_holds_the_serving_code_and_the_champion_alone(bundle: Path) -> None:
     held = {path.relative_to(bundle / "src").as_posix() for path in (bundle / "src").rglob("*") if path.is_file()}
-    assert {"pipeline/serving/service.py", "pipeline/serving/static/page.js", "pipeline/data/imaging.py"} <= held
+    assert {"pipeline/serving/service.py", "pipeline/serving/static/main.js", "pipeline/data/imaging.py"} <= held
     assert {"models/CHAMPION", "models/champions/1/model.onnx", "models/champions/1/guard.npz"} <= held
     rooms = {name.split("/")[1] for name in held if name.startswith("pipeline/") and name.count("/") > 1}
-    assert rooms == {"serving", "data"}
+    assert rooms == {"serving", "data", "decoding"}
     assert not [name for name in held if name.startswith(("data/", "tests/", "requirements/", ".dvc"))]
 
 

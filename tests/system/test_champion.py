@@ -142,9 +142,9 @@ def test_a_graph_that_breaks_its_promise_is_rejected(root):
 def test_a_candidate_larger_than_the_release_limit_is_refused(root):
     write_candidate(root)
     params = root / "params.yaml"
-    params.write_text(params.read_text().replace("max_megabytes: 45 ", "max_megabytes: 0 "))
+    params.write_text(params.read_text().replace("max_megabytes: 45 ", "max_megabytes: 0.001 "))
     result = promote(root)
-    assert result.returncode == 1 and "compare.release.max_megabytes is 0" in result.stderr
+    assert result.returncode == 1 and "compare.release.max_megabytes is 0.001" in result.stderr
 
 
 def test_no_phantom_outside_a_workspace(tmp_path):

@@ -15,8 +15,14 @@ from tests.retraining_fixture import running
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
 RUNS = {
-    f"custom_cnn-{group}-{seed}": {"network": "custom_cnn", "group": group, "seed": seed, "weights": "random"}
-    for group in ("raw", "augmented")
+    f"custom_cnn-{group}-{seed}": {
+        "network": "custom_cnn",
+        "group": group,
+        "augmentation": recipe,
+        "seed": seed,
+        "weights": "random",
+    }
+    for group, recipe in (("raw", "none"), ("augmented", "geometric"))
     for seed in (0, 1)
 }
 PARAMS = {

@@ -8,12 +8,12 @@ import pytest
 from candidate_fixture import CHILDREN, HOME, RUN, SIDE, command, write_network, write_root
 
 from pipeline import paths
-from pipeline.data.stress import CHANGES
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import statistics
 from pipeline.registry import answers, contract
 from pipeline.registry.graph import Graph
+from pipeline.robustness.families import TRAINED
 from pipeline.serving import guard
 from pipeline.stages import package
 
@@ -51,9 +51,31 @@ def test_the_contract_holds(root, candidate):
     assert promise["outputs"]["map"]["shape"] == [None, 2, 2]
     assert (promise["run"], promise["dataset"], promise["precision"]) == (RUN, "phantom", "float32")
     assert promise["prevalence"] == 0.5
-    assert all(len(digest) == 64 for digest in promise["digests"].values())
+    assert promise["trained_with"] is None, "this run is older than environment.json"
     assert set(promise["files"]) == {"model.onnx", "guard.npz", "predictions.csv", "stress.csv"}
     assert "Not a medical device" in promise["intended_use"] and promise["changelog"]
+
+
+def test_the_version_is_of_what_answers_and_of_nothing_else(candidate):
+    promise = contract.read(candidate)
+    told = promise | {"figures": {}, "changelog": ["Other words."], "intended_use": "", "trained_with": {"python": "3"}}
+    told["files"] = promise["files"] | {"predictions.csv": "0" * 64}
+    assert contract.version_of(told) == contract.version_of(promise) == promise["version"]
+    point = promise["operating_points"]["sensitive"]
+    for change in (
+        {"files": promise["files"] | {"model.onnx": "0" * 64}},
+        {"files": promise["files"] | {"guard.npz": "0" * 64}},
+        {"recalibration": promise["recalibration"] | {"slope": 2.0}},
+        {"operating_points": promise["operating_points"] | {"sensitive": point | {"threshold": 0.5}}},
+    ):
+        assert contract.version_of(promise | change) != promise["version"]
+
+
+def test_champions_in_git_keep_their_names():
+    folders = sorted(path for path in (paths.ROOT / "models" / "champions").iterdir() if path.is_dir())
+    assert folders
+    for folder in folders:
+        assert contract.version_of(contract.read(folder)) == folder.name
 
 
 def test_figures_and_operating_points_are_the_shipped_graphs_own(root, candidate):
@@ -91,8 +113,8 @@ def test_the_answers_kept_for_later_candidates_are_the_graphs(root, candidate):
     assert len(kept.clean.paths) == 2 * CHILDREN["validation"]
     logits = Graph(candidate / "model.onnx").answer(pictures[order]).logits
     np.testing.assert_allclose(kept.clean.logits, logits, atol=1e-4)
-    assert set(kept.stress) == set(CHANGES)
-    darker = Graph(candidate / "model.onnx").answer(CHANGES["darker_0.15"](pictures[order])).logits
+    assert set(kept.stress) == set(TRAINED.changes)
+    darker = Graph(candidate / "model.onnx").answer(TRAINED.changes["darker_0.15"](pictures[order])).logits
     np.testing.assert_allclose(kept.stress["darker_0.15"], darker, atol=1e-4)
 
 
@@ -147,9 +169,26 @@ FACTS = {"network": "custom_cnn", "image_size": SIDE, "scaling": "unit"}
 
 
 def test_weights_that_are_not_at_hand_are_named(weights):
-    with pytest.raises(
-        ProjectError, match=f"models/runs/{RUN}/network.weights.h5 is not at hand: `dvc pull train@{RUN}`"
-    ):
+    with pytest.raises(ProjectError, match=f"models/runs/{RUN} is not here, and no champion is of this run: `dvc pull"):
+        package._export(RUN, FACTS, "float16")
+
+
+def test_a_run_whose_weights_are_nowhere_is_packaged_from_the_champion_that_it_became(
+    root, candidate, weights, tmp_path, monkeypatch
+):
+    shipped = tmp_path / "champions" / f"{RUN}-0123abcd"
+    shutil.copytree(candidate, shipped)
+    monkeypatch.setattr(paths, "CHAMPIONS", shipped.parent)
+    model = package._export(RUN, FACTS, "float16")
+    assert [output.name for output in model.graph.output] == ["logit", "map"]
+    promise = contract.read(shipped)
+    used = promise["recalibration"]
+    again = package._load(tmp_path / "model.onnx", model, used["intercept"], used["slope"])
+    images, _ = pixels(root, "test")
+    for first, second in zip(Graph(shipped / "model.onnx").answer(images), again.answer(images), strict=True):
+        assert np.array_equal(first, second)
+    (shipped / "model.onnx").write_bytes(b"another network")
+    with pytest.raises(ProjectError, match="no champion is of this run"):
         package._export(RUN, FACTS, "float16")
 
 

@@ -6,12 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from pipeline.data.tables import read_table
-from pipeline.errors import ProjectError
-from pipeline.evaluation import example, report
-from tests.browser_fixture import CHROMIUM, browser
+from pipeline.evaluation import report
+from tests.browser_fixture import CHROMIUM, browser, tab, wait
 from tests.candidate_fixture import RUN, command, write_candidate
 from tests.explain_fixture import explained, write_settings
 
@@ -152,11 +150,12 @@ def test_what_is_folded_on_the_screen_is_printed(root):
         "[...document.querySelectorAll('details > :not(summary)')]"
         ".filter(one => !one.checkVisibility({contentVisibilityAuto: true})).length"
     )
-    with browser() as page:
-        page.open((root / "reports" / "index.html").as_uri())
-        assert page.run(unseen) > 3
-        page.call("Emulation.setEmulatedMedia", media="print")
-        page.wait(f"{unseen} === 0", seconds=60)  # the browser lays the page out anew in its next frame
+    with browser() as chromium:
+        page = tab(chromium)
+        page.goto((root / "reports" / "index.html").as_uri())
+        assert page.evaluate(unseen) > 3
+        page.emulate_media(media="print")
+        wait(page, f"{unseen} === 0")  # the browser lays the page out anew in its next frame
 
 
 def test_what_is_not_there_yet_is_said_plainly(tmp_path):
@@ -180,65 +179,22 @@ def test_what_is_not_there_yet_is_said_plainly(tmp_path):
 )
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_in_a_browser(root, scheme):
-    with browser() as page:
-        page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    with browser() as chromium:
         for width in (375, 1440):
-            page.call(
-                "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
-            )
-            page.open((root / "reports" / "index.html").as_uri())
-            page.run("document.querySelectorAll('details').forEach(one => one.open = true)")
-            assert page.run("document.images.length") > 10
-            assert page.run("[...document.images].filter(one => !one.naturalWidth).map(one => one.alt)") == []
-            assert page.run("document.documentElement.scrollWidth") <= width
+            page = tab(chromium, color_scheme=scheme, viewport={"width": width, "height": 900}, is_mobile=width < 500)
+            page.goto((root / "reports" / "index.html").as_uri())
+            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            assert page.evaluate("document.images.length") > 10
+            assert page.evaluate("[...document.images].filter(one => !one.naturalWidth).map(one => one.alt)") == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
             # What is wider than its box must lie in one that scrolls.
             too_wide = (
                 "[...document.querySelectorAll('body *')].filter(one => !one.closest('.wide') &&"
                 " one.getBoundingClientRect().right > innerWidth + 1).map(one => one.outerHTML.slice(0, 80))"
             )
-            assert page.run(too_wide) == []
-        ground = page.run("getComputedStyle(document.body).backgroundColor")
-        light = sum(map(int, re.findall(r"\d+", ground)[:3])) > 3 * 128
-        assert light == (scheme == "light")
-        assert page.complaints == []
-        assert {url.split(":")[0] for url in page.requests} <= {"file", "data"}
-
-
-def test_only_generated_pictures_become_an_example(root, tmp_path):
-    workspace = tmp_path / "workspace"
-    shutil.copytree(root / "reports", workspace / "reports")
-    with pytest.raises(ProjectError, match="dataset.json is missing"):
-        example.copy(workspace, tmp_path / "example")
-    (workspace / "reports" / "figures").mkdir(exist_ok=True)
-    for name in ("samples_normal", "samples_pneumonia"):
-        Image.new("L", (40, 40), 90).save(workspace / "reports" / "figures" / f"{name}.png")
-    (workspace / "data").mkdir()
-    dataset = json.loads((root / "data" / "dataset.json").read_text())
-    (workspace / "data" / "dataset.json").write_text(json.dumps(dataset | {"dataset": "chest-xray-pneumonia"}))
-    with pytest.raises(ProjectError, match="only generated ones may be shown"):
-        example.copy(workspace, tmp_path / "example")
-    assert not (tmp_path / "example").exists()
-    (workspace / "data" / "dataset.json").write_text(json.dumps(dataset))
-    example.copy(workspace, tmp_path / "example")
-    assert len(list((tmp_path / "example").glob("*.webp"))) == 5
-    assert "Generated radiographs" in (tmp_path / "example" / "report.html").read_text()
-
-
-def test_the_committed_example_is_of_generated_radiographs():
-    folder = HOME / "docs" / "example"
-    html = (folder / "report.html").read_text()
-    assert "No figure here says anything about children" in html
-    assert "Data set: phantom" in html
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 10e6
-
-
-def test_the_checklist_has_one_row_an_item_and_names_files_that_exist():
-    lines = (HOME / "docs" / "claim.md").read_text().splitlines()
-    rows = [line.split("|")[1:-1] for line in lines if re.match(r"\| \d+ \|", line)]
-    assert [int(row[0]) for row in rows] == list(range(1, 45))
-    for number, _, where, how in rows:
-        named = re.findall(r"`([^`]+)`", where)
-        assert named or where.strip() == "not addressed", number
-        assert how.strip(), number
-        for name in named:
-            assert name.startswith(WRITTEN) or (HOME / name).exists(), f"item {number}: {name}"
+            assert page.evaluate(too_wide) == []
+            ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            light = sum(map(int, re.findall(r"\d+", ground)[:3])) > 3 * 128
+            assert light == (scheme == "light")
+            assert page.complaints == []
+            assert {url.split(":")[0] for url in page.asked} <= {"file", "data"}

@@ -192,7 +192,7 @@ def test_a_full_disk_is_named_and_freeing_some_is_enough(tmp_path: Path) -> None
         project = copy_project(disk / "project")
         for call, left in {
             "plan": 100_000, "step ingest": 30_000, "step validate": 4096, "prepare": 100_000,
-            "step train@custom_cnn-raw-0": 200_000, "collect": 0, "step floor evaluate compare": 4096,
+            "step train@custom_cnn-raw-0 stress@custom_cnn-raw-0": 200_000, "collect": 0, "step floor evaluate compare": 4096,
             "step package": 100_000,
         }.items():  # fmt: skip
             filler = disk / "filler"
@@ -217,7 +217,7 @@ def test_a_killed_training_goes_on_and_leaves_no_process_behind(project: Path) -
         assert done.returncode == 0, done.stdout + done.stderr
     (told,) = json.loads(done.stdout.splitlines()[-1])
     place = workspace(project, "kill")
-    training = ".venv/bin/python -m pipeline.retraining.step train@custom_cnn-raw-0"
+    training = ".venv/bin/python -m pipeline.retraining.step train@custom_cnn-raw-0 stress@custom_cnn-raw-0"
     # `sleep` keeps the shell as the parent: the worker that is killed.
     worker = subprocess.Popen(
         ["sh", "-c", f"{training}; sleep 1"], cwd=project, env=environment("kill", params) | told,
@@ -237,13 +237,13 @@ def test_a_killed_training_goes_on_and_leaves_no_process_behind(project: Path) -
         assert time.monotonic() < until, f"left behind: {running(place)}"
         time.sleep(0.1)
 
-    done = task(project, "step train@custom_cnn-raw-0", "kill", params)
+    done = task(project, "step train@custom_cnn-raw-0 stress@custom_cnn-raw-0", "kill", params)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "going on after epoch" in done.stdout
     history = (place / "predictions" / "custom_cnn-raw-0" / "history.csv").read_text().splitlines()
     assert len(history) == 1 + 4
     before = (place / "dvc.lock").read_text()
-    for call in ("step train@custom_cnn-raw-0", "collect", "step ingest"):
+    for call in ("step train@custom_cnn-raw-0 stress@custom_cnn-raw-0", "collect", "step ingest"):
         assert task(project, call, "kill", params).returncode == 0
     assert (place / "dvc.lock").read_text() == before, "a task run twice changed the lock"
     assert git(project, "status", "--porcelain") == ""

@@ -155,7 +155,7 @@ def test_a_service_that_ends_by_itself_is_the_reason_that_is_given(tmp_path: Pat
 
 
 def test_a_branch_can_be_fetched_from_another_clone_by_a_bundle(project: Path, tmp_path: Path) -> None:
-    """docs/operating.md, for the head's checkout in a container."""
+    """docs/containers.md, for the head's checkout in a container."""
     git(tmp_path, "clone", "-q", str(project), "head")
     git(tmp_path / "head", "branch", "retrain/run", "HEAD")
     with (tmp_path / "retrain.bundle").open("wb") as bundle:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from benchmarks.support.storage import kinds
 from pipeline.data import imaging
+from pipeline.outcomes import CAUTION, INDETERMINATE, NONE, SIGNS
 from pipeline.serving import journal
 from tests.champion_fixture import SIDE, logit_of, write_champion
 from tests.film_fixture import encoded, film, hostile, scene
@@ -44,18 +45,19 @@ def test_answers_what_the_network_says_of_the_pixels_that_imaging_reads(
     expected = 1 / (1 + np.exp(-logit_of(imaging.read_pixels(data, SIDE))))
     got = server.post(data)
     assert got.status_code == 200
-    assert got.json()["probability"] == pytest.approx(expected, abs=1e-5)
+    assert got.json()["score"] == pytest.approx(expected, abs=1e-5)
+    assert got.json()["probability"] == got.json()["score"]  # for one release
     assert got.json()["model_version"] == "1"
     assert got.json()["prevalence"] == 0.5
 
 
-def test_verdict_and_between_follow_the_operating_points(server: Server) -> None:
+def test_the_outcome_follows_the_two_thresholds(server: Server) -> None:
     answers = [server.post(encoded(Image.new("L", (90, 90), value), "PNG")).json() for value in (20, 127, 240)]
-    assert [(each["verdict"], each["between"]) for each in answers] == [
-        ("NORMAL", False),
-        ("PNEUMONIA", True),
-        ("PNEUMONIA", False),
-    ]
+    assert [each["outcome"] for each in answers] == [NONE, INDETERMINATE, SIGNS]
+    for each in answers:
+        assert each["thresholds"] == {"lower": 0.4, "upper": 0.6}
+        assert each["notice"].endswith(CAUTION)
+        assert {"verdict", "between"} & set(each) == set()
 
 
 def peak_megabytes(server: Server, reset: bool = False) -> float:
@@ -100,14 +102,14 @@ def test_what_was_noticed_of_an_image_travels_with_the_answer_and_the_map(server
 
 def test_dicom_is_answered_with_a_warning(server: Server) -> None:
     told = server.post(film()).json()
-    assert told["verdict"] in ("NORMAL", "PNEUMONIA")
+    assert told["outcome"] in (NONE, INDETERMINATE, SIGNS)
     assert "accuracy on DICOM files is unmeasured" in told["warnings"][0]
 
 
 def test_explain_adds_the_map(server: Server, radiograph: Image.Image) -> None:
     data = encoded(radiograph, "PNG")
     plain, explained = server.post(data).json(), server.post(data, "/explain").json()
-    assert explained["probability"] == plain["probability"]
+    assert explained["score"] == plain["score"]
     grid = np.array(explained["map"]["grid"])
     # The tiny network's map is the mean of each cell, less one half.
     cells = imaging.read_pixels(data, SIDE).reshape(8, 8, 8, 8).mean((1, 3)) / 255 - 0.5
@@ -139,8 +141,8 @@ def test_metrics_count_answers_and_refusals(server: Server) -> None:
     text = server.get("/metrics").text
     assert 'pneumonia_requests_total{route="/predict",status="200"}' in text
     assert 'pneumonia_refusals_total{error="unsupported_type"}' in text
-    assert 'pneumonia_verdicts_total{between="' in text
-    assert "pneumonia_probability_bucket" in text
+    assert f'pneumonia_outcomes_total{{outcome="{INDETERMINATE}"}}' in text
+    assert "pneumonia_score_bucket" in text
     assert 'pneumonia_request_seconds_bucket{le="0.015",route="/predict"}' in text
     assert 'pneumonia_model_loaded_seconds{version="1"}' in text
     assert "made/up" not in text
@@ -152,7 +154,10 @@ def test_openapi_document_tells_of_refusals(server: Server) -> None:
     assert {"200", "413", "415", "422", "429", "503"} <= set(document["paths"]["/predict"]["post"]["responses"])
     upload = document["paths"]["/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert upload["properties"]["image"]["format"] == "binary"
-    assert "notice" in document["components"]["schemas"]["Answer"]["properties"]
+    properties = document["components"]["schemas"]["Answer"]["properties"]
+    assert properties["outcome"]["enum"] == [NONE, INDETERMINATE, SIGNS]
+    assert {name for name, each in properties.items() if each.get("deprecated")} == {"probability", "prevalence"}
+    assert document["servers"] == [{"url": "."}]  # beside the document, below whatever prefix
 
 
 def test_no_telemetry_and_no_training_framework_is_loaded(server: Server) -> None:
@@ -177,7 +182,7 @@ def test_bentoml_client_works(server: Server, radiograph: Image.Image, tmp_path)
     radiograph.save(path)
     with bentoml.SyncHTTPClient(server.url) as client:
         answer = client.predict(image=path)
-    assert answer["verdict"] in ("NORMAL", "PNEUMONIA")
+    assert answer["outcome"] in (NONE, INDETERMINATE, SIGNS)
 
 
 def test_contract_and_health(server: Server) -> None:

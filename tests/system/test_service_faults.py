@@ -23,9 +23,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("faults")
     write_champion(root, "1", guard=plain_guard(0.0))
     strict = {
-        "SERVE_MAX_MEGABYTES": "0.1",
+        "SERVE_MAX_MEGABYTES": "0.25",
+        "SERVE_MAX_PIXELS": "100000",
+        "SERVE_MAX_METADATA_MEGABYTES": "0.05",
         "SERVE_PREVALENCE": "0.1",
-        "SERVE_STRANGERS": "refuse",
+        "SERVE_OUT_OF_DISTRIBUTION": "refuse",
         "SERVE_TOKEN": "secret",
     }
     with serve(root, SERVE_WORKERS="2", **strict) as running:
@@ -83,7 +85,7 @@ def test_token_is_asked_for(server: Server) -> None:
 def test_a_large_body_is_cut(server: Server) -> None:
     got = server.post(b"\xff\xd8\xff" + bytes(300_000), headers=TOKEN)
     assert (got.status_code, got.json()["error"]) == (413, "too_large")
-    assert got.json()["limit"] == int(0.1 * 2**20)
+    assert got.json()["limit"] == int(0.25 * 2**20)
 
 
 def test_a_stranger_is_refused_with_its_score(server: Server) -> None:
@@ -98,7 +100,8 @@ def test_probability_is_at_the_sites_prevalence(server: Server) -> None:
     odds = network / (1 - network) / 9
     assert told["prevalence"] == 0.1
     assert told["probability"] == pytest.approx(odds / (1 + odds), abs=1e-4)
-    assert told["verdict"] == "PNEUMONIA"  # by the network's own probability
+    assert told["score"] == pytest.approx(network, abs=1e-4)  # which the prevalence does not change
+    assert told["outcome"] == "signs of pneumonia"
 
 
 def test_a_new_champion_is_picked_up_without_a_failed_request(server: Server) -> None:
@@ -118,7 +121,9 @@ def test_a_broken_champion_changes_nothing(server: Server) -> None:
     (server.root / "models" / "CHAMPION").write_text("3\n")
     eventually(lambda: server.log.read_text().count("not at hand") == 2)
     assert server.post(FLAT, headers=TOKEN).json()["model_version"] == before
+    eventually(lambda: "\npneumonia_champion_refused 1.0\n" in server.get("/metrics", headers=TOKEN).text)
     (server.root / "models" / "CHAMPION").write_text(f"{before}\n")
+    eventually(lambda: "\npneumonia_champion_refused 0.0\n" in server.get("/metrics", headers=TOKEN).text)
 
 
 def test_a_killed_worker_costs_its_own_requests_and_comes_back(server: Server) -> None:

@@ -11,7 +11,6 @@ from candidate_fixture import command, write_candidate
 from pipeline.registry import mirror, tracking
 
 RUNS = ("custom_cnn-raw-0", "vgg16-balanced-0")
-CURVES = ("roc/test", "roc/validation", "reliability/test")
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +21,14 @@ def root(tmp_path_factory):
     for seed, name in enumerate(RUNS):
         fake_predictions.write_run(folder / "predictions" / name, rows, seed=seed, epochs=3)
         write_figures(folder, name, 0.9 + seed / 100)
-        for kind in CURVES:
-            curve = folder / "plots" / kind / f"{name}.csv"
-            curve.parent.mkdir(parents=True, exist_ok=True)
-            curve.write_text("fpr,tpr\n0,0\n1,1\n")
     (folder / "dvc.lock").write_text(
         "stages:\n  train@custom_cnn-raw-0:\n    deps:\n    - {path: pipeline/learning/networks.py, md5: abc}\n"
     )
+    curves = folder / "plots" / "curves" / "roc-test.csv"
+    curves.parent.mkdir(parents=True)
+    curves.write_text("run,fpr,tpr\n")
+    trained_with = {"python": "3.11.7", "packages": {"keras": "3.15.1"}, "cuda": None, "commit": "c0ffee"}
+    (folder / "predictions" / RUNS[0] / "environment.json").write_text(json.dumps(trained_with))
     half = folder / "predictions" / ".xception-raw-0.1.tmp" / "run.json"  # what a training writes in this moment
     half.parent.mkdir()
     half.write_text("{")
@@ -84,10 +84,12 @@ def test_the_study_is_published_once_and_a_lost_database_is_rebuilt(root):
     assert run.data.tags[tracking.KEY] == tracking.run_digest(root / "predictions" / RUNS[0])
     assert run.data.tags["code_digest"] != "not in dvc.lock" == children[RUNS[1]].data.tags["code_digest"]
     assert len(parent.data.tags["dvc_lock"]) == 64
-    folders = ("predictions", *(f"curves/{kind}" for kind in CURVES))
-    files = {file.path for folder in folders for file in client.list_artifacts(run.info.run_id, folder)}
-    assert {"predictions/pictures.csv", "predictions/run.json"} <= files
-    assert {f"curves/{kind}/{RUNS[0]}.csv" for kind in CURVES} <= files  # of one name, and all there
+    told = {key: value for key, value in run.data.tags.items() if key.startswith("trained_with.")}
+    assert told == {
+        f"trained_with.{key}": value for key, value in (("python", "3.11.7"), ("keras", "3.15.1"), ("commit", "c0ffee"))
+    }
+    files = {file.path for file in client.list_artifacts(run.info.run_id, "predictions")}
+    assert {"predictions/images.csv", "predictions/run.json"} <= files
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"params.yaml", "dvc.lock", "plots"}
 
     before = sorted(one.info.run_id for one in [parent, *every])

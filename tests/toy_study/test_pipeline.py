@@ -40,15 +40,10 @@ def test_changing_a_threshold_never_retrains(project):
     assert not any(name.startswith(("train@", "groups", "preprocess")) for name in stages)
 
 
-def test_changing_one_network_s_setting_retrains_that_network_alone(project):
-    change(project, "train", "networks", "vgg16", {"batch_size": 8})
+def test_changing_one_run_s_setting_retrains_that_run_alone(project):
+    change(project, "train", "runs", "vgg16-raw-0", "batch_size", 8)
     assert {name for name in would_run(project) if name.startswith("train@")} == {"train@vgg16-raw-0"}
     assert dvc.trainings_to_run(RUNS, project) == ["vgg16-raw-0"]
-
-
-def test_changing_one_group_s_setting_retrains_that_group_alone(project):
-    change(project, "train", "groups", "balanced", "batch_size", 8)
-    assert {name for name in would_run(project) if name.startswith("train@")} == {"train@custom_cnn-balanced-0"}
 
 
 def test_another_line_in_the_table_reruns_nothing_else(project):
@@ -57,7 +52,15 @@ def test_another_line_in_the_table_reruns_nothing_else(project):
 
 
 @pytest.mark.parametrize(
-    "file", ["learning/progress.py", "learning/export.py", "evaluation/figures.py", "settings.py", "paths.py"]
+    "file",
+    [
+        "learning/export.py",
+        "learning/provenance.py",
+        "robustness/families.py",
+        "evaluation/figures.py",
+        "settings.py",
+        "paths.py",
+    ],
 )
 def test_editing_a_file_that_cannot_change_a_weight_retrains_nothing(project, file):
     path = project / "pipeline" / file
@@ -73,10 +76,29 @@ def test_editing_a_figure_of_the_groups_retrains_nothing(project):
     assert not any(name.startswith("train@") for name in would_run(project))
 
 
-def test_editing_a_network_retrains_everything(project):
-    path = project / "pipeline" / "learning" / "networks.py"
+@pytest.mark.parametrize(
+    ("file", "retrained"),
+    [
+        ("networks/vgg16.py", {"vgg16-raw-0"}),
+        ("networks/custom_cnn.py", {"custom_cnn-raw-0", "custom_cnn-balanced-0"}),
+        ("networks/densenet121.py", set()),
+        ("augmentation/geometric.py", {"custom_cnn-balanced-0"}),
+        ("augmentation/robust.py", set()),
+        ("training.py", set(RUNS)),
+    ],
+)
+def test_editing_a_file_retrains_the_runs_that_it_can_change_and_no_other(project, file, retrained):
+    path = project / "pipeline" / "learning" / file
     path.write_text(path.read_text() + "\n# A remark.\n")
-    assert {name for name in would_run(project) if name.startswith("train@")} == {f"train@{name}" for name in RUNS}
+    assert {name for name in would_run(project) if name.startswith("train@")} == {f"train@{name}" for name in retrained}
+
+
+def test_another_kind_of_stress_voids_no_training(project):
+    path = project / "pipeline" / "robustness" / "families.py"
+    path.write_text(path.read_text() + "\n# A remark.\n")
+    stages = would_run(project)
+    assert {f"stress@{name}" for name in RUNS} <= stages
+    assert not any(name.startswith("train@") for name in stages)
 
 
 def test_a_clone_without_data_has_nothing_to_do(project, tmp_path):
@@ -198,7 +220,9 @@ def test_an_unknown_run_is_one_line(project):
     process = stage(project, "train", "custom_cnn-rwa-0")
     _, errors = process.communicate()
     assert process.returncode == 1
-    assert errors.startswith("train: 'custom_cnn-rwa-0' is not in train.runs of params.yaml; known: custom_cnn-raw-0")
+    assert errors.startswith(
+        "train: 'custom_cnn-rwa-0' is not in train.runs of params.yaml; did you mean 'custom_cnn-raw-0'?"
+    )
     assert len(errors.strip().splitlines()) == 1
 
 

@@ -1,0 +1,138 @@
+"""What the champion's answers to labelled images are worth: metrics with intervals, rejections, calibration, a local threshold.
+
+Any number of images from one on: what is undefined for them (an AUC of one class, an interval over one patient) is null.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation import calibration, metrics, operating, statistics
+from pipeline.external_validation.answers import REJECTED, Answer
+from pipeline.external_validation.labels import Labelled
+from pipeline.settings import Evaluate
+
+ALMOST = 1e-7  # probabilities are held inside (0, 1), where they have a logit
+
+
+@dataclass(frozen=True)
+class Case:
+    """A labelled image and its answer."""
+
+    labelled: Labelled
+    answer: Answer
+
+
+def measure(cases: Sequence[Case], thresholds: Mapping[str, float], options: Evaluate) -> dict[str, Any]:
+    """All figures of at least one image; a figure is a list of value, low and high (95 %, bootstrap by patient within class).
+
+    Answered images give the figures; `with_refused` tells them when what the input check rejects is answered all the same.
+    """
+    answered = [case for case in cases if case.answer.status == "answered"]
+    readable = [case for case in cases if case.answer.score is not None]
+    report = {
+        "films": len(cases),
+        "patients": len({case.labelled.patient for case in cases}),
+        "copies": _copies(cases),
+        "refusals": dict(sorted(Counter(case.answer.error for case in cases if case.answer.error).items())),
+        "share_refused_by_guard": _rejected_share(cases, options),
+        "accepted": _figures(answered, thresholds, options),
+        "with_refused": _figures(readable, thresholds, options),
+        "local_threshold": _local(answered, options),
+        "reliability": _reliability(answered, options),
+    }
+    views = sorted({case.labelled.view for case in cases})
+    if len(views) > 1:
+        report["views"] = {view: _of_view(cases, view, thresholds, options) for view in views}
+    return report
+
+
+def _copies(cases: Sequence[Case]) -> dict[str, int]:
+    """Files that are byte for byte another one of the table, and those among them that stand under both labels."""
+    labels: dict[str, list[bool]] = {}
+    for case in cases:
+        if case.answer.sha256:
+            labels.setdefault(case.answer.sha256, []).append(case.labelled.pneumonia)
+    copied = [own for own in labels.values() if len(own) > 1]
+    return {"files": sum(map(len, copied)), "under_both_labels": sum(len(own) for own in copied if len(set(own)) > 1)}
+
+
+def _of_view(cases: Sequence[Case], view: str, thresholds: Mapping[str, float], options: Evaluate) -> dict[str, Any]:
+    seen = [case for case in cases if case.labelled.view == view]
+    answered = [case for case in seen if case.answer.status == "answered"]
+    return {"films": len(seen), "refused": len(seen) - len(answered), **_figures(answered, thresholds, options)}
+
+
+def _figures(cases: Sequence[Case], thresholds: Mapping[str, float], options: Evaluate) -> dict[str, Any]:
+    """Images of each class, and the same figures whatever they are: null where undefined."""
+    labels, logits = _arrays(cases)
+    counts: dict[str, Any] = {"normal": int(np.sum(~labels)), "pneumonia": int(np.sum(labels))}
+    names = ["auc", "log_loss", "brier", "calibration_intercept", "calibration_slope"]
+    names += [f"{name}_at_{point}" for point in thresholds for name in ("sensitivity", "specificity")]
+    if not cases:
+        return counts | {name: [None, None, None] for name in names}
+    sample = _sample(cases, options)
+    figures = {"auc": statistics.auc(labels, logits, sample), **metrics.probabilities(labels, logits, sample)}
+    for point, threshold in thresholds.items():
+        found = metrics.decisions(labels, logits, sample, calibration.logit(threshold))
+        figures |= {f"{name}_at_{point}": found[name] for name in ("sensitivity", "specificity")}
+    certain = _has_an_interval(cases)
+    return counts | {name: _numbers(statistics.interval(figures[name]), certain) for name in names}
+
+
+def _rejected_share(cases: Sequence[Case], options: Evaluate) -> list[float | None]:
+    """The share of the images that the input check rejects, with its interval by patient."""
+    rejected = np.array([case.answer.error == REJECTED for case in cases], dtype=np.float64)
+    return _numbers(statistics.mean(rejected, _sample(cases, options)), _has_an_interval(cases))
+
+
+def _local(cases: Sequence[Case], options: Evaluate) -> dict[str, Any] | None:
+    """A sensitive threshold of the site's own: fitted on one half of the patients, measured on the other."""
+    halves: tuple[list[Case], list[Case]] = ([], [])
+    for case in cases:
+        halves[hashlib.sha256(case.labelled.patient.encode()).digest()[0] % 2].append(case)
+    labels, logits = _arrays(halves[0])
+    if len(set(labels.tolist())) < 2:
+        return None
+    cut = operating.sensitive(labels, logits, _sample(halves[0], options), options.sensitive)
+    if cut is None:
+        return None
+    threshold = float(calibration.sigmoid(np.float64(cut)))
+    measured = _figures(halves[1], {"local": threshold}, options)
+    return {"threshold": threshold, "sensitivity_bound": options.sensitive, "fitted_on": len(halves[0]), **measured}
+
+
+def _reliability(cases: Sequence[Case], options: Evaluate) -> list[dict[str, float | None]]:
+    if not cases:
+        return []
+    points = calibration.reliability(*_arrays(cases), _sample(cases, options))
+    return [{key: value if np.isfinite(value) else None for key, value in point.items()} for point in points]
+
+
+def _sample(cases: Sequence[Case], options: Evaluate) -> statistics.Sample:
+    labels, _ = _arrays(cases)
+    return statistics.draw(labels, [case.labelled.patient for case in cases], options.resamples, options.seed)
+
+
+def _arrays(cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels bool and logits float64 `[cases]`; NaN where there is no score."""
+    probabilities = np.array([case.answer.score for case in cases], dtype=np.float64).clip(ALMOST, 1 - ALMOST)
+    labels = np.array([case.labelled.pneumonia for case in cases], dtype=bool)
+    return labels, np.log(probabilities / (1 - probabilities))
+
+
+def _has_an_interval(cases: Sequence[Case]) -> bool:
+    """Whether each class that is there has two patients: drawing one patient again and again says nothing of chance."""
+    patients: dict[bool, set[str]] = {}
+    for case in cases:
+        patients.setdefault(case.labelled.pneumonia, set()).add(case.labelled.patient)
+    return all(len(own) > 1 for own in patients.values())
+
+
+def _numbers(figure: Sequence[float], certain: bool) -> list[float | None]:
+    value, *bounds = (round(float(number), 6) if np.isfinite(number) else None for number in figure)
+    return [value, *(bounds if certain else (None, None))]

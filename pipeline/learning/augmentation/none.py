@@ -1,0 +1,4 @@
+"""Images as they are."""
+
+KINDS: frozenset[str] = frozenset()
+RANGES = None

@@ -1,0 +1,263 @@
+"""A hospital's own images: figures, refusals, views, a local threshold, any number of images, and a wrong table."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import settings
+from pipeline.data.tables import read_table
+from pipeline.evaluation import documents
+from tests.champion_fixture import logit_of, plain_guard, write_champion
+from tests.film_fixture import encoded, film, scene
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PER_CLASS = 40
+
+
+def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PIPELINE_ROOT": str(root), "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "pipeline.external_validation.evaluate", *arguments]
+    return subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Flat films (the tiny guard takes contrast for a stranger), brighter with pneumonia; and three that are refused."""
+    root = tmp_path_factory.mktemp("site")
+    shutil.copy(CHECKOUT / "params.yaml", root)
+    write_champion(root, guard=plain_guard(0.0))
+    folder = root / "films"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    rows = []
+    for label, middle in (("NORMAL", 110), ("PNEUMONIA", 145)):
+        for number in range(PER_CLASS):
+            tone = int(np.clip(random.normal(middle, 20), 0, 255))
+            name = f"{label}-{number}.png"
+            (folder / name).write_bytes(encoded(np.full((70, 70), tone, np.uint8), "PNG"))
+            rows.append((name, label, f"{label}-{number // 2}", "AP" if number % 3 else "PA"))
+    for name, data in (
+        ("stranger.png", encoded(scene(), "PNG")),
+        ("broken.png", b"\x89PNG\r\n\x1a\n"),
+        ("film.dcm", film()),
+    ):
+        (folder / name).write_bytes(data)
+        rows.append((name, "NORMAL", name, "PA"))
+    with (root / "labels.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("file", "label", "patient", "view"), *rows])
+    return root
+
+
+@pytest.fixture(scope="module")
+def report(root: Path) -> dict[str, Any]:
+    told = run(root, "films", "labels.csv", "--name", "a-hospital")
+    assert told.returncode == 0, told.stderr
+    assert "not a medical device" in told.stdout
+    return json.loads((root / "metrics" / "site" / "a-hospital.json").read_text())
+
+
+def test_counts_and_refusals(root: Path, report: dict[str, Any]) -> None:
+    assert report["films"] == 2 * PER_CLASS + 3
+    contents = [path.read_bytes() for path in sorted((root / "films").iterdir()) if path.is_file()]
+    assert report["copies"]["files"] == sum(contents.count(content) > 1 for content in contents) > 0
+    assert report["copies"]["under_both_labels"] <= report["copies"]["files"]
+    assert report["refusals"] == {"no_chest_radiograph": 2, "undecodable": 1}  # the scene, and the same scene as DICOM
+    share, low, high = report["share_refused_by_guard"]
+    assert share == pytest.approx(2 / 83, abs=1e-5)
+    assert low < share < high
+
+
+def test_auc_is_that_of_the_networks_answers(root: Path, report: dict[str, Any]) -> None:
+    from PIL import Image
+
+    tones = {label: [] for label in ("NORMAL", "PNEUMONIA")}
+    for path in (root / "films").glob("*-*.png"):
+        tones[path.name.split("-")[0]].append(logit_of(np.asarray(Image.open(path))))
+    normal, ill = np.array(tones["NORMAL"]), np.array(tones["PNEUMONIA"])
+    expected = np.mean((ill[:, None] > normal) + 0.5 * (ill[:, None] == normal))
+    value, low, high = report["accepted"]["auc"]
+    assert value == pytest.approx(expected, abs=1e-6)
+    assert low <= value <= high
+    sensitivity = np.mean(1 / (1 + np.exp(-ill)) >= 0.4)
+    assert report["accepted"]["sensitivity_at_sensitive"][0] == pytest.approx(sensitivity, abs=1e-6)
+
+
+def test_views_are_reported_apart(report: dict[str, Any]) -> None:
+    assert set(report["views"]) == {"AP", "PA"}
+    assert sum(view["films"] for view in report["views"].values()) == report["films"]
+    assert report["views"]["PA"]["refused"] == 3
+
+
+def test_local_threshold_is_measured_on_the_other_half(report: dict[str, Any]) -> None:
+    local = report["local_threshold"]
+    assert 0 < local["threshold"] < 1
+    assert local["fitted_on"] + local["normal"] + local["pneumonia"] == 2 * PER_CLASS
+    assert len(local["sensitivity_at_local"]) == 3
+
+
+def test_reliability_covers_every_accepted_film(report: dict[str, Any]) -> None:
+    assert sum(point["pictures"] for point in report["reliability"]) == 2 * PER_CLASS
+
+
+def test_the_table_of_every_image_is_never_kept(root: Path, report: dict[str, Any]) -> None:
+    rows = read_table(root / "reports" / "site" / "a-hospital.csv")
+    assert len(rows) == report["films"] and list(rows[0]) == ["file", "status", "reason", "score", "verdict"]
+    told = {row["file"]: row for row in rows}
+    assert told["broken.png"]["status"] == "unreadable" and told["broken.png"]["reason"]
+    assert told["stranger.png"]["status"] == "rejected" and "score" in told["stranger.png"]["reason"]
+    assert not told["stranger.png"]["verdict"] and not told["broken.png"]["score"]
+    answered = [row for row in rows if row["status"] == "answered"]
+    assert len(answered) == 2 * PER_CLASS
+    assert all((float(row["score"]) >= 0.4) == (row["verdict"] == "PNEUMONIA") for row in answered)
+    assert [path.name for path in (root / "metrics" / "site").iterdir()] == ["a-hospital.json"]
+
+
+def labels(root: Path, name: str, rows: Sequence[Sequence[str]]) -> str:
+    with (root / name).open("w", newline="") as stream:
+        csv.writer(stream).writerows([("file", "label", "patient"), *rows])
+    return name
+
+
+NORMAL = [(f"NORMAL-{number}.png", "NORMAL", f"N{number}") for number in range(20)]
+ILL = [(f"PNEUMONIA-{number}.png", "PNEUMONIA", f"P{number}") for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        NORMAL[:1], ILL[:1], NORMAL, ILL, [*NORMAL[:1], *ILL[:1]], [*NORMAL[:6], *ILL[:6]], [*NORMAL, *ILL],
+        [("broken.png", "NORMAL", "1")], [("stranger.png", "PNEUMONIA", "1")],
+        [(name, label, "the same") for name, label, _ in [*NORMAL[:9], *ILL[:3]]],
+    ],
+    ids=lambda rows: f"{len(rows)} {rows[0][0]}",
+)  # fmt: skip
+def test_any_number_of_images_is_measured_and_what_is_undefined_is_null(
+    root: Path, rows: list[tuple[str, ...]]
+) -> None:
+    told = run(root, "films", labels(root, "few.csv", rows), "--name", "few")
+    assert told.returncode == 0, told.stderr
+    report = json.loads((root / "metrics" / "site" / "few.json").read_text())  # JSON knows no NaN
+    assert report["films"] == len(rows)
+    accepted = report["accepted"]
+    for name in ("auc", "sensitivity_at_sensitive", "specificity_at_specific", "calibration_slope", "log_loss"):
+        assert len(accepted[name]) == 3
+    assert (accepted["auc"][0] is None) == (not (accepted["normal"] and accepted["pneumonia"]))
+    assert (accepted["sensitivity_at_sensitive"][0] is None) == (not accepted["pneumonia"])
+    assert (accepted["log_loss"][0] is None) == (not (accepted["normal"] + accepted["pneumonia"]))
+    if len({patient for _, _, patient in rows}) <= 2:
+        assert accepted["log_loss"][1:] == [None, None], "one patient of a class says nothing of other patients"
+    (root / "metrics" / "site" / "few.json").unlink()
+
+
+def test_results_without_a_name_lie_where_git_ignores_them(root: Path) -> None:
+    folder = root / "St. Mary's films"
+    folder.mkdir()
+    shutil.copy(root / "films" / "NORMAL-0.png", folder)
+    before = sorted((root / "metrics").rglob("*"))
+    told = run(root, str(folder), labels(root, "one.csv", NORMAL[:1]))
+    assert told.returncode == 0, told.stderr
+    assert sorted((root / "metrics").rglob("*")) == before
+    for suffix in ("json", "csv"):
+        written = f"reports/site/St-Mary-s-films.{suffix}"
+        assert (root / written).is_file()
+        ignored = subprocess.run(["git", "check-ignore", "-q", "--no-index", written], cwd=CHECKOUT, check=False)
+        assert ignored.returncode == 0
+
+
+HEADER = "file,label,patient\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "word"),
+    [
+        ("file,label\na.png,NORMAL\n", "line 1: no column patient"),
+        (HEADER + "none.png,NORMAL,1\n", "line 2: none.png is not in SOURCE"),
+        (HEADER + "broken.png,ILL,1\n", "line 2: label 'ILL'"),
+        (HEADER + "broken.png,NORMAL\n", "line 2: no patient"),
+        (HEADER + "broken.png,NORMAL, \n", "line 2: no patient"),
+        (HEADER + ",NORMAL,1\n", "line 2: no file"),
+        (HEADER + "\nbroken.png,NORMAL,1\n./broken.png,PNEUMONIA,1\n", "line 4: ./broken.png stands in line 3 already"),
+        (HEADER + "film.dcm,NORMAL,1\n../labels.csv,NORMAL,1\n", "line 3: ../labels.csv lies outside SOURCE"),
+        (HEADER + "/etc/passwd,NORMAL,1\n", "line 2: /etc/passwd lies outside SOURCE"),
+        (HEADER + "film.dcm,NORMAL,1\nlink.png,NORMAL,1\n", "line 3: link.png is or passes a symbolic link"),
+        (HEADER + "zero,NORMAL,1\n", "line 2: zero is or passes a symbolic link"),
+        (HEADER + "pipe,NORMAL,1\n", "line 2: pipe is no regular file"),
+        (HEADER + '"film.dcm,NORMAL,1\nstranger.png,NORMAL,2\n', "line 2: an open quote"),
+        ((HEADER + "film.dcm,NORMAL,1\n").replace(",", ";"), "line 1: separated by ';'"),
+        (HEADER, "no line"),
+    ],
+)
+def test_a_wrong_table_is_named_in_one_line(root: Path, table: str, word: str) -> None:
+    for name, target in (("link.png", root / "labels.csv"), ("zero", Path("/dev/zero"))):
+        if not (root / "films" / name).is_symlink():
+            (root / "films" / name).symlink_to(target)
+    if not (root / "films" / "pipe").exists():
+        os.mkfifo(root / "films" / "pipe")
+    (root / "wrong.csv").write_text(table)
+    told = run(root, "films", "wrong.csv")
+    assert told.returncode == 1
+    assert word in told.stderr
+    assert told.stderr.count("\n") == 1
+
+
+def test_a_table_that_is_not_there_is_named(root: Path) -> None:
+    for arguments, said in (
+        (("nowhere", "labels.csv"), "SOURCE: nowhere is no folder"),
+        (("films", "nowhere.csv"), "LABELS: nowhere.csv is no file"),
+        (("films", "films"), "LABELS: films is no file"),
+        (("films", "labels.csv", "--name", "../up"), "NAME: '../up' may hold"),
+    ):
+        told = run(root, *arguments)
+        assert told.returncode == 1 and said in told.stderr and told.stderr.count("\n") == 1
+
+
+def test_odd_names_and_a_mark_in_front_are_read(root: Path) -> None:
+    """The names as `predict` writes them, the table as a spreadsheet saves it."""
+    content = (root / "films" / "NORMAL-0.png").read_bytes()
+    names = {b"=1+1.png": "%3D1+1.png", b"caf\xe9.png": "caf%E9.png", "\u00fc 100%.png".encode(): "\u00fc 100%.png"}
+    for name in names:
+        (root / "films" / os.fsdecode(name)).write_bytes(content)
+    lines = "".join(f"{name},NORMAL,p{number}\r\n" for number, name in enumerate(names.values()))
+    (root / "odd.csv").write_bytes(f"\ufeff{HEADER.strip()}\r\n{lines}=1+1.png,NORMAL,p9\r\n".encode())
+    told = run(root, "films", "odd.csv")
+    assert told.returncode == 1 and "line 5: =1+1.png stands in line 2 already" in told.stderr
+    (root / "odd.csv").write_bytes(f"\ufeff{HEADER.strip()}\r\n{lines}".encode())
+    told = run(root, "films", "odd.csv")
+    assert told.returncode == 0, told.stderr
+    assert [row["file"] for row in read_table(root / "reports" / "site" / "films.csv")] == list(names.values())
+
+
+def test_the_documents_are_written_beside_a_site_of_one_image(root: Path, tmp_path: Path) -> None:
+    """The committed study with two further hospitals: one image, and one class alone; and what 0.1.0 left of such a site."""
+    version = (CHECKOUT / "models" / "CHAMPION").read_text().strip()
+    folder = tmp_path / "metrics"
+    shutil.copytree(CHECKOUT / "metrics", folder)
+    (tmp_path / "predictions").symlink_to(CHECKOUT / "predictions")
+    for name, rows in (("one", NORMAL[:1]), ("alone", ILL)):
+        told = run(root, "films", labels(root, "few.csv", rows), "--name", name)
+        assert told.returncode == 0, told.stderr
+        kept = root / "metrics" / "site" / f"{name}.json"
+        report = json.loads(kept.read_text()) | {"version": version}
+        (folder / "site" / f"{name}.json").write_text(json.dumps(report))
+        kept.unlink()
+    older = report | {"name": "older", "accepted": {"normal": 0, "pneumonia": 20}, "views": {}}
+    (folder / "site" / "older.json").write_text(json.dumps(older))
+
+    runs = json.loads((folder / "site_runs" / "nih-adults.json").read_text())
+    films = [{"file": "a.png", "pneumonia": True, "patient": "1", "view": "PA"}]
+    answers = {name: one | {"logits": [1.0]} for name, one in runs["runs"].items()}
+    (folder / "site_runs" / "one.json").write_text(json.dumps({"name": "one", "films": films, "runs": answers}))
+    blocks = documents.blocks(folder, settings.load(CHECKOUT / "params.yaml"))
+    for name in ("one", "alone", "older"):
+        assert f"| another hospital: {name} | - | " in blocks["answer"]
+    assert "1 films of one (1 with pneumonia)" in blocks["elsewhere"]
+    assert "nan" not in blocks["elsewhere"] + blocks["answer"]

@@ -1,0 +1,270 @@
+"""`predict`: any images without labels, one line each, whatever they lie in; killed and gone on with; nothing followed."""
+
+import io
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.data.tables import read_table
+from tests.champion_fixture import logit_of, plain_guard, write_champion
+from tests.film_fixture import encoded, film, scene
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+COLUMNS = ["file", "status", "reason", "score", "verdict"]
+
+
+def command(root: Path, *arguments: str | Path) -> tuple[list[str], dict[str, str]]:
+    environment = {**os.environ, "PIPELINE_ROOT": str(root), "PYTHONPATH": str(CHECKOUT)}
+    return [sys.executable, "-m", "pipeline.external_validation.predict", *map(str, arguments)], environment
+
+
+def run(root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    words, environment = command(root, *arguments)
+    return subprocess.run(words, env=environment, cwd=root, capture_output=True, text=True, check=False)
+
+
+def told(root: Path, *arguments: str | Path) -> dict[str, dict[str, str]]:
+    """The table's rows by file, after a run that ended well."""
+    done = run(root, "--out", root / "out.csv", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "not a medical device" in done.stdout
+    rows = read_table(root / "out.csv")
+    assert all(list(row) == COLUMNS for row in rows)
+    return {row["file"]: row for row in rows}
+
+
+def tone(grey: int) -> np.ndarray:
+    """A flat image: the tiny input check takes contrast for a stranger."""
+    return np.full((70, 70), grey, np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    shutil.copy(CHECKOUT / "params.yaml", tmp_path)
+    write_champion(tmp_path, guard=plain_guard(0.0))
+    return tmp_path
+
+
+@pytest.fixture
+def films(root: Path) -> Path:
+    folder = root / "films"
+    (folder / "study" / "series").mkdir(parents=True)
+    (folder / "bright.png").write_bytes(encoded(tone(200), "PNG"))
+    (folder / "dark.jpeg").write_bytes(encoded(tone(40)))
+    (folder / "study" / "series" / "1.2.840.1").write_bytes(
+        film(np.full((70, 70), 40, np.uint8), BodyPartExamined="CHEST")
+    )
+    (folder / "stranger.png").write_bytes(encoded(scene(), "PNG"))
+    (folder / "report.txt").write_text("no image")
+    (folder / ".DS_Store").write_bytes(b"x")
+    return folder
+
+
+def test_every_file_has_a_line_with_the_network_s_own_score(root: Path, films: Path) -> None:
+    rows = told(root, films)
+    assert list(rows) == ["bright.png", "dark.jpeg", "report.txt", "stranger.png", "study/series/1.2.840.1"]
+    assert [row["status"] for row in rows.values()] == ["answered", "answered", "unreadable", "rejected", "answered"]
+    expected = 1 / (1 + np.exp(-logit_of(tone(200))))
+    assert float(rows["bright.png"]["score"]) == pytest.approx(expected, abs=1e-5)
+    assert rows["bright.png"]["verdict"] == "PNEUMONIA" and rows["dark.jpeg"]["verdict"] == "NORMAL"
+    assert rows["report.txt"]["reason"] == "the file is of no known image type; JPEG, PNG, TIFF and DICOM are read"
+    assert rows["stranger.png"]["reason"].startswith("not recognised as a frontal chest radiograph (score")
+    assert not rows["report.txt"]["score"] and not rows["stranger.png"]["verdict"]
+
+
+def test_files_patterns_and_folders_can_be_named_together(root: Path, films: Path) -> None:
+    spaced = root / "my own films"
+    shutil.copytree(films, spaced)
+    assert list(told(root, "my own films")) == list(told(root, films))
+    assert list(told(root, "films/bright.png")) == ["bright.png"]
+    assert list(told(root, "films/*.png films/dark.jpeg")) == [
+        "films/bright.png",
+        "films/stranger.png",
+        "films/dark.jpeg",
+    ]
+    assert list(told(root, "'my own films/bright.png' films/study")) == [
+        "my own films/bright.png", "films/study/series/1.2.840.1",
+    ]  # fmt: skip
+
+
+def archive(members: dict[str, bytes], **options: int) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as writer:
+        for name, content in members.items():
+            writer.writestr(name, content)
+    return stream.getvalue()
+
+
+def test_archives_are_read_without_unpacking(root: Path, films: Path) -> None:
+    bright = (films / "bright.png").read_bytes()
+    link = zipfile.ZipInfo("link.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as writer:
+        writer.writestr("a/b/bright", bright)
+        writer.writestr("../outside.png", bright)
+        writer.writestr("__MACOSX/a/._bright", b"x")
+        writer.writestr("a/.DS_Store", b"x")
+        writer.writestr("bomb", bytes(60 * 2**20))
+        writer.writestr("inner.zip", archive({"c.png": bright}))
+        writer.writestr(link, "/etc/passwd")
+    (films / "study" / "films.zip").write_bytes(stream.getvalue())
+    locked = bytearray(archive({"locked.png": bright}))
+    locked[6] |= 1
+    locked[locked.index(b"PK\x01\x02") + 8] |= 1
+    (films / "locked.zip").write_bytes(locked)
+    (films / "cut.zip").write_bytes(stream.getvalue()[:3000])
+    damaged = bytearray(archive({"damaged.png": bright * 20}))
+    damaged[60:70] = bytes(10)
+    (films / "damaged.zip").write_bytes(damaged)
+
+    rows = told(root, films)
+    assert rows["study/films.zip/a/b/bright"]["verdict"] == "PNEUMONIA"
+    assert rows["study/films.zip/../outside.png"]["verdict"] == "PNEUMONIA" and not (films / "outside.png").exists()
+    for name, reason in (
+        ("study/films.zip/bomb", "larger than"),
+        ("study/films.zip/inner.zip", "the file is a ZIP file"),
+        ("study/films.zip/link.png", "symbolic link"),
+        ("locked.zip/locked.png", "locked by a password"),
+        ("cut.zip", "a zip archive that cannot be opened"),
+        ("damaged.zip/damaged.png", "cannot be unpacked"),
+    ):
+        assert rows[name]["status"] == "unreadable" and reason in rows[name]["reason"], name
+    assert not any("MACOSX" in name or "DS_Store" in name for name in rows)
+    assert list(told(root, films / "study" / "films.zip"))[0] == "films.zip/a/b/bright"
+
+
+def test_links_and_devices_are_named_and_not_followed(root: Path, films: Path) -> None:
+    (films / "link.png").symlink_to(films / "bright.png")
+    (films / "zero").symlink_to("/dev/zero")
+    (films / "away").symlink_to(root)
+    os.mkfifo(films / "pipe")
+    with (films / "huge").open("wb") as stream:
+        stream.truncate(2**40)  # takes no room on the disk
+    rows = told(root, films)
+    for name in ("link.png", "zero", "away"):
+        assert rows[name]["reason"] == "a symbolic link, which is not followed"
+    assert rows["pipe"]["reason"] == "no regular file"
+    assert "larger than" in rows["huge"]["reason"]
+    done = run(root, "--out", root / "out.csv", "/dev/zero")
+    assert done.returncode == 1 and "/dev/zero is no folder and no regular file" in done.stderr
+
+
+def test_names_that_compute_or_are_no_utf_8_are_written_harmlessly(root: Path, films: Path) -> None:
+    for name in (
+        b"=1+1.png",
+        b"@SUM(A1).png",
+        b"+1.png",
+        b"-1.png",
+        b"caf\xe9.png",
+        b"a\nb.png",
+        b'comma, "quote".png',
+    ):
+        shutil.copy(films / "bright.png", films / os.fsdecode(name))
+    rows = told(root, films)
+    assert {
+        "%3D1+1.png",
+        "%40SUM(A1).png",
+        "%2B1.png",
+        "%2D1.png",
+        "caf%E9.png",
+        "a%0Ab.png",
+        'comma, "quote".png',
+    } <= set(rows)
+    assert all(not cell.startswith(("=", "+", "-", "@")) for row in rows.values() for cell in row.values())
+
+
+def test_one_crash_of_a_decoder_is_one_line(root: Path, films: Path) -> None:
+    """A file on which the reader itself fails: the others are answered all the same."""
+    (root / "sitecustomize.py").write_text(
+        "from pipeline.data import imaging\n"
+        "whole = imaging.decode\n"
+        "def decode(data, side, limits):\n"
+        "    if len(data) < 300: raise RecursionError('deep')\n"
+        "    return whole(data, side, limits)\n"
+        "imaging.decode = decode\n"
+    )
+    words, environment = command(root, "--out", "out.csv", films)
+    environment["PYTHONPATH"] = f"{root}{os.pathsep}{CHECKOUT}"
+    done = subprocess.run(words, env=environment, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {row["file"]: row for row in read_table(root / "out.csv")}
+    assert rows["bright.png"]["reason"] == "the decoder failed (RecursionError)"
+    assert rows["dark.jpeg"]["verdict"] == "NORMAL"
+
+
+def test_the_status_is_0_unless_nothing_could_be_read(root: Path, films: Path) -> None:
+    done = run(root, "--out", root / "out.csv", films / "report.txt")
+    assert done.returncode == 1 and "none of the 1 files could be read" in done.stderr.splitlines()[-1]
+    assert read_table(root / "out.csv")[0]["status"] == "unreadable", "the table says why"
+    for arguments, said in (
+        (["--out", root / "out.csv", root / "nowhere"], "nowhere is no folder"),
+        (["--out", root / "none" / "out.csv", films], "no folder that can be written to"),
+        (["--out", films, films], "is a folder; name a file"),
+        (["--out", "", ""], "give SOURCE (a folder"),
+    ):
+        done = run(root, *arguments)
+        assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") == 1
+    (root / "empty").mkdir()
+    done = run(root, "--out", root / "new.csv", root / "empty")
+    assert done.returncode == 1 and "holds no file" in done.stderr and not (root / "new.csv").exists()
+
+
+def test_a_table_inside_the_folder_is_no_image(root: Path, films: Path) -> None:
+    for _ in range(2):
+        assert run(root, "--out", films / "out.csv", films).returncode == 0
+    assert "out.csv" not in {row["file"] for row in read_table(films / "out.csv")}
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_table(root: Path, films: Path) -> None:
+    for number in range(400):
+        (films / f"{number:03}.png").write_bytes(encoded(np.full((900, 900), number % 250, np.uint8), "PNG"))
+    (root / "out.csv").write_text("an earlier table\n")
+    words, environment = command(root, "--out", "out.csv", films)
+    running = subprocess.Popen(words, env=environment, cwd=root, stderr=subprocess.DEVNULL)
+    journals = root / ".cache" / "answers"
+    limit = time.monotonic() + 120
+    while not any(path.read_text().count("\n") > 40 for path in journals.glob("*")):
+        assert time.monotonic() < limit and running.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert (root / "out.csv").read_text() == "an earlier table\n"
+    (journal,) = journals.iterdir()
+    journal.write_text(journal.read_text()[:-7])  # a line that the kill cut
+    done = run(root, "--out", root / "out.csv", films)
+    assert done.returncode == 0 and "going on: " in done.stderr
+    went_on = (root / "out.csv").read_bytes()
+    assert not list(journals.iterdir())
+    assert run(root, "--out", root / "out.csv", films).returncode == 0
+    assert (root / "out.csv").read_bytes() == went_on
+
+
+def test_make_hands_names_with_spaces_and_signs_on_as_they_are(root: Path, films: Path) -> None:
+    if not (CHECKOUT / "Makefile").exists() or shutil.which("make") is None:
+        pytest.skip("no make: the targets were NOT tried")
+    odd = root / 'it\'s "my" films'
+    shutil.copytree(films, odd)
+    (root / "labels.csv").write_text("file,label,patient\nbright.png,PNEUMONIA,1\ndark.jpeg,NORMAL,2\n")
+    make = ["make", "-C", str(CHECKOUT), f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.ready"]
+    environment = {**os.environ, "PIPELINE_ROOT": str(root)}
+    for arguments in (
+        ["predict", f"SOURCE={odd}", f"OUT={root}/the answers.csv"],
+        ["evaluate-site", f"SOURCE={odd}", f"LABELS={root}/labels.csv"],
+        ["evaluate-site", f"SOURCE={odd}", f"LABELS={root}/labels.csv", "NAME=kept"],
+    ):
+        done = subprocess.run([*make, *arguments], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert len(read_table(root / "the answers.csv")) == 5
+    assert (root / "reports" / "site" / "it-s-my-films.json").exists() and (
+        root / "metrics" / "site" / "kept.json"
+    ).exists()
