@@ -62,7 +62,7 @@ def true_syntax(data: Dataset, stated: UID | None) -> UID:
         UnreadableImage: their form leaves more than one answer.
     """
     compressed = data["PixelData"].is_undefined_length or data.PixelData.startswith(ITEM)
-    if stated is not None and compressed == (stated not in NATIVE):
+    if compressed and stated is not None and stated not in NATIVE:
         return stated
     if not compressed:
         implicit, little_endian = data.original_encoding

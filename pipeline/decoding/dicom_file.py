@@ -16,7 +16,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import Limits
@@ -128,8 +128,10 @@ def read(data: bytes, limits: Limits) -> DicomFile:
         body, start = _inflated(data[start:], limits), 0
     stream = _Bounded(body)
     stream.seek(start)
-    encoding = _encoding(syntax, body[start : start + FIRST_BYTES])
+    encoding = _encoding(body[start : start + FIRST_BYTES])
     header = read_dataset(stream, *encoding, stop_when=_at_pixels, specific_tags=list(TAGS))
+    if stream.tell() > len(body):
+        raise broken("DICOM", "has an element that is longer than the file")
     limits.check_metadata("DICOM", stream.tell() - start)
     header.set_original_encoding(*encoding, header._character_set)
     header.file_meta = FileMetaDataset()
@@ -145,10 +147,8 @@ def _is_out_of_order(tag: BaseTag, vr: str | None, length: int) -> bool:
     return tag <= PIXEL_DATA
 
 
-def _encoding(syntax: UID | None, first: bytes) -> Encoding:
-    """By the transfer syntax; where there is none, by the first element, whose group is a small number."""
-    if syntax is not None:
-        return Encoding(syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
+def _encoding(first: bytes) -> Encoding:
+    """As the first element shows, whose group is a small number: what the transfer syntax says of it may be wrong."""
     if first[4:6] not in VRS:
         return Encoding(implicit=True, little_endian=True)
     return Encoding(implicit=False, little_endian=first[1:2] == b"\0")
