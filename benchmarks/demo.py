@@ -3,7 +3,7 @@
 import time
 
 from benchmarks.support import record
-from pipeline import demo
+from pipeline.commands import demo
 
 
 def main() -> None:
