@@ -47,7 +47,7 @@ help: ## this list
 setup: $(VENV)/.ready ## install the pipeline's environment into .venv; DEVICE=cuda: for NVIDIA GPUs, into .venv-cuda
 
 demo: setup ## the whole pipeline on generated radiographs, in .work/demo; no download, no account
-	@$(RUN) pipeline.demo
+	@$(RUN) pipeline.commands.demo
 
 test: setup .venv-airflow/.ready ## every test but the slow ones, JOBS=n processes at a time (two by default)
 	@$(RUN) pytest -q -n $(or $(JOBS),2) -m "not slow and not containers"
@@ -58,13 +58,13 @@ test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour); 
 ##@ The study
 .PHONY: repro study restore merge-runs keep-stress same-training documents track
 repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes the data set from disk
-	@$(RUN) pipeline.repro $(if $(SOURCE),--source "$$SOURCE")
+	@$(RUN) pipeline.commands.repro $(if $(SOURCE),--source "$$SOURCE")
 
 study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them; DEVICE=cuda on NVIDIA GPUs
-	@$(RUN) pipeline.study --jobs $(or $(JOBS),1) $(RUNS)
+	@$(RUN) pipeline.commands.study --jobs $(or $(JOBS),1) $(RUNS)
 
 restore: setup ## bring back the last good outputs after a stage failed; FORCE=1 gives up what is not committed
-	@$(RUN) pipeline.restore $(if $(FORCE),--force)
+	@$(RUN) pipeline.commands.restore $(if $(FORCE),--force)
 
 merge-runs: setup ## in a conflict of two branches that each added runs: dvc.lock and train.runs; TAKE=ours|theirs if both trained one
 	@$(RUN) pipeline.commands.merge_runs $(if $(TAKE),--take $(TAKE))
@@ -76,10 +76,10 @@ same-training: setup ## does the committed code train what BASE=<commit> did, bi
 	@$(RUN) pipeline.commands.same_training $(BASE) $(STAGES) $(if $(CHECK),--check)
 
 documents: setup ## write the measured figures into README.md and docs/results.md
-	@$(RUN) pipeline.evaluation.documents
+	@$(RUN) pipeline.reporting.markdown_blocks
 
 track: setup ## publish the committed study to MLflow (sqlite:///mlflow.db, or MLFLOW_TRACKING_URI)
-	@$(RUN) pipeline.registry.tracking
+	@$(RUN) pipeline.tracking.publish
 
 ##@ The champion
 .PHONY: gate promote rollback champion serve bento predict evaluate-site drift
@@ -119,7 +119,7 @@ retrain: setup .venv-airflow/.ready ## one retraining through Airflow, on genera
 	@scripts/airflow.sh retrain $(if $(PARAMS),'$(PARAMS)')
 
 metrics-gate: setup ## may this change be merged into BASE? the champion's validation figures decide
-	@$(RUN) pipeline.registry.metrics_gate $(or $(BASE),main)
+	@$(RUN) pipeline.ci.metrics_gate $(or $(BASE),main)
 
 ##@ Care
 .PHONY: lint lock benchmarks clean
@@ -135,7 +135,11 @@ BENCHMARKS := demo nothing_changed preprocessing reader robustness memory traini
 WRITERS := scaling_document serving_document
 benchmarks: setup .venv-airflow/.ready .venv-serve/.ready ## every benchmark beside its peer, then the documents; CXR_DATA=<folder> CXR_ORIGINALS=<folder> for real pictures
 	@set -e; for name in $(BENCHMARKS) $(WRITERS); do echo "== $$name"; $(RUN) benchmarks.$$name; done
-	@$(RUN) pipeline.evaluation.documents
+	@$(RUN) pipeline.reporting.markdown_blocks
+
+.PHONY: import-runs
+import-runs: # of 0.1.0; the line goes with the next release
+	@echo "make import-runs is gone: another machine trains with plain DVC (docs/upgrading.md)" >&2; exit 2
 
 clean: ## remove workspaces and half-done work; keeps data, networks and environments
 	rm -rf .work/demo .work/same-training .work/test-* .cache

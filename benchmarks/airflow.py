@@ -98,7 +98,7 @@ def with_dvc(project: Path, params: str) -> float:
     """Seconds of `dvc repro` in a workspace made as the DAG makes one."""
     environ = {**os.environ, **THREAD, "AIRFLOW_CTX_DAG_RUN_ID": "plain", "RETRAIN_PARAMS": params}
     environ["PATH"] = f"{project / '.venv' / 'bin'}{os.pathsep}{environ['PATH']}"
-    _run([".venv/bin/python", "-m", "pipeline.retraining.plan"], project, environ)
+    _run([".venv/bin/python", "-m", "pipeline.retraining", "plan"], project, environ)
     (workspace,) = project.glob(".work/retrain-*/")
     started = time.monotonic()
     _run([project / ".venv" / "bin" / "dvc", "repro", LAST], workspace, environ)

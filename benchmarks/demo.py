@@ -1,9 +1,9 @@
-"""Minutes that `make demo` takes after set-up: six small networks, from generated pictures to the report."""
+"""Minutes that `make demo` takes after set-up: four small networks, from generated pictures to the report."""
 
 import time
 
 from benchmarks.support import record
-from pipeline import demo
+from pipeline.commands import demo
 
 
 def main() -> None:

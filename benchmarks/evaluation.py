@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.support import record
 from pipeline import paths, settings
-from pipeline.evaluation import predictions, statistics
+from pipeline.evaluation import bootstrap, predictions
 from tests.fake_predictions import Size, pictures, write_run
 
 SIZES = {"validation": Size(136, 193), "test": Size(234, 195)}
@@ -103,8 +103,8 @@ def _start() -> float:
 
 def _ours(split: predictions.Split) -> float:
     start = time.perf_counter()
-    sample = statistics.draw(split.labels, split.patients, 2000, 0)
-    statistics.interval(statistics.auc(split.labels, split.logits, sample))
+    sample = bootstrap.draw(split.labels, split.patients, 2000, 0)
+    bootstrap.interval(bootstrap.auc(split.labels, split.logits, sample))
     return time.perf_counter() - start
 
 

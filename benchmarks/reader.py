@@ -40,8 +40,8 @@ from pipeline.decoding import dicom_header, levels, tones
 from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import Limits
 from pipeline.decoding.reader import decode
-from pipeline.evaluation.documents import insert
 from pipeline.files import write_json, write_text
+from pipeline.reporting.markdown_blocks import insert
 from pipeline.serving import guard, model
 
 LIMITS = Limits(20_000_000)

@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks.support.record import KEPT
 from pipeline import paths
-from pipeline.evaluation.documents import insert
 from pipeline.files import write_text
+from pipeline.reporting.markdown_blocks import insert
 
 DOCUMENT = paths.ROOT / "docs" / "scaling.md"
 TRAINED = 5232  # pictures of the official train and val folders

@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks.serving import MEDIAN
 from pipeline import outcomes, paths
-from pipeline.evaluation.documents import insert
 from pipeline.files import write_text
+from pipeline.reporting.markdown_blocks import insert
 
 DOCUMENT = paths.ROOT / "docs" / "serving.md"
 KEPT = paths.ROOT / "benchmarks" / "serving.json"

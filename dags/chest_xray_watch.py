@@ -13,7 +13,7 @@ ROOT = Path(os.environ.get("PIPELINE_HOME") or Path(__file__).resolve().parents[
 
 
 def explain_failure(context: Any) -> None:
-    """Say in the task's log what a failed look means, and what to do."""
+    """Say in the task's log what a failure here means, and what to do."""
     logging.getLogger(__name__).error(
         "Nobody knows whether there are new pictures. What to do: the last line above that begins with 'retraining:' says "
         "what is wrong; put that right and clear this task, or wait for the next night. More: docs/operating.md, 'When a "
@@ -34,8 +34,8 @@ with DAG(
     default_args={"on_failure_callback": explain_failure},
 ) as dag:
     BashOperator(
-        task_id="look",
-        bash_command="exec ${PIPELINE_PYTHON:-.venv/bin/python} -m pipeline.retraining.look",
+        task_id="detect_new_data",
+        bash_command="exec ${PIPELINE_PYTHON:-.venv/bin/python} -m pipeline.retraining detect_new_data",
         cwd=str(ROOT),
         append_env=True,
         skip_on_exit_code=99,

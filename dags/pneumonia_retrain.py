@@ -1,7 +1,7 @@
 """Retrain, compare, replace the champion if the gate agrees: weekly, on demand, or when new pictures were announced.
 
 This file says when things run and how a failure is met. What a task does is one command of the pipeline's own
-environment, `python -m pipeline.retraining.<verb>`; nothing of the pipeline is imported here.
+environment, `python -m pipeline.retraining <task>`; nothing of the pipeline is imported here.
 """
 
 import json
@@ -71,10 +71,10 @@ def explain_failure(context: Any) -> None:
     )
 
 
-def rules(verb: str, *, retries: int, minutes: float, **more: Any) -> dict[str, Any]:
+def rules(task: str, *, retries: int, minutes: float, **more: Any) -> dict[str, Any]:
     """What every task has: the command, where it runs, how often it is tried again, and how long it may take."""
     return {
-        "bash_command": f"exec ${{PIPELINE_PYTHON:-.venv/bin/python}} -m pipeline.retraining.{verb}",
+        "bash_command": f"exec ${{PIPELINE_PYTHON:-.venv/bin/python}} -m pipeline.retraining {task}",
         "cwd": str(ROOT),
         "append_env": True,
         "skip_on_exit_code": NOTHING_TO_DO,
@@ -104,10 +104,10 @@ with DAG(
         "env": REQUEST,
     },
 ) as dag:
-    look = BashOperator(task_id="look_for_data", **rules("look", retries=1, minutes=60))
+    detect_new_data = BashOperator(task_id="detect_new_data", **rules("detect_new_data", retries=1, minutes=60))
     plan = BashOperator(task_id="plan", output_processor=json.loads, **rules("plan", retries=0, minutes=10))
-    ingest = BashOperator(task_id="ingest", **rules("step ingest", retries=3, minutes=240))
-    validate = BashOperator(task_id="validate", **rules("step validate", retries=0, minutes=60))
+    ingest = BashOperator(task_id="ingest", **rules("run_stages ingest", retries=3, minutes=240))
+    validate = BashOperator(task_id="validate", **rules("run_stages validate", retries=0, minutes=60))
     prepare = BashOperator(task_id="prepare", output_processor=json.loads, **rules("prepare", retries=1, minutes=120))
     train = BashOperator.partial(
         task_id="train",
@@ -116,11 +116,11 @@ with DAG(
         retry_exponential_backoff=2.0,
         max_retry_delay=timedelta(minutes=30),
         map_index_template="{{ task.env['RETRAIN_RUN'] }}",
-        **rules('step "train@$RETRAIN_RUN" "stress@$RETRAIN_RUN"', retries=2, minutes=24 * 60),
+        **rules('run_stages "train@$RETRAIN_RUN" "stress@$RETRAIN_RUN"', retries=2, minutes=24 * 60),
     ).expand(env=prepare.output)
-    collect = BashOperator(task_id="collect", **rules("collect", retries=1, minutes=120))
-    evaluate = BashOperator(task_id="evaluate", **rules("step floor evaluate compare", retries=1, minutes=120))
-    package = BashOperator(task_id="package", **rules("step package", retries=1, minutes=60))
+    gather_runs = BashOperator(task_id="gather_runs", **rules("gather_runs", retries=1, minutes=120))
+    evaluate = BashOperator(task_id="evaluate", **rules("run_stages baseline evaluate compare", retries=1, minutes=120))
+    package = BashOperator(task_id="package", **rules("run_stages package", retries=1, minutes=60))
     gate = BashOperator(task_id="gate", **rules("gate", retries=0, minutes=60))
     promote = BashOperator(task_id="promote", **rules("promote", retries=0, minutes=15))
     smoke = BashOperator(task_id="smoke_test", **rules("smoke", retries=1, minutes=15))
@@ -128,19 +128,19 @@ with DAG(
     report = BashOperator(
         task_id="report",
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
-        **rules("step explore explain report", retries=1, minutes=240),
+        **rules("run_stages explore explain report", retries=1, minutes=240),
     )
     track = BashOperator(task_id="track", **rules("track", retries=2, minutes=30))
     deliver = BashOperator(task_id="deliver", **rules("deliver", retries=1, minutes=15))
     # Succeeds, and emits, only where the champion that serves is this run's: not from a workspace, not from a branch.
-    announce = BashOperator(
-        task_id="announce",
+    emit_champion_asset = BashOperator(
+        task_id="emit_champion_asset",
         outlets=[CHAMPION],
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
-        **rules("announce", retries=1, minutes=15),
+        **rules("emit_champion_asset", retries=1, minutes=15),
     )
 
-    look >> plan >> ingest >> validate >> prepare >> train >> collect >> evaluate >> package
+    detect_new_data >> plan >> ingest >> validate >> prepare >> train >> gather_runs >> evaluate >> package
     package >> gate >> promote >> smoke
     [package, smoke] >> report >> [track, deliver]
-    [report, deliver] >> announce
+    [report, deliver] >> emit_champion_asset

@@ -18,8 +18,8 @@ from pipeline.serving.settings import Serve
 
 __all__ = ["Run", "Serve", "Training"]
 
-FLOOR = "floor"  # the run that sees no lungs (stage `floor`): its predictions lie beside those of the others
-RESERVED = (FLOOR, "baseline")  # no run of params.yaml: the name of that stage, and the one that it will have
+BASELINE = "baseline"  # the run that sees no lungs (stage `baseline`): its predictions lie beside those of the others
+RESERVED = (BASELINE, "floor")  # no run of params.yaml: the name of that stage, and the one that it had in 0.1.0
 LONGEST_NAME = 100  # characters: a name becomes a folder and a file
 
 Level = Literal["error", "warning"]

@@ -26,8 +26,9 @@ import yaml
 from engines import DAG, RUN, Cluster, end, say, tree, wait
 
 STEPS = (
-    "plan", "step ingest", "step validate", "prepare", "train", "collect", "step floor evaluate compare", "step package",
-    "gate", "promote", "step explore explain report",
+    "plan", "run_stages ingest", "run_stages validate", "prepare", "train", "gather_runs",
+    "run_stages baseline evaluate compare", "run_stages package",
+    "gate", "promote", "run_stages explore explain report",
 )  # fmt: skip
 NOTHING_TO_DO = 99  # as the gate ends when it rejects
 PATIENCE = 7200  # seconds for a whole run
@@ -166,7 +167,7 @@ def compare(cluster: Cluster, params: str, wall: float | None) -> list[str]:
         params_file = next(checkout.glob(".work/*/params.yaml"))
         for name in yaml.safe_load(params_file.read_text(encoding="utf-8"))["train"]["runs"]:
             started = time.monotonic()
-            _command(checkout, f"step train@{name} stress@{name}", environ)
+            _command(checkout, f"run_stages train@{name} stress@{name}", environ)
             seconds += time.monotonic() - started
     ours, theirs = (_lock(cluster.folder / name) for name in ("worker-1", "serial"))
     different = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
@@ -204,7 +205,7 @@ def _lock(checkout: Path) -> dict[str, Any]:
 def _command(checkout: Path, step: str, environ: dict[str, str]) -> bool:
     """Run one command; False when it says that there was nothing to do, as the gate does when it rejects."""
     verb, *stages = step.split()
-    command = [".venv/bin/python", "-m", f"pipeline.retraining.{verb}", *stages]
+    command = [".venv/bin/python", "-m", "pipeline.retraining", verb, *stages]
     done = subprocess.run(command, cwd=checkout, env=environ, capture_output=True, text=True, check=False)
     if done.returncode not in (0, NOTHING_TO_DO):
         sys.exit(f"cluster: {step}, serial: {done.stdout[-1000:]}{done.stderr[-1000:]}")

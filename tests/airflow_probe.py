@@ -1,4 +1,4 @@
-"""Runs in Airflow's environment and prints, as JSON, what tests/code/test_dag.py asserts on."""
+"""Runs in Airflow's environment and prints, as JSON, what tests/retraining/test_dag.py asserts on."""
 
 import json
 import sys

@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 
 from pipeline.evaluation.predictions import Split
-from pipeline.registry.answers import Validation
+from pipeline.registry.validation_predictions import Validation
 
 # How many patients have how many pictures each, normal and pneumonia: as in the real validation set (121 + 228 patients).
 REAL = (((1, 115), (3, 6)), ((1, 165), (2, 29), (3, 10), (4, 5), (5, 6), (6, 6), (7, 4), (8, 2), (9, 1)))

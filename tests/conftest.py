@@ -1,7 +1,20 @@
-"""How the tests are dealt out when several processes run them, as `make test` does."""
+"""How the tests are dealt out when several processes run them, and what several of them read."""
+
+from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
+
+from tests.compared_fixture import project, stage
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `evaluate` and `compare` have run; copy it before changing anything."""
+    root = project(tmp_path_factory.mktemp("compared"))
+    for name in ("evaluate", "compare"):
+        stage(name, root)
+    return root
 
 
 class Together(LoadFileScheduling):

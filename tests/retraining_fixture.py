@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.workspace import merge
+from pipeline.workspaces import merge
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = {"network": "custom_cnn", "group": "raw", "augmentation": "none", "seed": 0, "weights": "random"}
@@ -73,7 +73,7 @@ def task(
     """Run a task's command as Airflow does."""
     verb, *arguments = call.split()
     done = subprocess.run(
-        [".venv/bin/python", "-m", f"pipeline.retraining.{verb}", *arguments],
+        [".venv/bin/python", "-m", "pipeline.retraining", verb, *arguments],
         cwd=project, env=environment(run, params or {}, **more), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import dvc, paths, workspace
+from pipeline import dvc, paths, workspaces
 from pipeline.command import run as run_command
 from pipeline.commands.carry_lock import carry
 from pipeline.commands.comparison import compare_lines, compare_mappings, compare_weights
@@ -48,19 +48,19 @@ def main() -> None:
     parser.add_argument("stages", nargs="*", help="stages whose entries are carried over beside those of the trainings")
     parser.add_argument("--check", action="store_true", help="compare only; leave dvc.lock as it is")
     arguments = parser.parse_args()
-    head = workspace.git("rev-parse", "HEAD")
+    head = workspaces.git("rev-parse", "HEAD")
     _expect_unchanged(head)
     with _alone():
-        workspace.remove(NAME)  # of a command that was killed
+        workspaces.remove(NAME)  # of a command that was killed
         base, new = (Side(label, paths.WORKSPACES / NAME / label) for label in ("base", "new"))
-        workspace.add_worktree(base.folder, arguments.base)
-        workspace.add_worktree(new.folder, head)
+        workspaces.add_worktree(base.folder, arguments.base)
+        workspaces.add_worktree(new.folder, head)
         common, fresh = _compare_settings(base, new), [] if arguments.check else _fresh(base)
         _compare_trainings(base, new, common)
         if not arguments.check:
             _expect_unchanged(head)
             _carry([name for name in common if name in fresh], base, arguments.stages)
-        workspace.remove(NAME)
+        workspaces.remove(NAME)
 
 
 @contextmanager
@@ -79,8 +79,8 @@ def _alone() -> Iterator[None]:
 
 def _expect_unchanged(commit: str) -> None:
     """A `ProjectError` unless the checkout has the code and the settings of this commit: those are compared."""
-    changed = {*workspace.git("diff", "--name-only", commit, "--", *CODE).splitlines()}
-    changed |= {*workspace.git("ls-files", "--others", "--exclude-standard", "--", *CODE).splitlines()}
+    changed = {*workspaces.git("diff", "--name-only", commit, "--", *CODE).splitlines()}
+    changed |= {*workspaces.git("ls-files", "--others", "--exclude-standard", "--", *CODE).splitlines()}
     if changed:
         raise ProjectError(f"only what is committed can be compared; commit or put away: {', '.join(sorted(changed))}")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import dvc, workspace
+from pipeline import dvc, workspaces
 from pipeline.errors import ProjectError
 from pipeline.files import write_text
 
@@ -97,7 +97,7 @@ def trainings(chosen: list[str]) -> dict[str, tuple[str, Settings]]:
 def prepare(side: Side, chosen: list[str]) -> None:
     """Cut the worktree's settings down to these runs on generated radiographs, and make the data."""
     file = side.folder / "params.yaml"
-    params = workspace.merge(yaml.safe_load(file.read_text(encoding="utf-8")), TINY)
+    params = workspaces.merge(yaml.safe_load(file.read_text(encoding="utf-8")), TINY)
     entries = params["train"]["runs"]
     short = {name: entries[run] | cut for name, (run, cut) in trainings(chosen).items()}
     params["train"] |= {"runs": short, "planned": {}}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.statistics import Bools, Floats, Sample, divide, lower_bound, upper_bound
+from pipeline.evaluation.bootstrap import Bools, Floats, Sample, divide, lower_bound, upper_bound
 
 _STEPS = 40
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.evaluation import statistics
-from pipeline.evaluation.measure import number
-from pipeline.evaluation.statistics import Floats
+from pipeline.evaluation import bootstrap
+from pipeline.evaluation.bootstrap import Floats
+from pipeline.evaluation.run_metrics import number
 from pipeline.settings import Release
 
 RULE = (
@@ -21,7 +21,7 @@ def choose(stress_auc: Mapping[str, Floats], parameters: Mapping[str, int]) -> t
     Equal networks are told apart by the higher AUC, then by name.
     """
     best = min(stress_auc, key=lambda run: (-stress_auc[run][0], run))
-    error = statistics.standard_error(stress_auc[best])
+    error = bootstrap.standard_error(stress_auc[best])
     near = [run for run in stress_auc if stress_auc[run][0] >= stress_auc[best][0] - error]
     return min(near, key=lambda run: (parameters[run], -stress_auc[run][0], run)), best, error
 
@@ -85,4 +85,4 @@ def _barred(facts: Mapping[str, Any], release: Release, weights: str) -> str | N
 
 
 def _difference(ours: Floats, theirs: Floats) -> list[float | str]:
-    return [number(value) for value in statistics.interval(ours - theirs)]
+    return [number(value) for value in bootstrap.interval(ours - theirs)]

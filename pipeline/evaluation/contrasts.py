@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation import statistics
-from pipeline.evaluation.measure import Figures
+from pipeline.evaluation import bootstrap
+from pipeline.evaluation.run_metrics import Figures
 
 Facts = Mapping[str, Mapping[str, Any]]
 Pair = tuple[str, str]
@@ -66,7 +66,7 @@ def winner(best: str, figures: Mapping[str, Figures], facts: Facts) -> list[Cont
         rest = [
             _single(f"{best} - {other}", figure, (best, other), figures, facts) for other in figures if other != best
         ]
-        adjusted = statistics.holm([one.p for one in rest])
+        adjusted = bootstrap.holm([one.p for one in rest])
         found += [replace(one, p_holm=p) for one, p in zip(rest, adjusted, strict=True)]
     return found
 
@@ -118,10 +118,10 @@ def _averaged(
     over += _collapsed([run for own in equal.values() for pair in own for run in pair], facts)
     if not by_network:
         return Contrast(name, figure, np.nan, np.nan, np.nan, np.nan, None, over)
-    bounds = [statistics.interval(difference) for difference in by_network.values()]
+    bounds = [bootstrap.interval(difference) for difference in by_network.values()]
     opposed = any(low > 0 for _, low, _ in bounds) and any(high < 0 for _, _, high in bounds)
     difference = np.mean(list(by_network.values()), axis=0)
-    return Contrast(name, figure, *statistics.interval(difference), statistics.p_value(difference), None, over, opposed)
+    return Contrast(name, figure, *bootstrap.interval(difference), bootstrap.p_value(difference), None, over, opposed)
 
 
 def _single(name: str, figure: str, pair: Pair, figures: Mapping[str, Figures], facts: Facts) -> Contrast:
@@ -129,7 +129,7 @@ def _single(name: str, figure: str, pair: Pair, figures: Mapping[str, Figures], 
     first, second = pair
     difference = figures[first][figure] - figures[second][figure]
     over = " less ".join(f"{run} ({facts[run]['epochs']} epochs)" for run in pair) + _collapsed(pair, facts)
-    return Contrast(name, figure, *statistics.interval(difference), statistics.p_value(difference), None, over)
+    return Contrast(name, figure, *bootstrap.interval(difference), bootstrap.p_value(difference), None, over)
 
 
 def _trained(own: Sequence[Pair], facts: Facts) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 
 from pipeline.data.tables import write_table
 from pipeline.evaluation import calibration
-from pipeline.evaluation.measure import Samples, number
+from pipeline.evaluation.bootstrap import Floats, Sample, roc
 from pipeline.evaluation.predictions import SPLITS, Predictions, Split
-from pipeline.evaluation.statistics import Floats, Sample, roc
+from pipeline.evaluation.run_metrics import Samples, number
 
 ROC = ["run", "fpr", "tpr"]
 RELIABILITY = ["run", "predicted", "observed", "observed_low", "observed_high", "pictures"]

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipeline.evaluation.measure import UNDEFINED
-from pipeline.settings import FLOOR
+from pipeline.evaluation.run_metrics import UNDEFINED
+from pipeline.settings import BASELINE
 
 Row = Mapping[str, Any]
 
@@ -38,8 +38,8 @@ def threshold(value: Any) -> str:
 
 def label(row: Row) -> str:
     """What every row of a trained run says of itself: run, epochs, starting weights, and whether it learned nothing."""
-    if row["run"] == FLOOR:
-        return "**floor without lungs**"
+    if row["run"] == BASELINE:
+        return "**non-image baseline**"
     return f"{row['run']} ({row['epochs']} epochs, {row['weights']}){' **(collapsed)**' if collapsed(row) else ''}"
 
 

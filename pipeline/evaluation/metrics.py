@@ -6,8 +6,8 @@ Positive is pneumonia. Sensitivity is the recall of pneumonia, specificity the r
 
 import numpy as np
 
-from pipeline.evaluation import calibration, statistics
-from pipeline.evaluation.statistics import Bools, Floats, Sample, divide
+from pipeline.evaluation import bootstrap, calibration
+from pipeline.evaluation.bootstrap import Bools, Floats, Sample, divide
 
 DECISIONS = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv")
 FIXED = 0.95  # the specificity (sensitivity) at which sensitivity (specificity) is read off the ROC curve
@@ -63,11 +63,11 @@ def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: floa
 
 def ranking(labels: Bools, logits: Floats, sample: Sample) -> dict[str, Floats]:
     """What depends on the order of the pictures alone: ROC AUC, and two points of the curve."""
-    fpr, tpr, _ = statistics.roc(labels, logits, sample)
+    fpr, tpr, _ = bootstrap.roc(labels, logits, sample)
     return {
-        "auc": statistics.auc(labels, logits, sample),
-        "sensitivity_at_95_specificity": statistics.sensitivity_at_specificity(fpr, tpr, FIXED),
-        "specificity_at_95_sensitivity": statistics.specificity_at_sensitivity(fpr, tpr, FIXED),
+        "auc": bootstrap.auc(labels, logits, sample),
+        "sensitivity_at_95_specificity": bootstrap.sensitivity_at_specificity(fpr, tpr, FIXED),
+        "specificity_at_95_sensitivity": bootstrap.specificity_at_sensitivity(fpr, tpr, FIXED),
     }
 
 

@@ -2,25 +2,25 @@
 
 import numpy as np
 
-from pipeline.evaluation.statistics import LEVEL, Bools, Floats, Sample, roc
+from pipeline.evaluation.bootstrap import LEVEL, Bools, Floats, Sample, roc
 
 
-def sensitive(labels: Bools, logits: Floats, sample: Sample, floor: float) -> float | None:
-    """The highest observed logit whose one-sided 95 % bound of sensitivity is at least `floor`.
+def sensitive(labels: Bools, logits: Floats, sample: Sample, target: float) -> float | None:
+    """The highest observed logit whose one-sided 95 % bound of sensitivity is at least `target`.
 
     A picture is called pneumonia where its logit is at least the threshold. None where a class is missing.
     """
     _, tpr, thresholds = roc(labels, logits, sample)
     bound = _bounds(tpr)
-    reached = np.flatnonzero(bound >= floor - 1e-6)
+    reached = np.flatnonzero(bound >= target - 1e-6)
     return float(thresholds[reached[0]]) if len(reached) else None
 
 
-def specific(labels: Bools, logits: Floats, sample: Sample, floor: float) -> float | None:
-    """The lowest observed logit whose one-sided 95 % bound of specificity is at least `floor`, or None."""
+def specific(labels: Bools, logits: Floats, sample: Sample, target: float) -> float | None:
+    """The lowest observed logit whose one-sided 95 % bound of specificity is at least `target`, or None."""
     fpr, _, thresholds = roc(labels, logits, sample)
     bound = _bounds(1 - fpr)
-    reached = np.flatnonzero(bound >= floor - 1e-6)
+    reached = np.flatnonzero(bound >= target - 1e-6)
     return float(thresholds[reached[-1]]) if len(reached) else None
 
 

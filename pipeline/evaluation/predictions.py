@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ProjectError
+from pipeline.evaluation.bootstrap import Bools, Floats
 from pipeline.evaluation.calibration import sigmoid
-from pipeline.evaluation.statistics import Bools, Floats
 
 log = logging.getLogger(__name__)
 

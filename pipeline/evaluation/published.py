@@ -8,7 +8,7 @@ where they disagree with their own counts (VGG16 balanced: "AUC" .807, counts .8
 
 from dataclasses import dataclass
 
-from pipeline.evaluation.statistics import wilson
+from pipeline.evaluation.bootstrap import wilson
 
 DATASET = "chest-xray-pneumonia"  # the only data set beside which these figures may stand
 OWN = "custom_cnn"  # the study's own network: Table 2, figures 9 and 10; Table 3, figures 11 and 12 are of the others

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.evaluation import published
 from pipeline.evaluation.contrasts import Contrast
-from pipeline.evaluation.measure import number
+from pipeline.evaluation.run_metrics import number
 from pipeline.settings import Run
 
 WHO = [
@@ -65,8 +65,10 @@ def columns() -> list[str]:
     return [*WHO, *ours, *COUNTS, "validation_accuracy", "validation_auc", "stress_auc", *LEARNING, *printed]
 
 
-def rows(runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], floor: Mapping[str, Any] | None) -> list[Row]:
-    """One row a run, in the order of params.yaml, whether it ran or not; the floor without lungs last."""
+def rows(
+    runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], baseline: Mapping[str, Any] | None
+) -> list[Row]:
+    """One row a run, in the order of params.yaml, whether it ran or not; the non-image baseline last."""
     planned = list(runs)
     seeds = Counter((run.network, run.group) for run in planned if run.name in metrics and not is_control(run))
     table = []
@@ -85,8 +87,8 @@ def rows(runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], floor: M
             if row["dataset"] == published.DATASET and is_main(run):
                 row |= _published(run.network, run.group)
         table.append(row)
-    if floor:
-        table.append(_ours(floor))
+    if baseline:
+        table.append(_ours(baseline))
     return table
 
 

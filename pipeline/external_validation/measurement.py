@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation import calibration, metrics, operating, statistics
+from pipeline.evaluation import bootstrap, calibration, metrics, operating
 from pipeline.external_validation.answers import REJECTED, Answer
 from pipeline.external_validation.labels import Labelled
 from pipeline.settings import Evaluate
@@ -76,18 +76,18 @@ def _figures(cases: Sequence[Case], thresholds: Mapping[str, float], options: Ev
     if not cases:
         return counts | {name: [None, None, None] for name in names}
     sample = _sample(cases, options)
-    figures = {"auc": statistics.auc(labels, logits, sample), **metrics.probabilities(labels, logits, sample)}
+    figures = {"auc": bootstrap.auc(labels, logits, sample), **metrics.probabilities(labels, logits, sample)}
     for point, threshold in thresholds.items():
         found = metrics.decisions(labels, logits, sample, calibration.logit(threshold))
         figures |= {f"{name}_at_{point}": found[name] for name in ("sensitivity", "specificity")}
     certain = _has_an_interval(cases)
-    return counts | {name: _numbers(statistics.interval(figures[name]), certain) for name in names}
+    return counts | {name: _numbers(bootstrap.interval(figures[name]), certain) for name in names}
 
 
 def _rejected_share(cases: Sequence[Case], options: Evaluate) -> list[float | None]:
     """The share of the images that the input check rejects, with its interval by patient."""
     rejected = np.array([case.answer.error == REJECTED for case in cases], dtype=np.float64)
-    return _numbers(statistics.mean(rejected, _sample(cases, options)), _has_an_interval(cases))
+    return _numbers(bootstrap.mean(rejected, _sample(cases, options)), _has_an_interval(cases))
 
 
 def _local(cases: Sequence[Case], options: Evaluate) -> dict[str, Any] | None:
@@ -113,9 +113,9 @@ def _reliability(cases: Sequence[Case], options: Evaluate) -> list[dict[str, flo
     return [{key: value if np.isfinite(value) else None for key, value in point.items()} for point in points]
 
 
-def _sample(cases: Sequence[Case], options: Evaluate) -> statistics.Sample:
+def _sample(cases: Sequence[Case], options: Evaluate) -> bootstrap.Sample:
     labels, _ = _arrays(cases)
-    return statistics.draw(labels, [case.labelled.patient for case in cases], options.resamples, options.seed)
+    return bootstrap.draw(labels, [case.labelled.patient for case in cases], options.resamples, options.seed)
 
 
 def _arrays(cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray]:

@@ -17,11 +17,11 @@ from pipeline.data import trees
 from pipeline.data.imaging import read_pixels
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import statistics
+from pipeline.evaluation import bootstrap
+from pipeline.evaluation.bootstrap import Floats
 from pipeline.evaluation.predictions import Split
-from pipeline.evaluation.statistics import Floats
 from pipeline.files import sha256_of, write_json
-from pipeline.registry import answers, contract, record
+from pipeline.registry import contract, record, validation_predictions
 from pipeline.registry.graph import Graph
 from pipeline.registry.rules import Rule, decide, minima
 from pipeline.settings import Settings
@@ -70,11 +70,11 @@ def judge(folder: Path, settings: Settings) -> Decision:
         if version == promise["version"]:
             continue
         if contract.read(paths.CHAMPIONS / version)["dataset"] == promise["dataset"]:
-            rivals[version] = answers.read(paths.CHAMPIONS / version)
-    against, rules = decide(answers.read(folder), rivals, settings.gate, settings.evaluate)
+            rivals[version] = validation_predictions.read(paths.CHAMPIONS / version)
+    against, rules = decide(validation_predictions.read(folder), rivals, settings.gate, settings.evaluate)
     threshold = promise["operating_points"]["sensitive"]["threshold"]
     for name, (split, probabilities) in extra.items():
-        sample = statistics.draw(split.labels, split.patients, settings.evaluate.resamples, settings.evaluate.seed)
+        sample = bootstrap.draw(split.labels, split.patients, settings.evaluate.resamples, settings.evaluate.seed)
         called, on = probabilities >= threshold, f"{len(split.paths)} pictures"
         rules += minima(f"{name} ", split.labels, called, sample, settings.gate.extra[name], on)
     rules.append(Rule("contract tests", not broken, None, None, None, "; ".join(broken) or "all green"))

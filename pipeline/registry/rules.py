@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import ProjectError
-from pipeline.evaluation import calibration, operating, statistics
+from pipeline.evaluation import bootstrap, calibration, operating
+from pipeline.evaluation.bootstrap import Bools, Floats, Sample
 from pipeline.evaluation.predictions import Split
-from pipeline.evaluation.statistics import Bools, Floats, Sample
-from pipeline.registry.answers import Validation
+from pipeline.registry.validation_predictions import Validation
 from pipeline.settings import Evaluate, Gate, Minimum
 
 
@@ -107,19 +107,19 @@ def _compare(
         return most, [Rule("comparison possible", False, None, None, None, found)]
     samples = {version: _draw(rival, evaluate) for version, (_, rival) in enough.items()}
     areas = {
-        version: statistics.auc(rival.clean.labels, rival.clean.logits, samples[version])
+        version: bootstrap.auc(rival.clean.labels, rival.clean.logits, samples[version])
         for version, (_, rival) in enough.items()
     }
     best = max(enough, key=lambda version: areas[version][0])
     ours, theirs = (one.clean for one in enough[best])
     labels, sample = ours.labels, samples[best]
     on = f"{len(set(ours.patients))} patients, against {best}"
-    gain = statistics.auc(labels, ours.logits, sample) - areas[best]
-    bound = statistics.lower_bound(gain)
+    gain = bootstrap.auc(labels, ours.logits, sample) - areas[best]
+    bound = bootstrap.lower_bound(gain)
     rules = [_rule("AUC", bound >= -gate.auc_margin, gain, bound, -gate.auc_margin, on)]
     losses = [_log_loss(labels, cross_fitted_logits(one, gate.folds, evaluate.seed), sample) for one in (ours, theirs)]
     worse = losses[0] - losses[1]
-    bound = statistics.upper_bound(worse)
+    bound = bootstrap.upper_bound(worse)
     rules.append(_rule("log loss", bound <= gate.log_loss_margin, worse, bound, gate.log_loss_margin, on))
     return best, rules
 
@@ -131,19 +131,19 @@ def minima(prefix: str, labels: Bools, called: Bools, sample: Sample, minimum: M
         ("sensitivity", labels, labels & called, minimum.min_sensitivity),
         ("specificity", ~labels, ~labels & ~called, minimum.min_specificity),
     ):
-        rate = statistics.divide(sample.totals(right), sample.totals(chosen))
-        bound = statistics.lower_bound(rate)
+        rate = bootstrap.divide(sample.totals(right), sample.totals(chosen))
+        bound = bootstrap.lower_bound(rate)
         rules.append(_rule(prefix + name, bound >= limit, rate, bound, limit, on))
     return rules
 
 
 def _log_loss(labels: Bools, logits: Floats, sample: Sample) -> Floats:
     losses = np.logaddexp(0, np.where(labels, -logits, logits))
-    return statistics.divide(sample.totals(losses), sample.totals(np.ones(len(labels))))
+    return bootstrap.divide(sample.totals(losses), sample.totals(np.ones(len(labels))))
 
 
 def _draw(validation: Validation, evaluate: Evaluate) -> Sample:
-    return statistics.draw(validation.clean.labels, validation.clean.patients, evaluate.resamples, evaluate.seed)
+    return bootstrap.draw(validation.clean.labels, validation.clean.patients, evaluate.resamples, evaluate.seed)
 
 
 def _folds(clean: Split, folds: int, seed: int) -> np.ndarray:

@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 
 from pipeline import paths
-from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.files import atomic_folder
 from pipeline.retraining import request as requests
-from pipeline.retraining.look import NOTHING_TO_DO
-from pipeline.retraining.place import workspace_of
-from pipeline.retraining.processes import check, end_with_parent, output
-from pipeline.retraining.rival import promoted
+from pipeline.retraining.detect_new_data import NOTHING_TO_DO
+from pipeline.retraining.incumbent import promoted
+from pipeline.retraining.subprocesses import check, end_with_parent, output
+from pipeline.retraining.workspaces import workspace_of
 
 log = logging.getLogger("deliver")
 
@@ -83,7 +82,3 @@ def install(folder: Path) -> None:
 def git(folder: Path, *arguments: str) -> str:
     """What git prints."""
     return output(["git", *arguments], folder, f"git {arguments[0]}")
-
-
-if __name__ == "__main__":
-    run("retraining", main)

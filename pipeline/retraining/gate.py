@@ -4,13 +4,12 @@ import json
 import logging
 import sys
 
-from pipeline.command import run
 from pipeline.errors import ProjectError
+from pipeline.retraining import incumbent
 from pipeline.retraining import request as requests
-from pipeline.retraining import rival
-from pipeline.retraining.look import NOTHING_TO_DO
-from pipeline.retraining.place import workspace_of
-from pipeline.retraining.processes import check, end_with_parent
+from pipeline.retraining.detect_new_data import NOTHING_TO_DO
+from pipeline.retraining.subprocesses import check, end_with_parent
+from pipeline.retraining.workspaces import workspace_of
 
 log = logging.getLogger("gate")
 
@@ -19,7 +18,7 @@ def main() -> None:
     """Ask the gate; tell "rejected" from "could not decide"."""
     end_with_parent()
     folder = workspace_of(requests.from_environment())
-    rival.take(folder)
+    incumbent.take(folder)
     decision = folder / "metrics" / "gate.json"
     decision.unlink(missing_ok=True)
     try:
@@ -29,7 +28,3 @@ def main() -> None:
             log.info("rejected: the candidate stays a challenger, and nothing that serves changes")
             sys.exit(NOTHING_TO_DO)
         raise
-
-
-if __name__ == "__main__":
-    run("retraining", main)

@@ -2,10 +2,9 @@
 
 import sys
 
-from pipeline.command import run
 from pipeline.retraining import request as requests
-from pipeline.retraining.place import workspace_of
-from pipeline.retraining.processes import check, end_with_parent
+from pipeline.retraining.subprocesses import check, end_with_parent
+from pipeline.retraining.workspaces import workspace_of
 
 
 def main() -> None:
@@ -13,7 +12,3 @@ def main() -> None:
     end_with_parent()
     folder = workspace_of(requests.from_environment())
     check([sys.executable, "-m", "pipeline.registry.champion", "promote"], folder, "promote")
-
-
-if __name__ == "__main__":
-    run("retraining", main)

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from pipeline import workspace
+from pipeline import workspaces
 from pipeline.errors import ProjectError
 from pipeline.old_names import with_new_names
-from pipeline.retraining import sharing
+from pipeline.retraining import remote
 from pipeline.schema import Section, parse
 
 PARAMS = "RETRAIN_PARAMS"  # JSON
@@ -81,10 +81,10 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Request:
     asked = parse(Parameters, values, "", PARAMS).model_dump()
     asked["settings"] = with_new_names(asked["settings"], f"{PARAMS}: settings")
     request = Request(run_id=run_id, commit=environ.get("RETRAIN_COMMIT", ""), **asked)
-    if request.force and environ.get(sharing.REMOTE):
-        # The run cache holds the old result under the same key, and nothing tells `collect` which one is newer.
+    if request.force and environ.get(remote.REMOTE):
+        # The run cache holds the old result under the same key, and nothing tells `gather_runs` which one is newer.
         raise ProjectError(
-            f"force trains again on one machine alone, and {sharing.REMOTE} is set: ask for runs or networks by name to go "
+            f"force trains again on one machine alone, and {remote.REMOTE} is set: ask for runs or networks by name to go "
             "on without new pictures, or change a setting to train again"
         )
     return request
@@ -97,7 +97,7 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
         ProjectError: a run, network or group is unknown, no line of train.runs is left, or lines that a branch must keep
             are not.
     """
-    merged = copy.deepcopy(workspace.merge(dict(params), request.settings))
+    merged = copy.deepcopy(workspaces.merge(dict(params), request.settings))
     parse(_Layout, merged, "", "params.yaml with the run's settings")
     train = merged["train"]
     # A run that is asked for by name, network or group may be one that is planned and was never trained.

@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import requests
 
-from pipeline.command import run
 from pipeline.data.imaging import read_pixels
 from pipeline.errors import ProjectError
 from pipeline.registry import contract
 from pipeline.registry.graph import Graph
-from pipeline.retraining.place import workspace_of
-from pipeline.retraining.processes import end_with_parent, tool
 from pipeline.retraining.request import from_environment
+from pipeline.retraining.subprocesses import end_with_parent, tool
+from pipeline.retraining.workspaces import workspace_of
 
 log = logging.getLogger("smoke")
 
@@ -129,7 +128,3 @@ def _wait_until_ready(address: str, service: subprocess.Popen[bytes]) -> None:
         except requests.RequestException:
             time.sleep(0.2)
     raise ProjectError(f"the service was not ready after {READY_SECONDS} seconds")
-
-
-if __name__ == "__main__":
-    run("retraining", main)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.serving.answers import NOTICE
+from pipeline.serving.schemas import NOTICE
 
 REFUSED = {
     "400": "The body is no multipart form with one file in the field `image`.",

@@ -22,12 +22,12 @@ from PIL import Image
 
 from pipeline import paths
 from pipeline.errors import ProjectError
-from pipeline.serving import answers, guard, model, page, uploads
-from pipeline.serving.admission import Admission
-from pipeline.serving.answers import Answer, Explanation, Upload
+from pipeline.serving import guard, model, page, schemas, uploads
 from pipeline.serving.journal import Journal
 from pipeline.serving.network import Outputs
 from pipeline.serving.problems import Problem
+from pipeline.serving.request_limits import Admission
+from pipeline.serving.schemas import Answer, Explanation, Upload
 from pipeline.serving.settings import load_serve
 
 log = logging.getLogger("bentoml.pneumonia")
@@ -145,7 +145,7 @@ class Pneumonia:
             examined = await self._examine(image)
         except Problem as problem:
             return problem.response()  # type: ignore[return-value]
-        return answers.answer(*examined, SETTINGS.prevalence, started)
+        return schemas.answer(*examined, SETTINGS.prevalence, started)
 
     @bentoml.api(input_spec=Upload)
     async def explain(self, image: bytes) -> Explanation:
@@ -155,7 +155,7 @@ class Pneumonia:
             examined = await self._examine(image)
         except Problem as problem:
             return problem.response()  # type: ignore[return-value]
-        return answers.explanation(*examined, SETTINGS.prevalence, started)
+        return schemas.explanation(*examined, SETTINGS.prevalence, started)
 
     async def _examine(self, picture: bytes) -> _Examined:
         champion = CHAMPION.current()

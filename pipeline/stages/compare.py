@@ -8,7 +8,8 @@ from pipeline import paths, settings
 from pipeline.command import run
 from pipeline.data.tables import write_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import candidate, contrasts, gallery, measure, predictions, published, tables
+from pipeline.evaluation import candidate, contrasts, predictions, published, run_metrics, tables
+from pipeline.figures import study_figures
 from pipeline.files import atomic_folder, write_json
 
 log = logging.getLogger("compare")
@@ -19,14 +20,14 @@ def main() -> None:
     options = settings.load()
     runs = predictions.read_all(paths.PREDICTIONS)
     metrics = _metrics(runs)
-    for stranger in sorted(set(runs) - set(options.table) - {settings.FLOOR}):
+    for stranger in sorted(set(runs) - set(options.table) - {settings.BASELINE}):
         log.warning("%s is no run of params.yaml and is left out", stranger)
     planned = {name: runs[name] for name in options.table if name in runs}
     if not planned:
         raise ProjectError("predictions/ holds no run of params.yaml: train one first (make repro)")
 
-    samples = measure.draw(next(iter(runs.values())), options.evaluate)
-    headlines = {name: measure.headline(one, samples, options.evaluate) for name, one in planned.items()}
+    samples = run_metrics.draw(next(iter(runs.values())), options.evaluate)
+    headlines = {name: run_metrics.headline(one, samples, options.evaluate) for name, one in planned.items()}
     facts = {name: one.facts | {"collapsed": metrics[name]["collapsed"]} for name, one in planned.items()}
 
     sound = [name for name in planned if not metrics[name]["collapsed"]] or list(planned)
@@ -43,15 +44,15 @@ def main() -> None:
     found += contrasts.winner(named["best"], headlines, facts)
     write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
 
-    floor = metrics.get(settings.FLOOR)
+    baseline = metrics.get(settings.BASELINE)
     for number, own in (("2", True), ("3", False)):
         shown = [one for one in options.table.values() if (one.network == published.OWN) == own]
-        table = tables.rows(shown, metrics, floor)
+        table = tables.rows(shown, metrics, baseline)
         write_table(paths.METRICS / f"table{number}.csv", tables.columns(), table)
     trained = {name: metrics[name] for name in options.table if name in metrics}
     write_json(paths.METRICS / "study.json", tables.study(named["run"], trained))
     with atomic_folder(paths.PLOTS / "study") as folder:
-        gallery.draw(folder, planned, options.table, metrics, samples, named["run"], list(options.groups.sets))
+        study_figures.draw(folder, planned, options.table, metrics, samples, named["run"], list(options.groups.sets))
     log.info("candidate: %s (stressed validation AUC %s)", named["run"], named["value"])
 
 

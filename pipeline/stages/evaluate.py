@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from pipeline import paths, settings
 from pipeline.command import run
-from pipeline.evaluation import curves, measure, predictions
+from pipeline.evaluation import curves, predictions, run_metrics
 from pipeline.files import atomic_folder, write_json
 from pipeline.schema import read_yaml
 
@@ -18,11 +18,11 @@ def main() -> None:
     whole = settings.load()
     options = whole.evaluate
     runs = predictions.read_all(paths.PREDICTIONS)
-    samples = measure.draw(next(iter(runs.values())), options)
+    samples = run_metrics.draw(next(iter(runs.values())), options)
     with atomic_folder(paths.METRICS / "runs") as metrics, atomic_folder(paths.PLOTS / "curves") as plots:
         for name, one in tqdm(runs.items(), unit="run", desc="evaluate"):
-            figures, facts = measure.measure(one, samples, options)
-            write_json(metrics / f"{name}.json", measure.summary(one, figures, facts))
+            figures, facts = run_metrics.measure(one, samples, options)
+            write_json(metrics / f"{name}.json", run_metrics.summary(one, figures, facts))
             if facts["collapsed"]:
                 log.warning("%s learned nothing%s", name, advice(whole, name))
         curves.write(plots, runs.values(), samples)

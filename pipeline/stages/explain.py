@@ -22,23 +22,19 @@ from pipeline.command import run as run_command
 from pipeline.data import probes
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import architecture as drawing
-from pipeline.evaluation import (
-    calibration,
-    canvas,
-    checks,
-    looks,
-    measure,
-    originals,
-    portraits,
-    predictions,
-    published,
-    sanity,
+from pipeline.evaluation import calibration, predictions, published, run_metrics
+from pipeline.explain import (
+    check_results,
+    explain_sheets,
+    resolution_check,
+    saliency_checks,
+    saliency_metrics,
+    saliency_plots,
     selection,
-    style,
-    verdicts,
 )
-from pipeline.evaluation.checks import Part, Row, Subject
+from pipeline.explain.saliency_checks import Part, Row, Subject
+from pipeline.figures import architecture as drawing
+from pipeline.figures import canvas, style
 from pipeline.files import atomic_folder, write_json
 from pipeline.registry import contract
 from pipeline.registry.graph import Graph
@@ -70,18 +66,18 @@ def main() -> None:
         cascade = _cascade(subject, network, options)
         drawn = _draw_networks(plots, sheets, subject, options)
         pair = list(selection.one_of_each(subject.parts["test"].split.labels, options.explain.seed))
-        portraits.pair(sheets, subject, pair, *inspection.study_map(network, subject.parts["test"].pixels[pair]))
-        portraits.sheet(sheets, subject)
-        portraits.gallery(sheets / "gallery", subject)
+        explain_sheets.pair(sheets, subject, pair, *inspection.study_map(network, subject.parts["test"].pixels[pair]))
+        explain_sheets.sheet(sheets, subject)
+        explain_sheets.gallery(sheets / "gallery", subject)
         found = _check(subject, options)
         tables = {"randomisation": cascade, **found}
         for table, rows in tables.items():
             write_table(metrics / f"{table}.csv", list(dict.fromkeys(key for row in rows for key in row)), rows)
-        judged = verdicts.verdicts(cascade, found["masking"], found["border"])
+        judged = check_results.verdicts(cascade, found["masking"], found["border"])
         write_json(metrics / "summary.json", _summary(subject, judged, drawn))
-        portraits.draw_checks(plots, subject, tables, judged)
+        explain_sheets.draw_checks(plots, subject, tables, judged)
     for check, verdict in judged.items():
-        log.info("%s: %s. %s", check, "passes" if verdict["passes"] else "FAILS", verdicts.sentence(verdict))
+        log.info("%s: %s. %s", check, "passes" if verdict["passes"] else "FAILS", check_results.sentence(verdict))
     log.info("%.0f s", time.monotonic() - started)
 
 
@@ -119,7 +115,7 @@ def _subject(name: str, network: Any, options: Settings) -> Subject:
     from pipeline.learning import export
 
     run = predictions.read(paths.predictions(name))
-    samples = measure.draw(run, options.evaluate)
+    samples = run_metrics.draw(run, options.evaluate)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(export.calibrate(export.to_onnx(network, "float32"), 0.0, 1.0).SerializeToString())
@@ -140,11 +136,11 @@ def _subject(name: str, network: Any, options: Settings) -> Subject:
                 f"train it again (dvc repro train@{name})"
             )
         parts[split] = Part(split, pixels, own, getattr(samples, split), answers.logits, answers.maps)
-    largest = sanity.map_scale(parts["validation"].maps)
+    largest = saliency_metrics.map_scale(parts["validation"].maps)
     if largest <= 0:
         log.warning("%s: its maps are empty on nearly all validation pictures: it has hardly learned anything", name)
         largest = 1.0  # any scale draws nothing
-    cuts = measure.thresholds(run, samples, options.evaluate)
+    cuts = run_metrics.thresholds(run, samples, options.evaluate)
     thresholds = {"plain": cuts[""], "sensitive": cuts["sensitive"]}
     return Subject(name, run.facts, lambda pictures: graph.answer(pictures).logits, parts, thresholds, largest)
 
@@ -175,7 +171,7 @@ def _cascade(subject: Subject, network: Any, options: Settings) -> list[Row]:
                 bar.update()
     return [
         {"layer": layer, "random_share": round(share, 5), "pictures": len(rows), "draws": setting.draws}
-        | checks.correlation(own.maps[rows], maps, sample)
+        | saliency_checks.correlation(own.maps[rows], maps, sample)
         for (layer, share), maps in drawn.items()
     ]
 
@@ -207,7 +203,9 @@ def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Setting
     if absent := [kind for kind, name in shown.items() if not name]:
         note += f" Not trained yet: {', '.join(absent)}."
     title = "Feature maps of the first nine and last three layers"
-    canvas.save(looks.feature_maps(picture, maps), sheets / "feature_maps.png", title, subject.facts["dataset"], note)
+    canvas.save(
+        saliency_plots.feature_maps(picture, maps), sheets / "feature_maps.png", title, subject.facts["dataset"], note
+    )
     return shown
 
 
@@ -227,11 +225,13 @@ def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {"masking": [], "border": [], "stress": [], "unusual": []}
     for part in subject.parts.values():
         log.info("checking on %s", part.name)
-        mask = checks.masking(part, subject.ask, subject.plain, setting.hottest, setting.shuffles, setting.seed)
+        mask = saliency_checks.masking(
+            part, subject.ask, subject.plain, setting.hottest, setting.shuffles, setting.seed
+        )
         found["masking"].append(mask)
-        found["border"] += checks.borders(part, subject.ask, setting.borders, BORDERS)
-        found["stress"] += checks.stress(part, subject.ask, changes, subject.cuts)
-        found["unusual"] += checks.unusual(part, subject.ask, probes.UNUSUAL, subject.cuts, refuse)
+        found["border"] += saliency_checks.borders(part, subject.ask, setting.borders, BORDERS)
+        found["stress"] += saliency_checks.stress(part, subject.ask, changes, subject.cuts)
+        found["unusual"] += saliency_checks.unusual(part, subject.ask, probes.UNUSUAL, subject.cuts, refuse)
     return found | {"strangers": list(_strangers(subject, guard)), "originals": _originals(subject)}
 
 
@@ -268,7 +268,7 @@ def _originals(subject: Subject) -> list[Row]:
     if not folder:
         log.warning("CXR_ORIGINALS names no folder of originals: metrics/explain/originals.csv will be EMPTY")
         return []
-    return [originals.compare(subject, Path(folder), paths.MANIFEST, paths.RAW)]
+    return [resolution_check.compare(subject, Path(folder), paths.MANIFEST, paths.RAW)]
 
 
 def _version(name: str) -> str | None:

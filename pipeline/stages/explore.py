@@ -18,8 +18,9 @@ from pipeline.data.parallel import in_order
 from pipeline.data.summary import Counts, Moments
 from pipeline.data.tables import write_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import canvas, published
-from pipeline.evaluation import exploration as figures
+from pipeline.evaluation import published
+from pipeline.figures import canvas
+from pipeline.figures import exploration as figures
 from pipeline.files import atomic_folder
 
 SPLITS = ("train", "val", "test")

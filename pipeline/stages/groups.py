@@ -10,7 +10,7 @@ from pipeline.data.groups import balance
 from pipeline.data.splits import is_validation
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation.group_figures import draw_class_sizes, draw_transforms
+from pipeline.figures.group_figures import draw_class_sizes, draw_transforms
 from pipeline.settings import Groups
 
 CLASSES = ("NORMAL", "PNEUMONIA")

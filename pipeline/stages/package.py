@@ -13,10 +13,10 @@ from pipeline import settings as all_settings
 from pipeline.command import run
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import calibration, measure, statistics
+from pipeline.evaluation import bootstrap, calibration, run_metrics
 from pipeline.evaluation.predictions import Predictions, Split
 from pipeline.files import atomic_folder, sha256_of, write_json, write_text
-from pipeline.registry import answers, contract
+from pipeline.registry import contract, validation_predictions
 from pipeline.registry.graph import PRECISION, Graph
 from pipeline.robustness.families import TRAINED
 from pipeline.serving import guard
@@ -59,7 +59,7 @@ def main() -> None:
             stress=stress,
             history={key: np.array([]) for key in ("epoch", "accuracy", "val_accuracy")},
         )
-        answers.write(folder, answers.Validation(answered.validation, stress))
+        validation_predictions.write(folder, validation_predictions.Validation(answered.validation, stress))
         training = np.delete(development, held_out, axis=0)
         promise = {
             "name": NAME,
@@ -174,9 +174,9 @@ def _split(rows: list[dict[str, str]], logits: np.ndarray) -> Split:
 
 def _measured(run: Predictions, probabilities: np.ndarray, settings: Settings) -> dict[str, Any]:
     """Operating points on the probability, and every figure with its interval, of what ships."""
-    samples = measure.draw(run, settings.evaluate)
-    figures, facts = measure.measure(run, samples, settings.evaluate)
-    flat = measure.summary(run, figures, facts)
+    samples = run_metrics.draw(run, settings.evaluate)
+    figures, facts = run_metrics.measure(run, samples, settings.evaluate)
+    flat = run_metrics.summary(run, figures, facts)
     points = {}
     for point, bound in (("sensitive", settings.evaluate.sensitive), ("specific", settings.evaluate.specific)):
         cut = facts[f"threshold_{point}_logit"]
@@ -201,9 +201,9 @@ def _guard(
     fitted = guard.calibrate(guard.fit(training, seed), validation)
     np.savez(path, allow_pickle=False, **fitted)
     refused = guard.scores(fitted, test) > fitted["threshold"]
-    sample = statistics.draw(asked.labels, asked.patients, settings.evaluate.resamples, seed)
-    shares = statistics.divide(sample.totals(refused), sample.totals(np.ones(len(refused))))
-    value, low, high = (round(number, 6) for number in statistics.interval(shares))
+    sample = bootstrap.draw(asked.labels, asked.patients, settings.evaluate.resamples, seed)
+    shares = bootstrap.divide(sample.totals(refused), sample.totals(np.ones(len(refused))))
+    value, low, high = (round(number, 6) for number in bootstrap.interval(shares))
     return {
         "threshold_refuses_of_validation": guard.REFUSED,
         "test_refused": {"value": value, "low": low, "high": high},

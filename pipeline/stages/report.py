@@ -4,8 +4,8 @@ import logging
 
 from pipeline import paths, settings
 from pipeline.command import run
-from pipeline.evaluation import report
 from pipeline.files import write_text
+from pipeline.reporting import report
 
 log = logging.getLogger("report")
 

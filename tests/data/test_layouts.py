@@ -249,7 +249,7 @@ def test_a_stray_name_in_the_public_set_is_still_an_error(tree: Path, tmp_path: 
 def test_repro_names_the_layout_before_it_replaces_anything(many: Path, tmp_path: Path) -> None:
     source = flat(many, tmp_path / "own")
     environment = {key: value for key, value in os.environ.items() if key != "CXR_DATA"}
-    command = [sys.executable, "-m", "pipeline.repro", "--source", str(source), "--check"]
+    command = [sys.executable, "-m", "pipeline.commands.repro", "--source", str(source), "--check"]
     done = subprocess.run(command, check=False, cwd=HOME, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"{source} holds a flat folder of one's own images, 20 % of its patients held out as test: " in done.stderr

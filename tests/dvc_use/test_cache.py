@@ -29,7 +29,7 @@ def test_a_workspace_shares_the_cache_that_the_checkout_has(project):
     graph.good(graph.call(project, "config", "cache.dir", "../shared"))
     graph.commit(project, "another cache")
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.workspace", "create", "one"],
+        [sys.executable, "-m", "pipeline.workspaces", "create", "one"],
         cwd=paths.ROOT, env={**os.environ, "PIPELINE_ROOT": str(project)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -32,7 +32,7 @@ def test_the_stage_and_what_it_lacks_are_named_and_nothing_runs(clone):
     edit(clone, "package")
     edit(clone, "evaluate")
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.repro", "--allow-missing"],
+        [sys.executable, "-m", "pipeline.commands.repro", "--allow-missing"],
         cwd=paths.ROOT, env={**os.environ, "PIPELINE_ROOT": str(clone)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1

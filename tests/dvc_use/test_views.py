@@ -90,6 +90,6 @@ def test_curves_of_all_runs_lie_over_one_another(tmp_path):
         x, y = (spec["encoding"][axis]["field"] for axis in "xy")
         assert all({x, y} <= point.keys() for point in spec["data"]["values"]), title
         seen = {point["run"] for point in spec["data"]["values"]}
-        assert len(seen) > 30 and seen - {"floor"} <= runs, title
+        assert len(seen) > 30 and seen - {"baseline"} <= runs, title
     revisions = {point["rev"] for point in drawn["Validation loss while training"]["data"]["values"]}
     assert revisions == {"HEAD", "workspace"}

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline import settings
 from pipeline.data.tables import read_table
-from pipeline.evaluation import site_table
+from pipeline.reporting import site_table
 from tests.candidate_fixture import HOME, RUN
 from tests.explain_fixture import explained
 

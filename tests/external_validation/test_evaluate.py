@@ -15,7 +15,7 @@ import pytest
 
 from pipeline import settings
 from pipeline.data.tables import read_table
-from pipeline.evaluation import documents
+from pipeline.reporting import markdown_blocks
 from tests.champion_fixture import logit_of, plain_guard, write_champion
 from tests.film_fixture import encoded, film, scene
 
@@ -256,7 +256,7 @@ def test_the_documents_are_written_beside_a_site_of_one_image(root: Path, tmp_pa
     films = [{"file": "a.png", "pneumonia": True, "patient": "1", "view": "PA"}]
     answers = {name: one | {"logits": [1.0]} for name, one in runs["runs"].items()}
     (folder / "site_runs" / "one.json").write_text(json.dumps({"name": "one", "films": films, "runs": answers}))
-    blocks = documents.blocks(folder, settings.load(CHECKOUT / "params.yaml"))
+    blocks = markdown_blocks.blocks(folder, settings.load(CHECKOUT / "params.yaml"))
     for name in ("one", "alone", "older"):
         assert f"| another hospital: {name} | - | " in blocks["answer"]
     assert "1 films of one (1 with pneumonia)" in blocks["elsewhere"]

@@ -14,7 +14,7 @@ from keras import ops
 from pipeline.learning.augmentation import robust, tone
 from pipeline.learning.augmentation.layers import build_augmentation
 from pipeline.learning.training import train
-from tests.model.test_training import Killed, a_run, killed_after, pictures
+from tests.learning.test_training import Killed, a_run, killed_after, pictures
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 64

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import paths, workspace
+from pipeline import paths, workspaces
 from pipeline.data import phantom
 from pipeline.data.tables import read_table
 from pipeline.settings import Phantom
@@ -31,7 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     patch = pytest.MonkeyPatch()
     patch.setattr(paths, "WORKSPACES", home)
-    checkout = workspace.create("checkout", copy=True)
+    checkout = workspaces.create("checkout", copy=True)
     patch.undo()
     (checkout / ".venv").symlink_to(sys.prefix)
     for arguments in (["init", "-q"], ["add", "-A"]):

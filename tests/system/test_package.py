@@ -10,8 +10,8 @@ from candidate_fixture import CHILDREN, HOME, RUN, SIDE, command, write_network,
 from pipeline import paths
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import statistics
-from pipeline.registry import answers, contract
+from pipeline.evaluation import bootstrap
+from pipeline.registry import contract, validation_predictions
 from pipeline.registry.graph import Graph
 from pipeline.robustness.families import TRAINED
 from pipeline.serving import guard
@@ -84,9 +84,9 @@ def test_figures_and_operating_points_are_the_shipped_graphs_own(root, candidate
         pictures, rows = pixels(root, part, of)
         answered = graph.answer(pictures)
         labels = np.array([row["label"] == "PNEUMONIA" for row in rows])
-        sample = statistics.draw(labels, [row["patient"] for row in rows], 0, 0)
+        sample = bootstrap.draw(labels, [row["patient"] for row in rows], 0, 0)
         figures = promise["figures"][split]
-        assert figures["auc"]["value"] == pytest.approx(statistics.auc(labels, answered.logits, sample)[0], abs=2e-5)
+        assert figures["auc"]["value"] == pytest.approx(bootstrap.auc(labels, answered.logits, sample)[0], abs=2e-5)
         for point in ("sensitive", "specific"):
             called = answered.probabilities >= promise["operating_points"][point]["threshold"]
             assert figures[f"sensitivity_at_{point}"]["value"] == pytest.approx(called[labels].mean(), abs=2e-5)
@@ -106,7 +106,7 @@ def test_the_probability_means_what_it_says_on_validation(root, candidate):
 
 
 def test_the_answers_kept_for_later_candidates_are_the_graphs(root, candidate):
-    kept = answers.read(candidate)
+    kept = validation_predictions.read(candidate)
     pictures, rows = pixels(root, "development", held_out)
     order = np.argsort([row["path"] for row in rows], kind="stable")
     assert kept.clean.paths == [rows[place]["path"] for place in order]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline import paths, workspace
+from pipeline import paths, workspaces
 from tests.study_fixture import OVERLAY, call
 
 
@@ -11,7 +11,7 @@ def finished(tmp_path_factory):
     """A workspace in which the whole graph ran once."""
     patch = pytest.MonkeyPatch()
     patch.setattr(paths, "WORKSPACES", tmp_path_factory.mktemp("work"))
-    folder = workspace.create("toy", OVERLAY, copy=True)
+    folder = workspaces.create("toy", OVERLAY, copy=True)
     patch.undo()
     done = call(folder, "repro")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

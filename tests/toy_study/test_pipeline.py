@@ -57,7 +57,7 @@ def test_another_line_in_the_table_reruns_nothing_else(project):
         "learning/export.py",
         "learning/provenance.py",
         "robustness/families.py",
-        "evaluation/figures.py",
+        "figures/study_plots.py",
         "settings.py",
         "paths.py",
     ],
@@ -122,7 +122,7 @@ def test_a_broken_setting_stops_repro_before_anything_is_deleted(project):
     before = digests(project / "models", project / "predictions", project / "data" / "groups")
     change(project, "train", "common", "epoch", 3)
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.repro"],
+        [sys.executable, "-m", "pipeline.commands.repro"],
         cwd=project,
         env=environment(),
         capture_output=True,
@@ -139,7 +139,7 @@ def test_a_source_of_the_wrong_shape_stops_repro_before_anything_is_deleted(proj
     (tmp_path / "cats").mkdir()
     before = digests(project / "data" / "raw")
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.repro", "--source", str(tmp_path)],
+        [sys.executable, "-m", "pipeline.commands.repro", "--source", str(tmp_path)],
         cwd=project, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1

@@ -9,7 +9,8 @@ import sys
 import pytest
 import yaml
 
-from pipeline import dvc, paths, study
+from pipeline import dvc, paths
+from pipeline.commands import study
 from tests import fake_predictions
 from tests.retraining_fixture import running
 from tests.study_fixture import RUNS, change, digests, environment, wait_for, would_run
@@ -62,7 +63,7 @@ def begin(folder, *arguments, **environ):
 
 def test_a_signal_ends_what_runs_and_starts_nothing_that_waits(bare):
     (bare / "train.sh").write_text("touch started-$1; exec sleep 600\n")
-    process = begin(bare, "-m", "pipeline.study")
+    process = begin(bare, "-m", "pipeline.commands.study")
     wait_for(lambda: list(bare.glob("started-*")))
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate()
@@ -77,12 +78,12 @@ def test_trainings_side_by_side_have_a_gpu_each_and_what_mlflow_did_not_get_is_o
     both = "for _ in $(seq 600); do [ $(ls gpu-* | wc -l) = 2 ] && break; sleep 0.1; done; "
     (bare / "train.sh").write_text(f"echo $CUDA_VISIBLE_DEVICES > gpu-$1; {both}{WRITE}")
     two = {"CUDA_VISIBLE_DEVICES": "0,GPU-5f3e", "TMPDIR": str(bare)}
-    process = begin(bare, "-m", "pipeline.study", "--jobs", "2", **two)
+    process = begin(bare, "-m", "pipeline.commands.study", "--jobs", "2", **two)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert sorted(path.read_text() for path in bare.glob("gpu-*")) == ["0\n", "GPU-5f3e\n"]
     assert errors.count("did not take it all") == 1
-    process = begin(bare, "-m", "pipeline.study", "--jobs", "3", **two)
+    process = begin(bare, "-m", "pipeline.commands.study", "--jobs", "3", **two)
     _, errors = process.communicate()
     assert process.returncode == 1
     assert errors == "study: JOBS=3, and a training needs a GPU of its own: here are 2\n"
@@ -91,7 +92,7 @@ def test_trainings_side_by_side_have_a_gpu_each_and_what_mlflow_did_not_get_is_o
 def test_a_run_of_which_the_network_alone_is_absent_is_trained_only_if_it_is_named(bare):
     def trainings(*named):
         """The runs that a study would train, and what it says of the others."""
-        code = "import logging; logging.basicConfig(); logging.root.setLevel('INFO'); from pipeline import settings, study; "
+        code = "import logging; logging.basicConfig(); logging.root.setLevel('INFO'); from pipeline import settings; from pipeline.commands import study; "
         process = begin(bare, "-c", f"{code}print(*study._trainings(settings.load(), {list(named)}))")
         output, errors = process.communicate()
         assert process.returncode == 0, errors
@@ -107,7 +108,7 @@ def test_a_run_of_which_the_network_alone_is_absent_is_trained_only_if_it_is_nam
     assert todo == []
     assert "done, though their networks are not here: one; RUNS= trains them again" in said
     assert trainings("one")[0] == ["one"]
-    _, errors = begin(bare, "-m", "pipeline.repro", "--check").communicate()
+    _, errors = begin(bare, "-m", "pipeline.commands.repro", "--check").communicate()
     assert errors.splitlines()[-1].endswith("though `make study` would not (only networks are not here): one")
     (bare / "predictions" / "one" / "images.csv").write_text("others\n")
     assert trainings()[0] == ["one"], "predictions that are not those of dvc.lock"
@@ -120,7 +121,7 @@ def test_the_study_goes_on_past_a_failed_training_and_names_its_log(finished, tm
     change(folder, "train", "runs", "custom_cnn-raw-1", short | {"seed": 1, "learning_rate": 1e30})
     change(folder, "train", "runs", "custom_cnn-raw-2", short | {"seed": 2})
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.study", "--jobs", "2", "custom_cnn-raw-1", "custom_cnn-raw-2"],
+        [sys.executable, "-m", "pipeline.commands.study", "--jobs", "2", "custom_cnn-raw-1", "custom_cnn-raw-2"],
         cwd=folder, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     log = folder / ".cache" / "study" / "custom_cnn-raw-1.log"
@@ -146,7 +147,7 @@ def test_a_data_stage_that_fails_ends_the_study_at_once(finished, tmp_path):
     change(folder, "validate", "min_side", 5000)  # no picture is that large
     before = digests(folder / "data" / "groups")
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.study"],
+        [sys.executable, "-m", "pipeline.commands.study"],
         cwd=folder, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1

@@ -1,0 +1,216 @@
+"""Every figure of one run, as replicates, and its flat JSON."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation import bootstrap, calibration, metrics, operating
+from pipeline.evaluation.bootstrap import Floats, Sample
+from pipeline.evaluation.predictions import FACTS, SPLITS, Predictions, Split
+from pipeline.settings import Evaluate
+
+UNDEFINED = "undefined"
+COLLAPSED_AUC = 0.6
+GAPS = ("accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity")
+Figures = dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The resamples that all runs share, so that every difference between runs is paired."""
+
+    validation: Sample
+    test: Sample
+
+
+def draw(run: Predictions, settings: Evaluate) -> Samples:
+    """Draw the resamples of both splits, independently of each other."""
+    return Samples(
+        bootstrap.draw(run.validation.labels, run.validation.patients, settings.resamples, settings.seed),
+        bootstrap.draw(run.test.labels, run.test.patients, settings.resamples, settings.seed + 1),
+    )
+
+
+def thresholds(run: Predictions, samples: Samples, settings: Evaluate) -> dict[str, float | None]:
+    """Logit thresholds: "" is the plain one (0.5), `sensitive` and `specific` are fixed on validation patients."""
+    split = run.validation
+    return {
+        "": calibration.logit(settings.threshold),
+        "sensitive": operating.sensitive(split.labels, split.logits, samples.validation, settings.sensitive),
+        "specific": operating.specific(split.labels, split.logits, samples.validation, settings.specific),
+    }
+
+
+def headline(run: Predictions, samples: Samples, settings: Evaluate) -> Figures:
+    """The few figures by which runs are compared: on validation, under stress and on test."""
+    figures: Figures = {"stress_auc": _pooled(run, samples)[0]}
+    for name in SPLITS:
+        split, sample = getattr(run, name), getattr(samples, name)
+        plain = metrics.decisions(split.labels, split.logits, sample, calibration.logit(settings.threshold))
+        figures[f"{name}_auc"] = bootstrap.auc(split.labels, split.logits, sample)
+        figures |= {
+            f"{name}_{key}": plain[key] for key in ("accuracy", "balanced_accuracy", "sensitivity", "specificity")
+        }
+    return figures
+
+
+def measure(run: Predictions, samples: Samples, settings: Evaluate) -> tuple[Figures, dict[str, Any]]:
+    """All figures of a run as replicates, and its plain facts (counts, thresholds, training)."""
+    cuts = thresholds(run, samples, settings)
+    recalibration = calibration.fit(run.validation.labels, run.validation.logits)
+    figures: Figures = {}
+    facts: dict[str, Any] = {
+        "recalibration_intercept": recalibration.intercept if recalibration else None,
+        "recalibration_slope": recalibration.slope if recalibration else None,
+        **training(run),
+    }
+    for suffix, cut in cuts.items():
+        name = f"threshold_{suffix}" if suffix else "threshold"
+        facts[name] = None if cut is None else float(calibration.sigmoid(np.float64(cut)))
+        facts[f"{name}_logit"] = cut
+    for name in SPLITS:
+        split, sample = getattr(run, name), getattr(samples, name)
+        own = _split(split, sample, cuts, recalibration, settings)
+        figures |= {f"{name}_{key}": value for key, value in own.items()}
+        facts |= {f"{name}_{key}": value for key, value in _counts(split, cuts).items()}
+        facts[f"{name}_pictures"] = len(split.paths)
+        facts[f"{name}_patients"] = len(set(split.patients))
+        facts[f"{name}_prevalence"] = number(split.labels.mean())
+    figures |= {f"gap_{key}": figures[f"validation_{key}"] - figures[f"test_{key}"] for key in GAPS}
+    figures |= _stress(run, samples, cuts)
+    facts["collapsed"] = _collapsed(run.validation, figures["validation_auc"])
+    return figures, facts
+
+
+def learned_nothing(validation: Split) -> bool:
+    """Whether a run's output is constant, or its validation AUC below .6."""
+    sample = bootstrap.draw(validation.labels, validation.patients, resamples=1, seed=0)
+    return _collapsed(validation, bootstrap.auc(validation.labels, validation.logits, sample))
+
+
+def _collapsed(validation: Split, auc: Floats) -> bool:
+    """As `learned_nothing`, with the AUC and its resamples at hand."""
+    return bool(np.ptp(validation.logits) < 1e-6 or not auc[0] >= COLLAPSED_AUC)
+
+
+def training(run: Predictions) -> dict[str, Any]:
+    """Epochs to 95 % of the final validation accuracy, and the gap between training and validation, at the last epoch.
+
+    Training accuracy is Keras' running mean over the epoch, with augmentation and dropout on. `steps_at_rate` counts
+    the steps of epochs whose learning rate was above 1 % of the first one: after them a network hardly moves.
+    """
+    history = run.history
+    if not len(history["epoch"]):
+        return {"epochs_to_95": None, "steps_at_rate": None, "training_accuracy": None, "training_gap": None}
+    rated = history["learning_rate"] > 0.01 * history["learning_rate"][0]
+    reached = history["val_accuracy"] >= 0.95 * history["val_accuracy"][-1]
+    return {
+        "epochs_to_95": int(history["epoch"][np.argmax(reached)]),
+        "steps_at_rate": round(int(run.facts["steps"]) * float(rated.mean())),
+        "training_accuracy": number(history["accuracy"][-1]),
+        "training_gap": number(history["accuracy"][-1] - history["val_accuracy"][-1]),
+    }
+
+
+def summary(run: Predictions, figures: Figures, facts: dict[str, Any]) -> dict[str, Any]:
+    """The flat JSON of a run: each figure with `_low` and `_high`, "undefined" where there is none, and its facts."""
+    flat: dict[str, Any] = {key: run.facts[key] for key in FACTS}
+    # Thresholds and the recalibration are whole: rounded, they would decide differently.
+    flat |= {key: UNDEFINED if value is None else value for key, value in facts.items()}
+    for name, replicates in figures.items():
+        value, low, high = bootstrap.interval(replicates)
+        flat |= {name: number(value), f"{name}_low": number(low), f"{name}_high": number(high)}
+    return flat
+
+
+def number(value: float | None) -> float | str:
+    """Five decimals, so that rounding errors of a machine stay out of the files; "undefined" in place of no number."""
+    return UNDEFINED if value is None or not np.isfinite(value) else round(float(value), 5) + 0.0
+
+
+def _split(
+    split: Split,
+    sample: Sample,
+    cuts: dict[str, float | None],
+    recalibration: calibration.Recalibration | None,
+    settings: Evaluate,
+) -> Figures:
+    """All figures of one split."""
+    labels, logits = split.labels, split.logits
+    plain = cuts[""]
+    assert plain is not None
+    figures = metrics.ranking(labels, logits, sample) | metrics.by_class(labels, logits, sample, plain)
+    before = metrics.probabilities(labels, logits, sample)
+    figures |= before
+    after = (
+        metrics.probabilities(labels, recalibration(logits), sample)
+        if recalibration
+        else {name: _undefined(sample) for name in before}
+    )
+    figures |= {f"{name}_recalibrated": value for name, value in after.items()}
+    for suffix, cut in cuts.items():
+        at = f"_at_{suffix}" if suffix else ""
+        values = (
+            {name: _undefined(sample) for name in metrics.DECISIONS}
+            if cut is None
+            else metrics.decisions(labels, logits, sample, cut)
+        )
+        ppv, npv = metrics.predictive_values(values["sensitivity"], values["specificity"], settings.prevalence)
+        percent = f"{100 * settings.prevalence:g}_percent"
+        values = values | {f"ppv_{percent}": ppv, f"npv_{percent}": npv}
+        figures |= {f"{name}{at}": value for name, value in values.items()}
+    subtypes = np.array(split.subtypes)
+    for subtype in ("bacterial", "viral"):
+        rows = np.flatnonzero(~labels | (subtypes == subtype))
+        part = sample.take(rows)
+        figures[f"{subtype}_auc"] = bootstrap.auc(labels[rows], logits[rows], part)
+        for suffix, cut in cuts.items():
+            at = f"_at_{suffix}" if suffix else ""
+            figures[f"{subtype}_sensitivity{at}"] = (
+                _undefined(sample)
+                if cut is None
+                else metrics.decisions(labels[rows], logits[rows], part, cut)["sensitivity"]
+            )
+    return figures
+
+
+def _stress(run: Predictions, samples: Samples, cuts: dict[str, float | None]) -> Figures:
+    """AUC, sensitivity and specificity under each change and pooled, at thresholds fixed on clean validation."""
+    labels, sample = run.validation.labels, samples.validation
+    auc, every, many_labels, many_sample = _pooled(run, samples)
+    figures = {"stress_auc": auc}
+    parts = {f"stress_{change}": (labels, logits, sample) for change, logits in run.stress.items()}
+    for name, (part_labels, logits, part_sample) in parts.items():
+        figures[f"{name}_auc"] = bootstrap.auc(part_labels, logits, part_sample)
+    parts["stress"] = (many_labels, every, many_sample)
+    for name, (part_labels, logits, part_sample) in parts.items():
+        for suffix, cut in cuts.items():
+            at = f"_at_{suffix}" if suffix else ""
+            values = None if cut is None else metrics.decisions(part_labels, logits, part_sample, cut)
+            for key in ("sensitivity", "specificity"):
+                figures[f"{name}_{key}{at}"] = values[key] if values else _undefined(sample)
+    return figures
+
+
+def _pooled(run: Predictions, samples: Samples) -> tuple[Floats, Floats, np.ndarray, Sample]:
+    """AUC over all stressed validation pictures together; their logits, labels and sample."""
+    times = len(run.stress)
+    logits = np.concatenate(list(run.stress.values()))
+    labels = np.tile(run.validation.labels, times)
+    sample = samples.validation.take(np.tile(np.arange(len(run.validation.labels)), times))
+    return bootstrap.auc(labels, logits, sample), logits, labels, sample
+
+
+def _counts(split: Split, cuts: dict[str, float | None]) -> dict[str, int | None]:
+    """Confusion counts at each threshold."""
+    counts: dict[str, int | None] = {}
+    for suffix, cut in cuts.items():
+        at = f"_at_{suffix}" if suffix else ""
+        found = metrics.confusion(split.labels, split.logits, cut) if cut is not None else {}
+        counts |= {f"{name}{at}": found.get(name) for name in ("tn", "fp", "fn", "tp")}
+    return counts
+
+
+def _undefined(sample: Sample) -> Floats:
+    return np.full(len(sample.weights), np.nan)

@@ -1,0 +1,30 @@
+"""Which radiographs are shown: by what was said of them, then by chance, never by how well they look."""
+
+import numpy as np
+
+from pipeline.evaluation.bootstrap import Bools, Floats
+
+
+def notable(labels: Bools, logits: Floats, cut: float, each: int) -> dict[str, np.ndarray]:
+    """Rows of the pictures right and wrong furthest from the logit `cut`, and of the others nearest to it, by title.
+
+    Right ones come half from each class. No picture is shown twice. Fewer than `each` where there are no more.
+    """
+    distance = np.abs(logits - cut)
+    right = (logits >= cut) == labels
+    most = np.argsort(-distance, kind="stable")
+    first = [most[(right & (labels == label))[most]] for label in (False, True)]
+    sure = np.concatenate([first[0][: each // 2], first[1][: each - each // 2]])
+    wrong = most[~right[most]][:each]
+    rest = most[~np.isin(most, np.concatenate([sure, wrong]))]
+    return {
+        "right, furthest from the threshold": sure,
+        "wrong, furthest from the threshold": wrong,
+        "the others nearest to the threshold": rest[::-1][:each],
+    }
+
+
+def one_of_each(labels: Bools, seed: int) -> tuple[int, int]:
+    """A pneumonia and a normal picture, drawn at random."""
+    random = np.random.default_rng(seed)
+    return int(random.choice(np.flatnonzero(labels))), int(random.choice(np.flatnonzero(~labels)))

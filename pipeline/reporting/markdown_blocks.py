@@ -1,0 +1,221 @@
+"""The committed figures as Markdown, put between markers of README.md and docs/results.md.
+
+    python -m pipeline.reporting.markdown_blocks
+
+A marker pair looks like `<!-- table2 -->` ... `<!-- /table2 -->`; what stands between is replaced. Every figure in a
+document comes from metrics/, so a document cannot say what was not measured.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pipeline import paths, settings
+from pipeline.command import run as run_command
+from pipeline.data.tables import read_table
+from pipeline.errors import ProjectError
+from pipeline.evaluation import published
+from pipeline.evaluation.formatting import Row, collapsed, figure, label, markdown, of
+from pipeline.files import write_text
+from pipeline.reporting import champion_table, findings, overview, run_tables, site_table, speed
+from pipeline.settings import BASELINE
+
+log = logging.getLogger("documents")
+
+DOCUMENTS = ("README.md", "docs/results.md")
+MARKER = re.compile(r"(<!-- (?P<name>[a-z0-9-]+) -->\n).*?(<!-- /(?P=name) -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Refresh the marked blocks of every document that is there."""
+    rendered = blocks(paths.METRICS, settings.load())
+    for name in DOCUMENTS:
+        path = paths.ROOT / name
+        if path.exists():
+            write_text(path, insert(path.read_text(encoding="utf-8"), rendered, name))
+            log.info("%s", name)
+
+
+def insert(text: str, rendered: Mapping[str, str], name: str = "the document") -> str:
+    """`text` with every marked block replaced.
+
+    Raises:
+        ProjectError: a marker names a block that does not exist.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        if match["name"] not in rendered:
+            raise ProjectError(f"{name}: no block {match['name']!r}; known: {', '.join(rendered)}")
+        return f"{match[1]}{rendered[match['name']]}\n{match[3]}"
+
+    return MARKER.sub(replace, text)
+
+
+def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
+    """Every block by name, from the files in metrics/."""
+    if not (folder / "candidate.json").exists():
+        raise ProjectError("metrics/candidate.json is missing: run compare first (dvc repro compare)")
+    table2, table3 = read_table(folder / "table2.csv"), read_table(folder / "table3.csv")
+    contrasts = read_table(folder / "contrasts.csv")
+    candidate = json.loads((folder / "candidate.json").read_text(encoding="utf-8"))
+    names = [name for name in [*options.table, BASELINE] if (folder / "runs" / f"{name}.json").exists()]
+    runs = [json.loads((folder / "runs" / f"{name}.json").read_text(encoding="utf-8")) for name in names]
+    caption = _caption(runs[0])
+    made = {
+        "accuracy": overview.accuracy([*table2, *table3]),
+        "areas": overview.areas([*table2, *table3], runs),
+        "table2": f"{_results(table2)}\n\n{WILSON}",
+        "table3": f"{_results(table3)}\n\n{WILSON}",
+        "table2-classes": _classes(table2),
+        "table3-classes": _classes(table3),
+        "learning": run_tables.learning(runs),
+        "splits": run_tables.splits(runs),
+        "operating": run_tables.operating(runs, options.evaluate.prevalence),
+        "fixed": run_tables.fixed(runs),
+        "calibration": run_tables.calibration(runs),
+        "subtypes": run_tables.subtypes(runs),
+        "stress": run_tables.stress(runs),
+        "stress-decisions": run_tables.stress_decisions(runs, "sensitive"),
+        "seeds": run_tables.seeds(runs, options.table),
+        "contrasts": _contrasts(row for row in contrasts if not row["p_holm"]),
+        "winner": _contrasts((row for row in contrasts if row["p_holm"] and row["figure"] == "test_auc"), holm=True),
+        "findings": findings.table(contrasts, candidate["best"]),
+        "candidate": _candidate(candidate),
+        "answer": champion_table.table(folder, candidate),
+        "elsewhere": site_table.table(folder, folder.parent / "predictions", runs, options.evaluate),
+        "caveats": run_tables.caveats(runs, _baseline(folder.parent / "predictions" / BASELINE / "run.json")),
+    }
+    captioned = {name: f"{caption}\n\n{text}" for name, text in made.items()}
+    return captioned | {"speed": speed.table(paths.ROOT / "benchmarks" / "measured.json")}
+
+
+def _caption(run: Row) -> str:
+    patients = f"{run['test_pictures']} test pictures of {run['test_patients']} patients"
+    validation = f"{run['validation_pictures']} validation pictures of {run['validation_patients']} patients"
+    bars = f"{patients}, {validation}; in brackets 95 % intervals by patient."
+    if run["dataset"] == published.GENERATED:
+        return f"**Generated radiographs ({run['dataset']}): these figures say nothing about children.** {bars}"
+    return f"{run['dataset']}, {run['edition']} edition: {bars}"
+
+
+def _who(row: Row) -> list[str]:
+    """What every row says of itself: run, starting weights, backend, precision, epochs, seed and how many seeds there are."""
+    if row["run"] == BASELINE:
+        return [label(row), row["backend"], "-", "-"]
+    if row["status"] == "not run":
+        return [row["run"], row["weights"], "-", f"{row['seed']}"]
+    seeds = "one seed" if row["seeds"] == "1" else f"{row['seeds']} seeds"
+    return [
+        f"{row['run']}{' **(collapsed)**' if collapsed(row) else ''}",
+        f"{row['weights']}, {row['backend']}, {row['precision']}",
+        row["epochs"],
+        f"{row['seed']} ({seeds})",
+    ]
+
+
+WILSON = "Published figures have Wilson's intervals from their counts: their patients are unknown."
+CLASSES = ("normal", "pneumonia")
+MACROS = ("recall", "precision", "f1")
+WHO = ["run", "start, backend, precision", "epochs", "seed"]
+
+
+def _results(table: Sequence[Row]) -> str:
+    header = [*WHO, "accuracy", "published", "ROC AUC", "balanced accuracy", 'published "AUC"']
+    header += ["sensitivity", "published", "specificity", "published"]
+    body = []
+    for row in table:
+        line = _who(row)
+        if row["status"] == "not run":
+            body.append([*line, "not run", *["-"] * (len(header) - len(line) - 1)])
+            continue
+        line += [of(row, "accuracy"), of(row, "published_accuracy"), of(row, "auc")]
+        line += [of(row, "balanced_accuracy"), of(row, "published_auc_of_rounded")]
+        for name in ("recall_pneumonia", "recall_normal"):
+            line += [of(row, name), of(row, f"published_{name}", 2)]
+        body.append(line)
+    return markdown(header, body)
+
+
+def _classes(table: Sequence[Row]) -> str:
+    header = ["run", "precision normal / pneumonia", "published", "F1 normal / pneumonia", "published"]
+    header += ["macro recall", "macro precision", "macro F1", "published macros"]
+    header += ["loss", "published", "TN FP / FN TP", "published"]
+    body = []
+    for row in table:
+        if row["status"] == "not run":
+            body.append([row["run"], "not run", *["-"] * (len(header) - 2)])
+            continue
+        line = [label(row)]
+        for name in ("precision", "f1"):
+            line += [" / ".join(of(row, f"{name}_{one}") for one in CLASSES), _published_pair(row, name)]
+        line += [of(row, f"{name}_macro") for name in MACROS]
+        macros = [_published_macro(row, name) for name in MACROS]
+        line.append("-" if "-" in macros else ", ".join(macros))
+        line += [of(row, "log_loss"), figure(row["published_loss"]), _counts(row, ""), _counts(row, "published_")]
+        body.append(line)
+    return markdown(header, body)
+
+
+def _published_pair(row: Row, name: str) -> str:
+    """As printed, without the interval: both together fill the page."""
+    both = [figure(row[f"published_{name}_{one}"], digits=2) for one in CLASSES]
+    return "-" if "-" in both else " / ".join(both)
+
+
+def _published_macro(row: Row, name: str) -> str:
+    """The mean of both classes, as the study's headline has it."""
+    both = [row[f"published_{name}_{one}"] for one in CLASSES]
+    return "-" if "" in both else figure(sum(map(float, both)) / 2)
+
+
+def _counts(row: Row, prefix: str) -> str:
+    tn, fp, fn, tp = (row[f"{prefix}{name}"] for name in ("tn", "fp", "fn", "tp"))
+    return f"{tn} {fp} / {fn} {tp}" if tn else "-"
+
+
+def _contrasts(rows: Iterable[Row], holm: bool = False) -> str:
+    header = ["contrast", "figure", "difference", "p", *(["p, Holm"] if holm else []), "over"]
+    body = [
+        [
+            row["contrast"],
+            row["figure"].replace("_", " "),
+            figure(row["difference"], row["low"], row["high"]),
+            figure(row["p"]),
+            *([figure(row["p_holm"])] if holm else []),
+            row["over"],
+        ]
+        for row in rows
+    ]
+    return markdown(header, body) if body else "None yet: the runs that they compare have not been made."
+
+
+def _candidate(named: Row) -> str:
+    lines = [
+        f"Rule: {named['rule']}.",
+        f"Best on stressed validation: {named['best']}, {figure(named['best_value'])} "
+        f"(standard error {figure(named['standard_error'], digits=4)}).",
+        f"Candidate: **{named['run']}**, {figure(named['value'])}.",
+    ]
+    released = named["released"]
+    if released is None:
+        lines.append("None of the runs may be released.")
+    elif released["run"] == named["run"]:
+        lines.append("It may be released.")
+    else:
+        reason = next(run["not_released_because"] for run in named["considered"] if run["run"] == named["run"])
+        value, low, high = released["cost_stress_auc"]
+        lines.append(f"It may not be released: {reason}.")
+        lines.append(f"Released: **{released['run']}**, {figure(released['value'])}.")
+        lines.append(f"What that costs of the stressed validation AUC: {figure(value, low, high, digits=4)}.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _baseline(path: Path) -> Row | None:
+    """What the non-image baseline read, and what was the same in every picture."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+if __name__ == "__main__":
+    run_command("documents", main)

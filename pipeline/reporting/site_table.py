@@ -1,0 +1,92 @@
+"""Runs on other hospitals' films as a table: does what holds up under stress hold up elsewhere? Promised by neither figure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation import bootstrap, contrasts, metrics
+from pipeline.evaluation.formatting import Row, figure, label, markdown, of
+from pipeline.files import sha256_of
+from pipeline.reporting import findings
+from pipeline.settings import BASELINE, Evaluate
+
+POINT = "sensitive"
+
+
+def table(folder: Path, predictions: Path, runs: Sequence[Row], options: Evaluate) -> str:
+    """All hospitals of metrics/site_runs/, each with its runs, and the robust runs against the balanced ones."""
+    parts = [_hospital(path, predictions, runs, options) for path in sorted((folder / "site_runs").glob("*.json"))]
+    return "\n\n".join(parts) or "No run has answered another hospital's films yet (`make evaluate-site ... RUNS=...`)."
+
+
+def _hospital(path: Path, predictions: Path, runs: Sequence[Row], options: Evaluate) -> str:
+    site = json.loads(path.read_text(encoding="utf-8"))
+    labels = np.array([film["pneumonia"] for film in site["films"]])
+    views = np.array([film["view"] for film in site["films"]])
+    sample = bootstrap.draw(labels, [film["patient"] for film in site["films"]], options.resamples, options.seed)
+    measured = [run for run in runs if run["run"] != BASELINE and _current(site["runs"], predictions, run["run"])]
+    kinds = sorted(set(views))
+    header = [
+        "run",
+        "AUC stressed validation",
+        "AUC official test",
+        "AUC elsewhere",
+        *(f"{kind} alone" for kind in kinds),
+    ]
+    header += ["sensitivity elsewhere", "specificity elsewhere"]
+    body, areas = [], {}
+    for run in measured:
+        logits = np.array(site["runs"][run["run"]]["logits"])
+        areas[run["run"]] = bootstrap.auc(labels, logits, sample)
+        line = [label(run), of(run, "stress_auc"), of(run, "test_auc"), _told(areas[run["run"]])]
+        for kind in kinds:
+            seen = views == kind
+            line.append(_told(bootstrap.auc(labels[seen], logits[seen], sample.take(seen))))
+        cut = run[f"threshold_{POINT}_logit"]
+        found = metrics.decisions(labels, logits, sample, cut) if isinstance(cut, float) else {}
+        line += [_told(found[name]) if found else "-" for name in ("sensitivity", "specificity")]
+        body.append(line)
+    films = f"{len(labels)} films of {site['name']} ({int(labels.sum())} with pneumonia), all answered, no guard before them"
+    parts = [f"{films}:", markdown(header, body)]
+    if len(kinds) > 1:
+        parts.append(_views(labels, views, sample))
+    parts.append(_robust({run["run"]: run for run in measured}, areas))
+    return "\n\n".join(parts)
+
+
+def _views(labels: bootstrap.Bools, views: np.ndarray, sample: bootstrap.Sample) -> str:
+    """What the view tells without the film: each film gets the share of pneumonia among those of its view."""
+    shares = {view: float(labels[views == view].mean()) for view in sorted(set(views))}
+    told = ", ".join(f"{share:.0%} of {view}" for view, share in shares.items())
+    area = _told(bootstrap.auc(labels, np.array([shares[view] for view in views]), sample))
+    return (
+        f"The view tells the classes apart without the film ({told} show pneumonia): AUC {area}. "
+        "So the columns by view say more than the one over all films."
+    )
+
+
+def _current(answers: Mapping[str, Any], predictions: Path, run: str) -> bool:
+    """Whether the answers are those of the network whose predictions are committed."""
+    pictures = predictions / run / "images.csv"
+    return run in answers and pictures.exists() and answers[run]["predictions"] == sha256_of(pictures)
+
+
+def _robust(runs: Mapping[str, Row], areas: Mapping[str, bootstrap.Floats]) -> str:
+    """AUC of each robust run less that of the balanced run of the same network, seed and epochs."""
+    equal, _ = contrasts.pairs(runs, "robust", "balanced")
+    lines = []
+    for name, other in (pair for own in equal.values() for pair in own):
+        stressed = runs[name]["stress_auc"] - runs[other]["stress_auc"]
+        difference = bootstrap.interval(areas[name] - areas[other])
+        elsewhere = findings.signed(*difference) if np.isfinite(difference).all() else "undefined"
+        lines.append(f"- `{name}` less `{other}`: AUC {stressed:+.3f} on stressed validation, {elsewhere} elsewhere.")
+    return "\n".join(lines) or "No robust run has answered beside its balanced one yet."
+
+
+def _told(replicates: bootstrap.Floats) -> str:
+    """A figure with its interval; a dash where it is undefined, as with one class alone."""
+    value, low, high = (number if np.isfinite(number) else None for number in bootstrap.interval(replicates))
+    return figure(value, low, high)

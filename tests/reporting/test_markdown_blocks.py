@@ -1,0 +1,110 @@
+"""The committed figures in the documents: what stands between the markers, and how a figure is written."""
+
+import json
+import shutil
+
+import pytest
+
+from pipeline import settings
+from pipeline.data.tables import read_table
+from pipeline.errors import ProjectError
+from pipeline.reporting import champion_table, formatting, markdown_blocks
+from tests.compared_fixture import DONE, SHORT, project, stage
+
+
+def test_phantoms_are_named_wherever_their_figures_are_shown(tmp_path):
+    few = {name: DONE[name] for name in ("custom_cnn-raw-0", "densenet121-augmented-0")}
+    root = project(tmp_path, few, dataset="phantom", edition="phantom")
+    stage("evaluate", root)
+    stage("compare", root)
+    for path in (root / "plots/study").iterdir():
+        assert "GENERATED RADIOGRAPHS" in path.read_text(), path.name
+    for table in ("table2", "table3"):
+        for row in read_table(root / f"metrics/{table}.csv"):
+            assert row["status"] == "not run" or row["dataset"] == "phantom"
+            assert row["published_accuracy"] == ""
+    rendered = markdown_blocks.blocks(root / "metrics", settings.load(root / "params.yaml"))
+    of_pictures = [text for name, text in rendered.items() if name != "speed"]
+    assert all(text.startswith("**Generated radiographs (phantom)") for text in of_pictures)
+
+
+def test_documents_are_filled_between_their_markers_and_nowhere_else(compared, tmp_path):
+    root = tmp_path / "documents"
+    shutil.copytree(compared, root)
+    text = "# Title\n\n<!-- table2 -->\nwas here before\n<!-- /table2 -->\n\nprose\n<!-- candidate -->\n<!-- /candidate -->\n"
+    text += "<!-- splits -->\n<!-- /splits -->\n<!-- caveats -->\n<!-- /caveats -->\n"
+    text += "<!-- accuracy -->\n<!-- /accuracy -->\n<!-- areas -->\n<!-- /areas -->\n"
+    (root / "README.md").write_text(text)
+    stage("pipeline.reporting.markdown_blocks", root)
+    every = [row for table in ("table2", "table3") for row in read_table(root / f"metrics/{table}.csv") if row["fp"]]
+    filled = (root / "README.md").read_text()
+    assert filled.startswith("# Title\n\n<!-- table2 -->\nchest-xray-pneumonia, 224px edition: ")
+    assert "was here before" not in filled
+    assert "custom_cnn-raw-0 (5 epochs, random)" in filled and f"{SHORT} (3 epochs, imagenet)" in filled
+    false = sum(int(row["fp"]) for row in every)
+    share = false / (false + sum(int(row["fn"]) for row in every))
+    assert f"Of the errors of all {len(DONE)} runs on the official test set at 0.5, {share:.0%} are normal" in filled
+    assert "\nprose\n" in filled
+    assert "| custom_cnn-raw-0 | random, tensorflow, float32 | 5 | 0 (one seed) |" in filled
+    assert "| custom_cnn-robust-0 | random | - | 0 | not run |" in filled
+    accuracy, areas = (
+        {
+            line.split(" (")[0]: [cell.strip() for cell in line.split("|")[1:-1]]
+            for line in part.splitlines()
+            if "|" in line
+        }
+        for part in (filled.split("<!-- accuracy -->")[1].split("<!-- areas -->"))
+    )
+    assert accuracy["| network"] == areas["| network"] == ["network (start)", "augmented", "balanced", "raw", "robust"]
+    rows = {row["run"]: row for row in every}
+    own = f"{float(rows['custom_cnn-raw-0']['accuracy']):.3f}"[1:]
+    assert accuracy["| custom_cnn"][3].startswith(f"{own} (")
+    assert accuracy["| custom_cnn"][3].endswith("*.771*"), "what was published"
+    other = f"{float(rows['custom_cnn-augmented-1']['accuracy']):.3f}".removeprefix("0")
+    assert accuracy["| custom_cnn"][1].endswith(f"*.910*; other seeds {other}"), "and not that of the control"
+    assert accuracy["| custom_cnn"][4] == accuracy["| resnet50"][2] == areas["| resnet50"][2] == "not run"
+    assert accuracy["| densenet121"][3].endswith("*.853*, 3 epochs")
+    run = json.loads((root / "metrics/runs/custom_cnn-raw-0.json").read_text())
+    assert areas["| custom_cnn"][3] == " / ".join(
+        f"{run[f'{part}_auc']:.3f}".removeprefix("0") for part in ("validation", "stress", "test")
+    )
+    stage("pipeline.reporting.markdown_blocks", root)
+    assert (root / "README.md").read_text() == filled
+    with pytest.raises(ProjectError, match="no block 'table9'"):
+        markdown_blocks.insert("<!-- table9 -->\n<!-- /table9 -->", {"table2": ""})
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.5, ".500"), (0.9994, ".999"), (0.9999994, "1 - 6.0e-07"), (0.0000212, "2.1e-05"), ("undefined", "undefined")],
+)
+def test_a_threshold_next_to_0_or_1_is_told_apart_from_it(value, said):
+    assert formatting.threshold(value) == said
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        (None, "the gate has not been asked about it"),
+        ({"version": "vgg16-raw-0-1a2b", "passed": True, "rules": []}, "the gate has not been asked about it"),
+        (
+            {"version": "custom_cnn-raw-0-1a2b", "passed": True, "rules": []},
+            "passed it, and it has not been promoted yet",
+        ),
+        (
+            {
+                "version": "custom_cnn-raw-0-1a2b",
+                "passed": False,
+                "rules": [
+                    {"name": "AUC", "bound": -0.0064, "limit": -0.01, "passed": True},
+                    {"name": "log loss", "bound": 0.0539, "limit": 0.04, "passed": False},
+                ],
+            },
+            "rejected it: log loss, 95 % bound .054, limit .040",
+        ),
+    ],
+)
+def test_the_documents_say_what_the_gate_said_of_the_candidate(tmp_path, gate, said):
+    if gate:
+        (tmp_path / "gate.json").write_text(json.dumps(gate))
+    assert champion_table._verdict(tmp_path / "gate.json", "custom_cnn-raw-0").endswith(said)
