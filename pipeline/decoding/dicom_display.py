@@ -15,7 +15,6 @@ from pipeline.decoding.levels import CENTRAL, Levels, ends
 # A window or table that leaves less than this of an image that has more is a mistake: of the grey range between the
 # central values, and of the pixels that are neither black nor white. No training image has so little of either.
 USEFUL_SPAN, USEFUL_GREY = 0.15, 0.1
-GUESSED = "the file states no usable window, and its grey range was taken from the image's values"
 RESCALE = ("RescaleSlope", "RescaleIntercept")
 WINDOW = ("WindowCenter", "WindowWidth")
 MIN_WIDTH = {"LINEAR_EXACT": 1e-9, "SIGMOID": 1e-9}  # else 1 (C.11.2.1.2.1)
@@ -75,12 +74,8 @@ def _own_brightness(modality: Modality, levels: Levels, inverted: bool) -> tuple
     """The image in its own range: brightness [levels], and warnings."""
     found = ends(modality.own, levels.counts)
     dark_is_high = inverted != modality.falling
-    chosen = grey_range.choose(found, dark_is_high, modality.stated)
-    warnings = grey_range.outlier_warnings(found)
-    if chosen not in (modality.stated, grey_range.natural(found)):
-        warnings.append(GUESSED)
-    brightness = chosen.brightness(modality.own)
-    return 1 - brightness if dark_is_high else brightness, warnings
+    brightness = grey_range.choose(found, dark_is_high, modality.stated).brightness(modality.own)
+    return 1 - brightness if dark_is_high else brightness, grey_range.outlier_warnings(found)
 
 
 def _declared(data: Dataset, values: np.ndarray) -> Iterator[tuple[str, np.ndarray | None]]:

@@ -67,10 +67,14 @@ class _Bounded(io.BytesIO):
 
 @dataclass(frozen=True)
 class DicomFile:
-    """The header of a file, and where its pixels follow; `syntax` is None where the file does not say."""
+    """The header of a file, and where its pixels follow; `syntax` is None where the file does not say.
+
+    `ends_early`: the file ends where the pixels should follow, so that what the header lacks may have been cut off.
+    """
 
     header: Dataset
     syntax: UID | None
+    ends_early: bool
     _stream: _Bounded
     _encoding: Encoding
 
@@ -81,12 +85,16 @@ class DicomFile:
             UnreadableImage: there are none.
         """
         self._stream.limit = self._stream.reads + MAX_READS + self._stream.size // 1024
+        start = self._stream.tell()
         rest = read_dataset(
             self._stream,
             *self._encoding,
             stop_when=lambda tag, vr, length: tag != PIXEL_DATA,
             specific_tags=[PIXEL_DATA],
         )
+        tag = struct.pack("<HH" if self._encoding.little_endian else ">HH", PIXEL_DATA.group, PIXEL_DATA.element)
+        if "PixelData" not in rest and self._stream.getvalue().startswith(tag, start):
+            raise broken("DICOM", "ends within its pixel data")
         if not rest.get("PixelData"):
             raise UnreadableImage("undecodable", "the DICOM file holds no pixel data (PixelData)")
         self.header[PIXEL_DATA] = rest[PIXEL_DATA]
@@ -135,7 +143,7 @@ def read(data: bytes, limits: Limits) -> DicomFile:
     limits.check_metadata("DICOM", stream.tell() - start)
     header.set_original_encoding(*encoding, header._character_set)
     header.file_meta = FileMetaDataset()
-    return DicomFile(header, syntax, stream, encoding)
+    return DicomFile(header, syntax, stream.tell() >= len(body), stream, encoding)
 
 
 def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
