@@ -9,8 +9,9 @@ import numpy as np
 
 from pipeline import outcomes, paths
 from pipeline.errors import ProjectError
+from pipeline.input_check import guard
 from pipeline.outcomes import Thresholds
-from pipeline.serving import guard, network
+from pipeline.serving import network
 
 
 @dataclass(frozen=True)

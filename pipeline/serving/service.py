@@ -22,7 +22,8 @@ from PIL import Image
 
 from pipeline import paths
 from pipeline.errors import ProjectError
-from pipeline.serving import guard, model, page, schemas, uploads
+from pipeline.input_check import guard
+from pipeline.serving import model, page, schemas, uploads
 from pipeline.serving.journal import Journal
 from pipeline.serving.network import Outputs
 from pipeline.serving.problems import Problem

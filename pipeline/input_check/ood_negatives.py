@@ -1,4 +1,4 @@
-"""Pictures that are no frontal chest X-ray, generated: what the guard is fitted against, kind by kind.
+"""Out-of-distribution negatives: images that are no frontal chest radiograph, made up, kind by kind.
 
 Nothing is downloaded and no patient's picture is kept; `turned`, `negative` and `cropped` are made from the radiographs given.
 """
