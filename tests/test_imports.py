@@ -126,6 +126,12 @@ def test_a_package_knows_no_framework(package):
         assert not {name.split(".")[0] for name in imports(file)} & FORBIDDEN[package], file.name
 
 
+def test_running_a_graph_needs_no_training_framework():
+    """`pipeline/inference.py` stands at the root, since the service and the stages run graphs by it."""
+    needed = set().union(*(imports(ROOT / file) for file in reached(ROOT / "pipeline/inference.py")))
+    assert not {name.split(".")[0] for name in needed} & (FORBIDDEN["serving"] | {"bentoml", "onnx"})
+
+
 def test_one_file_speaks_to_tensorflow_and_one_to_keras_cv():
     """`learning` knows Keras alone, so that it runs on another backend."""
     found = {"tensorflow": set(), "keras_cv": set()}
@@ -218,7 +224,7 @@ REBUILT = dict.fromkeys(
 )
 # Of `stress`: read only where a run's network is kept nowhere and a champion was made of it.
 COMMITTED_GRAPH = dict.fromkeys(
-    ["pipeline/registry/contract.py", "pipeline/registry/graph.py"], "finds and runs a champion's committed graph"
+    ["pipeline/inference.py", "pipeline/registry/contract.py"], "finds and runs a champion's committed graph"
 )
 
 

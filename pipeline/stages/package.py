@@ -16,9 +16,9 @@ from pipeline.errors import ProjectError
 from pipeline.evaluation import bootstrap, calibration, run_metrics
 from pipeline.evaluation.predictions import Predictions, Split
 from pipeline.files import atomic_folder, sha256_of, write_json, write_text
+from pipeline.inference import PRECISION, Graph
 from pipeline.input_check import fit, guard
 from pipeline.registry import contract, validation_predictions
-from pipeline.registry.graph import PRECISION, Graph
 from pipeline.robustness.families import TRAINED
 from pipeline.settings import Settings
 
