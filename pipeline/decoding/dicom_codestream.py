@@ -27,7 +27,7 @@ from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import TRUSTED, Limits
 from pipeline.decoding.signatures import behind_fill
 
-MAX_FRAGMENTS = 1_000
+MAX_FRAGMENTS = 10_000
 ITEM = b"\xfe\xff\x00\xe0"
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 WAVELET = (*JPEG2000TransferSyntaxes, *(UID(f"1.2.840.10008.1.2.4.20{number}") for number in (1, 2, 3)))  # and HTJ2K

@@ -31,7 +31,7 @@ KEYWORDS = (
 )
 TAGS = [Tag(tag) for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
 PIXEL_DATA = Tag("PixelData")
-MAX_READS = 20_000  # of the header; a chest film needs a few hundred
+MAX_READS = 20_000  # of the header, and of the pixel data; a chest film needs a few hundred
 META_GROUP, TRANSFER_SYNTAX = 0x0002, 0x0010
 LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # types with a length of four bytes
 FIRST_BYTES = 8
@@ -61,7 +61,7 @@ class _Bounded(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads += 1
         if self.reads > self.limit:
-            raise UnreadableImage("too_much_metadata", f"the DICOM header has more than {self.limit} parts")
+            raise UnreadableImage("too_much_metadata", f"the DICOM file has more than {self.limit} elements or fragments")
         return super().read(size)
 
 

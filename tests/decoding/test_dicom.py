@@ -580,10 +580,11 @@ def test_endless_elements_behind_the_pixels_end() -> None:
     assert told.value.error == "too_much_metadata"
 
 
-def test_an_image_may_lie_in_many_fragments() -> None:
+@pytest.mark.parametrize("pieces", [5, 1500])
+def test_an_image_may_lie_in_many_fragments(pieces: int) -> None:
     data = parsed(stored(DEEP, JPEGLSLossless, bits=12, **WINDOW))
     stream = next(generate_frames(data.PixelData, number_of_frames=1))
-    data.PixelData = encapsulate([stream], fragments_per_frame=5, has_bot=False)
+    data.PixelData = encapsulate([stream], fragments_per_frame=pieces, has_bot=False)
     data["PixelData"].is_undefined_length = True
     assert is_image(written(data))
 
