@@ -61,7 +61,9 @@ class _Bounded(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads += 1
         if self.reads > self.limit:
-            raise UnreadableImage("too_much_metadata", f"the DICOM file has more than {self.limit} elements or fragments")
+            raise UnreadableImage(
+                "too_much_metadata", f"the DICOM file has more than {self.limit} elements or fragments"
+            )
         return super().read(size)
 
 
