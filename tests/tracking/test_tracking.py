@@ -168,7 +168,9 @@ def test_the_registered_champion_answers(root):
         "shape": (-1, SIDE, SIDE, 1),
     }
     assert model.input_example.shape == (1, SIDE, SIDE, 1)
-    (used,) = client_of(root).get_run(model.metadata.run_id).inputs.dataset_inputs
+    client = client_of(root)
+    run = client.get_model_version_by_alias(mirror.MODEL, "champion").run_id
+    (used,) = client.get_run(run).inputs.dataset_inputs
     assert used.dataset.name == "phantom"
 
 
