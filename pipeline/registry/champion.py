@@ -20,7 +20,7 @@ from pipeline import settings as all_settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.files import atomic_folder, write_text
-from pipeline.registry import contract, gate, record
+from pipeline.registry import contract, gate, record, verification
 
 log = logging.getLogger(__name__)
 
@@ -164,9 +164,11 @@ def _expect_files(version: str) -> None:
 
 
 def _problems(version: str) -> list[str]:
+    problem = verification.problem(version)
+    if problem is None:
+        return []
     return [
         f"the files of {version} are not at hand: {problem}; `git checkout -- models/champions/{version}` brings them back"
-        for problem in record.missing_files(version)
     ]
 
 
