@@ -19,11 +19,12 @@ import bentoml
 import numpy as np
 from bentoml._internal.server.http import traffic
 from PIL import Image
+from starlette.middleware.cors import CORSMiddleware
 
 from pipeline import paths
 from pipeline.errors import ProjectError
 from pipeline.inference import Outputs
-from pipeline.serving import guard, model, page, schemas, uploads
+from pipeline.serving import guard, model, page, schemas, supervisor, uploads
 from pipeline.serving.champion import LOOK_SECONDS, Champion
 from pipeline.serving.journal import Journal
 from pipeline.serving.problems import Problem
@@ -150,6 +151,15 @@ _service = cast("bentoml.Service[Pneumonia]", Pneumonia)  # what the decorator h
 # BentoML's own timeout keeps what it knows of a request until its time is up, answered or not: under load some 20 MB for
 # each worker. `Admission` and `_examine` end what takes too long.
 traffic.TimeoutMiddleware = lambda app, timeout: app  # type: ignore[assignment,misc,return-value]
+supervisor.close_ports()
+os.environ["FORWARDED_ALLOW_IPS"] = ",".join(SETTINGS.proxies)  # uvicorn's own default believes everybody on loopback
+if SETTINGS.origins:
+    _service.add_asgi_middleware(
+        CORSMiddleware,
+        allow_origins=SETTINGS.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization"],
+    )
 _service.add_asgi_middleware(Admission, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
 _service.mount_asgi_app(
     page.build(CHAMPION.card, LIMITS, lambda: _service.openapi_spec.asdict()), path="/", name="page"
