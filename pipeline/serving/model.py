@@ -9,9 +9,9 @@ import numpy as np
 
 from pipeline import inference, outcomes, paths
 from pipeline.errors import ProjectError
+from pipeline.input_check import guard
 from pipeline.outcomes import Thresholds
 from pipeline.registry import verification
-from pipeline.serving import guard
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Problem(Exception):
     @classmethod
     def of(cls, refusal: UnreadableImage) -> "Problem":
         """The answer to an upload that the reader refuses."""
-        return cls(STATUS.get(refusal.error, 415), refusal.error, refusal.detail, **refusal.facts)
+        return cls(STATUS.get(refusal.error, 415), refusal.error, refusal.detail, None, **refusal.facts)
 
     def response(self) -> JSONResponse:
         """The refusal as JSON: `error`, `detail` and the facts."""

@@ -24,7 +24,8 @@ from starlette.middleware.cors import CORSMiddleware
 from pipeline import paths
 from pipeline.errors import ProjectError
 from pipeline.inference import Outputs
-from pipeline.serving import guard, model, page, schemas, supervisor, uploads
+from pipeline.input_check import guard
+from pipeline.serving import model, page, schemas, supervisor, uploads
 from pipeline.serving.champion import LOOK_SECONDS, Champion
 from pipeline.serving.journal import Journal
 from pipeline.serving.problems import Problem

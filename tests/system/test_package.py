@@ -12,9 +12,9 @@ from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import bootstrap
 from pipeline.inference import Graph
+from pipeline.input_check import guard
 from pipeline.registry import contract, validation_predictions
 from pipeline.robustness.families import TRAINED
-from pipeline.serving import guard
 from pipeline.stages import package
 
 PACKAGE = "pipeline.stages.package"
