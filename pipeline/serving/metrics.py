@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax", "gauge_mostrecent")  # files of prometheus_client
-ROOM = 2**18  # bytes of each: several times what the numbers below fill
+ROOM = 2**17  # bytes of each: several times what the numbers below fill
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 log = logging.getLogger("bentoml.pneumonia")
@@ -84,6 +84,7 @@ REFUSED: Gauge
 _own: CollectorRegistry
 _version = ""  # that this worker answers with
 _refused = False
+_said = ""  # the trouble that the log tells of
 
 
 def _make() -> None:
@@ -145,26 +146,23 @@ def refused(is_so: bool) -> None:
 
 def keep_shared() -> None:
     """Share this worker's numbers again where they are not, or no more: from zero, as after a restart."""
-    global trouble
+    global trouble, _said
     if not trouble and all((FOLDER / f"{kind}_{os.getpid()}.db").exists() for kind in KINDS):
         return
-    before, trouble = trouble, _reserve()
-    if trouble:
-        if trouble != before:
-            log.error("%s; they are this worker's alone until it can", trouble)
-            os.environ.pop(SHARED, None)
-            values.ValueClass = values.MutexValue
-            _make()
-            _say_again()
+    was_shared, trouble = not trouble, _reserve()
+    if trouble and trouble != _said:
+        log.error("%s; until they can, each worker has its own", trouble)
+    _said = trouble
+    if not trouble:
+        log.warning("the workers' numbers for /metrics are shared in %s, from zero", FOLDER)
+        os.environ[SHARED] = str(FOLDER)
+        values.ValueClass = values.MultiProcessValue()
+    elif was_shared:
+        os.environ.pop(SHARED, None)
+        values.ValueClass = values.MutexValue
+    else:
         return
-    log.warning("the workers' numbers for /metrics are shared in %s, from zero", FOLDER)
-    os.environ[SHARED] = str(FOLDER)
-    values.ValueClass = values.MultiProcessValue()
     _make()
-    _say_again()
-
-
-def _say_again() -> None:
     if _version:
         loaded(_version)
     refused(_refused)
