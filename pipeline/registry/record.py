@@ -68,4 +68,4 @@ def rolled_back(history: list[dict[str, Any]]) -> set[str]:
 def append(history: list[dict[str, Any]], event: dict[str, Any]) -> None:
     """Write the record with one more line; an event that was never carried out is dropped."""
     lines = [json.dumps(line, sort_keys=True, allow_nan=False) for line in [*history, event]]
-    write_text(paths.PROMOTIONS, "".join(f"{line}\n" for line in lines))
+    write_text(paths.PROMOTIONS, "".join(f"{line}\n" for line in lines), durable=True)
