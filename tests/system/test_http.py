@@ -18,8 +18,8 @@ SCENE = encoded(scene())
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("http")
     write_champion(root)
-    # The client's address is this machine's, which is the only proxy that the tests can be.
-    with serve(root, SERVE_PROXIES="[127.0.0.1]", SERVE_ORIGINS="[https://pacs.example]", SERVE_TOKEN="a") as running:
+    settings = {"SERVE_PROXIES": "[127.0.0.2]", "SERVE_ORIGINS": "[https://pacs.example]", "SERVE_MAX_PER_CLIENT": "1"}
+    with serve(root, SERVE_TOKEN="a", **settings) as running:
         yield running
 
 
@@ -81,6 +81,43 @@ def test_a_site_that_may_can_send_and_read_from_a_browser(server: Server) -> Non
     evil = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     refused = server.post(SCENE, headers=token | evil)
     assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
+
+
+def upload(server: Server, source: str, forwarded: str) -> socket.socket:
+    """An upload that does not end, from an address of this machine, of a client that a proxy names."""
+    port = httpx.URL(server.url).port
+    connection = socket.create_connection(("127.0.0.1", port), timeout=5, source_address=(source, 0))
+    connection.sendall(
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nContent-Length: 100\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\nX-Forwarded-For: " + forwarded.encode() + b"\r\n\r\n--x"
+    )
+    return connection
+
+
+def refused_at_once(connection: socket.socket) -> bool:
+    connection.settimeout(1)
+    try:
+        return connection.recv(100).startswith(b"HTTP/1.1 429")
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("source", "clients", "second_refused"),
+    [
+        ("127.0.0.2", ("10.0.0.1", "10.0.0.2"), False),  # the proxy, which tells two clients apart
+        ("127.0.0.2", ("10.0.0.3", "10.0.0.3"), True),
+        ("127.0.0.2", ("10.0.0.4", "10.0.0.5, 10.0.0.4"), True),  # what the client itself wrote in front does not count
+        ("127.0.0.3", ("10.0.0.6", "10.0.0.7"), True),  # anybody else: one address, whatever it says
+    ],
+)
+def test_a_client_is_who_a_named_proxy_says(
+    source: str, clients: tuple[str, str], second_refused: bool, server: Server
+) -> None:
+    with upload(server, source, clients[0]) as first:
+        assert not refused_at_once(first)
+        with upload(server, source, clients[1]) as second:
+            assert refused_at_once(second) is second_refused
 
 
 def test_nothing_but_the_service_listens(server: Server) -> None:
