@@ -13,17 +13,16 @@ from starlette.staticfiles import StaticFiles
 
 from pipeline.decoding.limits import Limits
 from pipeline.serving import metrics, openapi, uploads
-from pipeline.serving.model import Model
 from pipeline.serving.problems import Problem
 
 STATIC = Path(__file__).parent / "static"
 
 
-def build(current: Callable[[], Model], limits: Limits, specification: Callable[[], dict[str, Any]]) -> Starlette:
+def build(card: Callable[[], dict[str, Any]], limits: Limits, specification: Callable[[], dict[str, Any]]) -> Starlette:
     """The app that is mounted beside the API.
 
     Args:
-        current: gives the model that serves.
+        card: gives the contract of the champion that answers, and what is refused in its place.
         limits: of a picture that is only shown.
         specification: gives BentoML's OpenAPI document.
     """
@@ -38,7 +37,7 @@ def build(current: Callable[[], Model], limits: Limits, specification: Callable[
         return JSONResponse(openapi.complete(specification()))
 
     async def model(request: Request) -> Response:
-        return JSONResponse(current().card())
+        return JSONResponse(card())
 
     async def picture(request: Request) -> Response:
         shown = await run_in_threadpool(uploads.show, request.state.picture, limits)
