@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
-from pipeline.decoding.dicom_codestream import NATIVE, check_codestream, check_length, true_syntax
+from pipeline.decoding.dicom_codestream import NATIVE, check_codestream, check_length, check_runs, true_syntax
 from pipeline.decoding.dicom_values import is_given, numbers, whole
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.levels import BAND
@@ -34,7 +34,9 @@ def read(data: Dataset, syntax: UID | None, limits: Limits) -> Stored:
     precision = 0
     if syntax in NATIVE:
         check_length(data)
-    elif syntax != RLELossless:
+    elif syntax == RLELossless:
+        check_runs(data)
+    else:
         precision = check_codestream(data, syntax, limits)
     plain = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
     try:

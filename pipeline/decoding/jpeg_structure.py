@@ -2,7 +2,7 @@
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import Limits
@@ -22,13 +22,19 @@ SCAN_END_LS = re.compile(rb"\xff+[\x80-\xcf\xd8-\xfe]")
 
 @dataclass(frozen=True)
 class Frame:
-    """What the frame header of a JPEG says; `process` is the marker's second byte."""
+    """What the frame header of a JPEG says; `process` is the marker's second byte. `scans` follow it."""
 
     width: int
     height: int
     channels: int
     precision: int
     process: int
+    scans: int = 1
+
+    @property
+    def samples(self) -> int:
+        """Samples that a decoder works on: each scan is a pass over all of the image."""
+        return self.width * self.height * self.channels * self.scans
 
 
 def check(data: bytes, limits: Limits) -> Frame:
@@ -66,7 +72,7 @@ def walk(data: bytes, start: int, limits: Limits) -> tuple[Frame, int, bool]:
         if code == 0xD9:
             if frame is None or not scans:
                 raise broken("JPEG", "holds no image")
-            return frame, position + 2, multiple
+            return replace(frame, scans=scans), position + 2, multiple
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         if length < 2:
             raise broken("JPEG", "has a segment without a length")

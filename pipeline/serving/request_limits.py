@@ -98,13 +98,15 @@ class Admission:
                         raise Problem(503, "overloaded", "too many uploads are being read")
                     form.feed(chunk)
             scope.setdefault("state", {})["picture"] = form.picture()
-            del form
+            form.drop()
             await self.app(scope, _nothing_more(receive), send)
         except TimeoutError:
             raise Problem(
                 408, "too_slow", f"the body took longer than {self.limits.patience_seconds:g} seconds"
             ) from None
         finally:
+            form.drop()
+            scope.get("state", {}).pop("picture", None)  # the server keeps the scope for longer
             self.held -= size
 
     async def _body(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:

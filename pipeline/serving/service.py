@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, cast
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # before BentoML asks
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")  # nothing reads its records
+# For the workers, which the process that reads this starts: what an upload took goes back to the system at its end.
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**20))
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**20))
+os.environ.setdefault("MALLOC_ARENA_MAX", "4")
 
 from pipeline.serving import metrics  # isort: skip - names its folder before BentoML can import prometheus_client
 
@@ -21,8 +23,10 @@ from bentoml._internal.server.http import traffic
 from PIL import Image
 
 from pipeline import paths
+from pipeline.data.imaging import Picture
 from pipeline.errors import ProjectError
-from pipeline.serving import guard, model, page, schemas, uploads
+from pipeline.serving import guard, model, page, schemas, shutdown
+from pipeline.serving.decoders import Decoders
 from pipeline.serving.journal import Journal
 from pipeline.serving.network import Outputs
 from pipeline.serving.problems import Problem
@@ -36,8 +40,7 @@ try:
     SETTINGS = load_serve()
 except ProjectError as error:
     sys.exit(f"serve: {error}")
-LIMITS = uploads.limits_of(SETTINGS)
-DECODERS = 2  # threads; more would hold more decoded pictures at once
+SHUTDOWN_SECONDS = 5  # that a request or a client that does not end may keep a worker which is told to stop
 LOOK_SECONDS = 1.0  # between looks at models/CHAMPION
 
 
@@ -94,6 +97,7 @@ class Champion:
 
 
 CHAMPION = Champion()
+DECODERS = Decoders(SETTINGS)
 
 
 class _Examined(NamedTuple):
@@ -113,18 +117,19 @@ class Pneumonia:
     """Pneumonia in frontal chest radiographs of children aged 1 to 5. Research software, not a medical device."""
 
     def __init__(self) -> None:
-        self.decoders = ThreadPoolExecutor(DECODERS, "decoder")
         self.journal = Journal(paths.ROOT / SETTINGS.log) if SETTINGS.log else None
 
     @bentoml.on_startup
     async def start(self) -> None:
-        importlib.import_module("pipeline.decoding.dicom")  # the first film shall not wait for these two
-        Image.init()
+        DECODERS.start()
+        shutdown.bound(SHUTDOWN_SECONDS)
+        Image.init()  # the first image shall not wait for it
         await CHAMPION.look()
         self.watch = asyncio.create_task(CHAMPION.watch())
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
+        DECODERS.close()
         self.watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self.watch
@@ -132,7 +137,7 @@ class Pneumonia:
             self.journal.close()
 
     async def __is_ready__(self) -> bool:
-        return CHAMPION.ready
+        return CHAMPION.ready and DECODERS.can_answer
 
     @bentoml.api(input_spec=Upload)
     async def predict(self, image: bytes) -> Answer:
@@ -159,26 +164,21 @@ class Pneumonia:
 
     async def _examine(self, picture: bytes) -> _Examined:
         champion = CHAMPION.current()
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(SETTINGS.patience_seconds):
-                pixels, warnings = await loop.run_in_executor(self.decoders, _look_at, picture, champion)
-                outputs = await champion.network.infer(pixels)
-        except TimeoutError:
-            raise Problem(503, "overloaded", f"no turn within {SETTINGS.patience_seconds:g} seconds") from None
+        async with DECODERS.patience():
+            pixels, warnings = await DECODERS.read(picture, champion.side, lambda read: _look_at(read, champion))
+            outputs = await champion.network.infer(pixels)
         metrics.SCORE.observe(outputs.probability)
         if self.journal:
             self.journal.add(pixels.tobytes(), outputs.probability, champion.version)
         return _Examined(champion, outputs, warnings)
 
 
-def _look_at(data: bytes, champion: model.Model) -> tuple[np.ndarray, list[str]]:
-    """Decode an upload and ask the guard: pixels uint8 [side, side] and warnings.
+def _look_at(picture: Picture, champion: model.Model) -> tuple[np.ndarray, list[str]]:
+    """Ask the guard: pixels uint8 [side, side] and warnings.
 
     Raises:
-        Problem: the upload is no picture, or none of a chest.
+        Problem: the picture is none of a chest.
     """
-    picture = uploads.read(data, champion.side, LIMITS)
     score, threshold = guard.score(champion.guard, picture.pixels), float(champion.guard["threshold"])
     if score <= threshold:
         return picture.pixels, picture.warnings
@@ -190,9 +190,9 @@ def _look_at(data: bytes, champion: model.Model) -> tuple[np.ndarray, list[str]]
 
 _service = cast("bentoml.Service[Pneumonia]", Pneumonia)  # what the decorator has made of the class
 # BentoML's own timeout keeps what it knows of a request until its time is up, answered or not: under load some 20 MB for
-# each worker. `Admission` and `_examine` end what takes too long.
+# each worker. `Admission` and `Decoders` end what takes too long.
 traffic.TimeoutMiddleware = lambda app, timeout: app  # type: ignore[assignment,misc,return-value]
 _service.add_asgi_middleware(Admission, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
 _service.mount_asgi_app(
-    page.build(CHAMPION.current, LIMITS, lambda: _service.openapi_spec.asdict()), path="/", name="page"
+    page.build(CHAMPION.current, DECODERS.show, lambda: _service.openapi_spec.asdict()), path="/", name="page"
 )
