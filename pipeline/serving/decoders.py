@@ -79,11 +79,14 @@ class DecodeProcess:
             "megabytes": serve.max_decode_megabytes,
             "patience": patience,
         }
-        facts, content = self._ask(json.dumps(task).encode() + b"\n", data, 2 * patience)
-        if facts is None and not self._closed:
-            raise self._ended(time.monotonic() - began)
-        if facts is None:
+        told = json.dumps(task).encode() + b"\n"
+        facts, content = self._ask(told, data, 2 * patience)
+        if facts is None and self._is_gone():  # not this upload's fork alone has ended
+            facts, content = self._ask(told, data, 2 * patience)
+        if facts is None and self._closed:
             raise Problem(503, "stopping", "the service stops")
+        if facts is None:
+            raise self._ended(time.monotonic() - began)
         if "error" in facts:
             raise Problem.of(UnreadableImage(facts["error"], facts["detail"], **facts["facts"]))
         return facts["warnings"], content
@@ -99,6 +102,9 @@ class DecodeProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    def _is_gone(self) -> bool:
+        return self._process is None or self._process.poll() is not None
 
     def _ask(self, task: bytes, data: bytes, seconds: float) -> tuple[dict[str, Any] | None, bytes]:
         """What a fork answers; None where it was ended before it could."""
@@ -118,7 +124,7 @@ class DecodeProcess:
         with self._lock, contextlib.suppress(OSError):
             if self._closed:
                 return
-            if self._process is None or self._process.poll() is not None:
+            if self._is_gone():
                 self.start()
             assert self._control is not None
             socket.send_fds(self._control, [b"+"], [theirs.fileno()])
