@@ -137,5 +137,9 @@ benchmarks: setup .venv-airflow/.ready .venv-serve/.ready ## every benchmark bes
 	@set -e; for name in $(BENCHMARKS) $(WRITERS); do echo "== $$name"; $(RUN) benchmarks.$$name; done
 	@$(RUN) pipeline.reporting.markdown_blocks
 
+.PHONY: import-runs
+import-runs: # of 0.1.0; the line goes with the next release
+	@echo "make import-runs is gone: another machine trains with plain DVC (docs/upgrading.md)" >&2; exit 2
+
 clean: ## remove workspaces and half-done work; keeps data, networks and environments
 	rm -rf .work/demo .work/same-training .work/test-* .cache
