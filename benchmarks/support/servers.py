@@ -173,3 +173,23 @@ def resident(parent: int) -> float:
         lines = Path(f"/proc/{worker}/status").read_text().splitlines()
         total += next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
     return total / 1024
+
+
+def family(process: int) -> list[int]:
+    """A process and all below it."""
+    found = [process]
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(OSError):
+            for child in (thread / "children").read_text().split():
+                found += family(int(child))
+    return found
+
+
+def proportional(processes: list[int]) -> float:
+    """Megabytes that processes hold together, a page that several share counted once (proportional set size)."""
+    total = 0
+    for process in processes:
+        with contextlib.suppress(OSError, StopIteration):
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024

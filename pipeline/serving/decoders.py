@@ -227,4 +227,6 @@ class Decoders:
         try:
             return await asyncio.wrap_future(future)
         finally:
-            del future  # which holds the error, whose traceback holds this frame: the upload would wait for the collector
+            del (
+                future
+            )  # which holds the error, whose traceback holds this frame: the upload would wait for the collector

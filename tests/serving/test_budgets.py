@@ -1,14 +1,11 @@
 """One budget for all addresses, kept by a real worker: CPU, memory, queues, connections, and an end within seconds."""
 
 import contextlib
-import functools
 import io
 import os
 import signal
-import struct
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +13,11 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, RLELossless
 
+from benchmarks.support.servers import family, proportional
 from tests.champion_fixture import write_champion
-from tests.film_fixture import encoded, film, png, scene
+from tests.costly_fixture import COSTLY, long_runs, many_tiles, shared_strips, slow_film, wide_float
+from tests.film_fixture import encoded, film, scene
 from tests.server_fixture import Server, serve
 from tests.sockets_fixture import connected, upload
 
@@ -37,84 +34,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def family(server: Server) -> list[int]:
-    """A worker and all processes below it."""
+def processes(server: Server) -> list[int]:
+    """The worker and all processes below it."""
     (worker,) = server.workers()
-    return below(worker)
-
-
-def below(process: int) -> list[int]:
-    found = [process]
-    for thread in Path(f"/proc/{process}/task").iterdir():
-        with contextlib.suppress(OSError):
-            for child in (thread / "children").read_text().split():
-                found += below(int(child))
-    return found
-
-
-def megabytes(processes: list[int]) -> float:
-    """What processes hold, each shared page counted once (proportional set size)."""
-    total = 0
-    for process in processes:
-        with contextlib.suppress(OSError):
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024
-
-
-def tiff(side: int, body: bytes, bits: int, kind: int, *tags: tuple[int, int, int, int]) -> bytes:
-    """A deflated TIFF of one strip, the pixels behind the header."""
-    entries = {256: (4, 1, side), 257: (4, 1, side), 258: (3, 1, bits), 259: (3, 1, 8), 262: (3, 1, 1), 273: (4, 1, 8)}
-    entries |= {277: (3, 1, 1), 278: (4, 1, side), 279: (4, 1, len(body)), 339: (3, 1, kind)}
-    entries |= {tag: rest for tag, *rest in tags}
-    directory = b"".join(struct.pack("<HHII", tag, *entry) for tag, entry in sorted(entries.items()))
-    return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + struct.pack("<H", len(entries)) + directory + bytes(4)
-
-
-def wide_float() -> bytes:
-    """19 megapixels of floating point in 75 kB: more than 200 MB while it is read."""
-    return tiff(4400, zlib.compress(bytes(4400 * 4400 * 4), 9), 32, 3)
-
-
-@functools.cache
-def slow_film() -> bytes:
-    """A JPEG 2000 image of 12 megapixels of noise: seconds of CPU."""
-    noise = np.random.default_rng(0).integers(0, 256, (3500, 3500), np.uint8)
-    return film(noise, JPEG2000Lossless)
-
-
-def many_tiles(count: int) -> bytes:
-    """Tiles of 16 megapixels, one pixel of each in the image, all the same bytes of the file."""
-    content = zlib.compress(bytes(2**24), 9)
-    base = 8 + 2 + 12 * 11 + 4
-    offsets, lengths = base + len(content), base + len(content) + 4 * count
-    tags = [(256, 4, 1, 1), (257, 4, 1, 16 * count), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1)]
-    tags += [(284, 3, 1, 1), (322, 4, 1, 2**20), (323, 4, 1, 16), (324, 4, count, offsets), (325, 4, count, lengths)]
-    directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    tables = struct.pack("<I", base) * count + struct.pack("<I", len(content)) * count
-    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + directory + bytes(4) + content + tables
-
-
-def shared_strips(count: int) -> bytes:
-    """Strips of one row each that all are the same megabyte of the file."""
-    body = os.urandom(2**20)
-    plain = tiff(count, body, 8, 1)
-    offsets = struct.pack("<I", 8) * count
-    lengths = struct.pack("<I", len(body)) * count
-    place = len(plain)
-    more = ((273, 4, count, place), (278, 4, 1, 1), (279, 4, count, place + len(offsets)))
-    return tiff(count, body, 8, 1, *more) + offsets + lengths
-
-
-def long_runs() -> bytes:
-    """A run-length frame of 256 x 256 pixels whose segment unpacks to 128 MB."""
-    frame = struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\x00" * 2**20
-    return film(scene(256, 256), RLELossless, PixelData=encapsulate([frame]))
+    return family(worker)
 
 
 HEADERS_TELL = {
-    "tiles": (lambda: many_tiles(100), 413, "too_many_pixels"),
-    "shared strips": (lambda: shared_strips(4000), 422, "undecodable"),
+    "tiles": (many_tiles, 413, "too_many_pixels"),
+    "shared strips": (shared_strips, 422, "undecodable"),
     "runs": (long_runs, 422, "undecodable"),
 }
 
@@ -130,16 +58,16 @@ def test_what_headers_tell_is_refused_before_it_is_unpacked(server: Server, name
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_what_takes_too_much_memory_is_ended_on_every_route_and_costs_nobody_else(server: Server, route: str) -> None:
-    before = family(server)
+    before = processes(server)
     got = server.post(wide_float(), route)
     assert got.status_code in (413, 422)
     assert "memory" in got.json()["detail"] or "MB" in got.json()["detail"]
     assert server.post(film(), route).status_code == 200
-    assert family(server) == before
+    assert processes(server) == before
 
 
 def test_what_takes_too_long_is_ended_while_others_are_answered(server: Server) -> None:
-    before = family(server)
+    before = processes(server)
     data, answers = slow_film(), []
     slow = threading.Thread(target=lambda: answers.append(server.post(data)))
     slow.start()
@@ -149,15 +77,15 @@ def test_what_takes_too_long_is_ended_while_others_are_answered(server: Server) 
     assert answers[0].json()["limit"] == 1
     assert set(good) == {200}
     assert server.post(film()).status_code == 200
-    assert family(server) == before
+    assert processes(server) == before
 
 
 def test_a_decode_process_that_dies_is_replaced(server: Server) -> None:
-    worker, process = family(server)
+    worker, process = processes(server)
     os.kill(process, signal.SIGKILL)
     wait_for(lambda: Path(f"/proc/{process}/stat").read_text().split()[2] == "Z")
     assert server.post(film()).status_code == 200
-    assert family(server)[0] == worker
+    assert processes(server)[0] == worker
 
 
 def wait_for(true, seconds: float = 20) -> None:
@@ -169,7 +97,7 @@ def wait_for(true, seconds: float = 20) -> None:
 
 def test_not_ready_while_the_queue_stands_still(server: Server) -> None:
     """A decode process that is stopped answers nobody; the requests end, and it is ready again when the process goes on."""
-    process = family(server)[1]
+    process = processes(server)[1]
     os.kill(process, signal.SIGSTOP)
     answers: list[int] = []
     try:
@@ -188,9 +116,9 @@ def test_not_ready_while_the_queue_stands_still(server: Server) -> None:
 
 
 def test_many_hostile_uploads_at_once_stay_within_the_memory_and_leave_nothing(server: Server) -> None:
-    kinds = [wide_float(), long_runs(), many_tiles(100), png(4400, 4400, depth=16), slow_film()]
+    kinds = [made() for made in COSTLY.values()]
     server.post(GOOD)
-    before, peak, statuses = megabytes(family(server)), [0.0], []
+    before, peak, statuses = proportional(processes(server)), [0.0], []
     attack = [
         threading.Thread(
             target=lambda data, route: statuses.append(server.post(data, route).status_code),
@@ -201,12 +129,12 @@ def test_many_hostile_uploads_at_once_stay_within_the_memory_and_leave_nothing(s
     for each in attack:
         each.start()
     while any(each.is_alive() for each in attack):
-        peak.append(megabytes(family(server)))
+        peak.append(proportional(processes(server)))
         time.sleep(0.02)
     assert len(statuses) == 40
     assert set(statuses) <= {200, 413, 422, 503}
     assert max(peak) < 1000 - 200  # a champion of the study takes up to 200 MB more than the tiny one
-    wait_for(lambda: megabytes(family(server)) < 1.2 * before)
+    wait_for(lambda: proportional(processes(server)) < 1.2 * before)
     assert server.post(GOOD).status_code == 200
 
 
@@ -217,13 +145,13 @@ def test_idle_connections_and_slow_readers_leave_the_others_alone(server: Server
         for number in range(500):
             sent = b"" if number % 2 else b"POST /predict HTTP/1.1\r\nHost: a\r\nX-Slow: "
             clients.enter_context(connected(server, sent))
-        before = megabytes(family(server))
+        before = proportional(processes(server))
         for _ in range(12):
             clients.enter_context(connected(server, picture, receive=4096))
         for _ in range(10):
             assert server.post(GOOD).status_code == 200
         assert server.get("/readyz").status_code == 200
-        assert megabytes(family(server)) < before + 200
+        assert proportional(processes(server)) < before + 200
     assert time.monotonic() - began < 30
 
 
@@ -240,7 +168,7 @@ def test_a_slow_reader_is_given_up(server: Server) -> None:
 def test_a_held_upload_and_a_slow_reader_do_not_keep_it_from_ending(tmp_path: Path) -> None:
     write_champion(tmp_path)
     with serve(tmp_path) as server, contextlib.ExitStack() as clients:
-        worker, process = family(server)
+        worker, process = processes(server)
         clients.enter_context(connected(server, upload(b"half", "/predict", length=5000)))
         clients.enter_context(connected(server, upload(encoded(Image.effect_noise((1600, 1600), 50)), "/picture")))
         clients.enter_context(connected(server, b"GET / HTTP/1.1\r\nX-Slow: "))
