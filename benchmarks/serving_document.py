@@ -90,7 +90,8 @@ def _costly(found: Facts) -> str:
     start = found["start_megabytes"]
     lines = [
         f"Each 64 at once, to `/predict`, `/explain` and `/picture` in turn, beside one client that sends a radiograph; one "
-        f"worker, which holds {start} MB with its process before. Memory is the proportional set size of both.\n",
+        f"worker, which holds {start} MB with its process before. Of memory, what forks share counts once, and pages of "
+        "files for each process.\n",
         "| kind | kB | answers | lost | the client's answers | its slowest, s | peak MB | MB afterwards |",
         "|---|---|---|---|---|---|---|---|",
     ]

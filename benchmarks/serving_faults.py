@@ -24,7 +24,7 @@ from pathlib import Path
 
 from benchmarks.support.clients import Connection, Outcome, request, send_all
 from benchmarks.support.parts import REQUESTS, Facts, Part, counted, measure
-from benchmarks.support.servers import PORT, family, prepared, proportional, server, workers
+from benchmarks.support.servers import PORT, family, memory, prepared, server, workers
 from pipeline.decoding.signatures import PNG_START
 
 BACK = 20.0  # seconds until a killed worker answers again
@@ -188,7 +188,7 @@ class Watch:
 
     def _weigh(self, worker: int) -> None:
         while not self._ended.wait(0.02):
-            self.peak = max(self.peak, proportional(family(worker)))
+            self.peak = max(self.peak, memory(family(worker)))
 
 
 def costly() -> Facts:
@@ -200,7 +200,7 @@ def costly() -> Facts:
     with prepared(peer=False) as case, server(case, PORT, **alone) as parent:
         (worker,) = workers(parent)
         send_all(PORT, [request(picture) for picture in case.pictures], 4)
-        start = proportional(family(worker))
+        start = memory(family(worker))
         for name, made in COSTLY.items():
             data = made()
             told = [request(data, ROUTES[number % len(ROUTES)]) for number in range(REQUESTS or TOGETHER)]
@@ -215,7 +215,7 @@ def costly() -> Facts:
                 "others": counted(watch.statuses),
                 "others_slowest_seconds": round(watch.slowest, 1),
                 "peak_megabytes": round(watch.peak),
-                "after_megabytes": round(proportional(family(worker))),
+                "after_megabytes": round(memory(family(worker))),
             }
             print(name, found[name])
         lost = [worker] != workers(parent)
@@ -231,7 +231,7 @@ def clients() -> Facts:
         beginnings = (b"", b"GET / HTTP/1.1\r\nX-Slow: ")
         unended = (whole[:-50], whole)  # an upload that stops short of its end; an answer that nobody reads
         send_all(PORT, [request(picture) for picture in case.pictures], 4)
-        start = proportional(family(worker))
+        start = memory(family(worker))
         with contextlib.ExitStack() as held:
             with Watch(PORT, worker, case.pictures[0]) as watch:
                 for number in range(HELD):

@@ -185,11 +185,12 @@ def family(process: int) -> list[int]:
     return found
 
 
-def proportional(processes: list[int]) -> float:
-    """Megabytes that processes hold together, a page that several share counted once (proportional set size)."""
+def memory(processes: list[int]) -> float:
+    """Megabytes that processes hold together: data that forks share counted once, pages of files for each of them."""
     total = 0
     for process in processes:
-        with contextlib.suppress(OSError, StopIteration):
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        with contextlib.suppress(OSError, ValueError):
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
+            held = {name: int(size) for name, size, _ in (line.replace(":", "").split() for line in lines)}
+            total += held["Pss_Anon"] + held["Rss"] - held["Anonymous"]
     return total / 1024

@@ -60,7 +60,7 @@ def _work(upload: socket.socket) -> None:
     try:
         with upload, upload.makefile("rb") as stream:
             facts, content = answer(*_received(stream))
-            upload.sendall(json.dumps(facts).encode() + b"\n" + content)
+            upload.sendall(json.dumps({**facts, "size": len(content)}).encode() + b"\n" + content)
         status = 0
     finally:
         os._exit(status)

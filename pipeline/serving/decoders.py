@@ -32,6 +32,8 @@ from pipeline.serving.settings import Serve
 
 THREADS = 2  # more would hold more decoded images at once
 MAX_SAMPLES = 16_000_000  # unpacked in a thread, all passes over the image counted: less than a second, 60 MB
+STUCK_SECONDS = 5  # past the patience, after which a process that does not answer is replaced
+MAX_ANSWER = 2**23  # bytes of a line or of its content; the largest preview has less than three million
 CODE = Path(pipeline.__path__[0]).parent
 T = TypeVar("T")
 
@@ -80,9 +82,9 @@ class DecodeProcess:
             "patience": patience,
         }
         told = json.dumps(task).encode() + b"\n"
-        facts, content = self._ask(told, data, 2 * patience)
+        facts, content = self._ask(told, data)
         if facts is None and self._is_gone():  # not this upload's fork alone has ended
-            facts, content = self._ask(told, data, 2 * patience)
+            facts, content = self._ask(told, data)
         if facts is None and self._closed:
             raise Problem(503, "stopping", "the service stops")
         if facts is None:
@@ -106,18 +108,24 @@ class DecodeProcess:
     def _is_gone(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
-    def _ask(self, task: bytes, data: bytes, seconds: float) -> tuple[dict[str, Any] | None, bytes]:
+    def _ask(self, task: bytes, data: bytes) -> tuple[dict[str, Any] | None, bytes]:
         """What a fork answers; None where it was ended before it could."""
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
                 self._hand_over(theirs)
-            ours.settimeout(seconds)
-            with contextlib.suppress(OSError), ours.makefile("rb") as stream:
-                ours.sendall(task)
-                ours.sendall(data)
-                if line := stream.readline():
-                    return json.loads(line), stream.read()
+            ours.settimeout(self._serve.patience_seconds + STUCK_SECONDS)
+            try:
+                with ours.makefile("rb") as stream:
+                    ours.sendall(task)
+                    ours.sendall(data)
+                    line, content = stream.readline(MAX_ANSWER), stream.read(MAX_ANSWER)
+                    if line and (facts := json.loads(line))["size"] == len(content):
+                        return facts, content
+            except TimeoutError:  # a fork has ended by now: it is the process that does not answer
+                self._stop()
+            except (OSError, ValueError):  # the fork has ended while it read or wrote
+                pass
         return None, b""
 
     def _hand_over(self, theirs: socket.socket) -> None:
