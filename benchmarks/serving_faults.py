@@ -228,21 +228,16 @@ def clients() -> Facts:
     with prepared(peer=False) as case, server(case, PORT, **alone) as parent:
         (worker,) = workers(parent)
         whole = request(case.pictures[0], "/picture")
-        beginnings = (b"", b"GET / HTTP/1.1\r\nX-Slow: ")
-        unended = (whole[:-50], whole)  # an upload that stops short of its end; an answer that nobody reads
         send_all(PORT, [request(picture) for picture in case.pictures], 4)
         start = memory(family(worker))
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as stack:
             with Watch(PORT, worker, case.pictures[0]) as watch:
-                for number in range(HELD):
-                    client = held.enter_context(socket.create_connection(("127.0.0.1", PORT)))
-                    client.sendall(
-                        beginnings[number % len(beginnings)] if number < HELD - UNENDED else unended[number % 2]
-                    )
+                _hold(stack, whole)
                 outcome = send_all(PORT, [request(picture) for picture in case.pictures], 4)
+            _hold(stack, whole, UNENDED)  # the first may have been given up by now
             began = time.monotonic()
             os.kill(parent, signal.SIGTERM)
-            while Path(f"/proc/{worker}").exists():
+            while _runs(parent):
                 time.sleep(0.02)
             stopped = time.monotonic() - began
         return case.facts | {
@@ -255,6 +250,19 @@ def clients() -> Facts:
             "peak_megabytes": round(watch.peak),
             "stop_seconds": round(stopped, 1),
         }
+
+
+def _hold(stack: contextlib.ExitStack, whole: bytes, count: int = HELD) -> None:
+    """Open connections that stay: some inside a request (half an upload; an answer that nobody reads), the others before."""
+    unended, idle = (whole[:-50], whole), (b"", b"GET / HTTP/1.1\r\nX-Slow: ")
+    for number in range(count):
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", PORT)))
+        client.sendall((unended if number < UNENDED else idle)[number % 2])
+
+
+def _runs(process: int) -> bool:
+    """Whether a child of this process has not ended: until somebody asks for its status it is there, as a zombie."""
+    return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ try:
     SETTINGS = load_serve()
 except ProjectError as error:
     sys.exit(f"serve: {error}")
-SHUTDOWN_SECONDS = 5  # that a request or a client that does not end may keep a worker which is told to stop
+SHUTDOWN_SECONDS = 4  # that a request or a client that does not end may keep a worker which is told to stop
 LOOK_SECONDS = 1.0  # between looks at models/CHAMPION
 
 
