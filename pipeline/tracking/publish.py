@@ -44,14 +44,16 @@ def main() -> None:
         raise ProjectError("predictions/ holds no run to publish: train one first (make repro)")
     # A damaged file is our fault, not the server's: it fails here.
     facts = {name: predictions.read(paths.predictions(name)).facts for name in names}
+    from alembic.util import CommandError  # of a database of another MLflow
     from mlflow.exceptions import MlflowException  # 4 s
+    from sqlalchemy.exc import SQLAlchemyError
 
     with _one_at_a_time():
         try:
             client = runs.connect(uri)
             publish(client, facts)
             mirror.publish(client)
-        except (MlflowException, OSError) as error:
+        except (MlflowException, CommandError, SQLAlchemyError, OSError) as error:
             if not uri.startswith("http"):
                 raise ProjectError(f"MLflow at {uri}: {_short(error)}") from None
             log.warning(
