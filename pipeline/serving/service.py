@@ -11,8 +11,8 @@ from typing import NamedTuple, cast
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # before BentoML asks
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")  # nothing reads its records
 # For the workers, which the process that reads this starts: what an upload took goes back to the system at its end.
-os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**20))
-os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**20))
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**22))
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**22))
 os.environ.setdefault("MALLOC_ARENA_MAX", "4")
 
 from pipeline.serving import metrics  # isort: skip - names its folder before BentoML can import prometheus_client
