@@ -8,6 +8,7 @@ Both ways a message is a line of JSON and then bytes: no object of a process tha
 """
 
 import gc
+import io
 import json
 import os
 import resource
@@ -17,13 +18,15 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from PIL import Image
+from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from pipeline.data import imaging
 from pipeline.decoding import dicom_codestream
 from pipeline.decoding.errors import UnreadableImage
-from pipeline.decoding.limits import MEGABYTE, Limits
+from pipeline.decoding.limits import MEGABYTE, TRUSTED, Limits
 from pipeline.serving.preview import preview
 
 Facts = dict[str, Any]
@@ -51,7 +54,27 @@ def _warm_up() -> None:
     Image.init()
     for syntax in (JPEGBaseline8Bit, JPEGLSLossless, JPEG2000Lossless, RLELossless):
         dicom_codestream.check_syntax(syntax)  # imports its decoder
+    for data in (_small_film(), _small_tiff()):
+        imaging.read_upload(data, 8, TRUSTED)
     gc.freeze()
+
+
+def _small_film() -> bytes:
+    film = Dataset()
+    film.Modality, film.PhotometricInterpretation, film.SamplesPerPixel = "DX", "MONOCHROME2", 1
+    film.Rows, film.Columns, film.PixelRepresentation = 8, 8, 0
+    film.BitsAllocated, film.BitsStored, film.HighBit = 16, 12, 11
+    film.WindowCenter, film.WindowWidth = 2000, 4000
+    film.PixelData = (64 * np.arange(64, dtype=np.uint16)).tobytes()
+    stream = io.BytesIO()
+    film.save_as(stream, implicit_vr=False, little_endian=True)
+    return stream.getvalue()
+
+
+def _small_tiff() -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)).save(stream, "TIFF", compression="tiff_adobe_deflate")
+    return stream.getvalue()
 
 
 def _work(upload: socket.socket) -> None:
