@@ -204,6 +204,7 @@ NO_OUTPUT = {
     "pipeline/data/parallel.py": "how many at a time",
     "pipeline/errors.py": "the exception that a person reads",
     "pipeline/files.py": "writes the bytes that it is given, atomically",
+    "pipeline/git.py": "asks git for the commit, which goes into environment.json",
     "pipeline/old_names.py": "gives a setting its new name, not another value",
     "pipeline/paths.py": "says where files lie; another place is another output of the stage",
     "pipeline/schema.py": "checks a setting; the value is a dependency under `params`",

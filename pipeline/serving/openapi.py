@@ -8,11 +8,11 @@ REFUSED = {
     "400": "The body is no multipart form with one file in the field `image`.",
     "401": "The bearer token is missing or wrong.",
     "408": "The body took too long.",
-    "413": "Too many bytes, pixels, frames or too much metadata.",
+    "413": "Too many bytes, pixels, frames, too much metadata, or more work than one upload may cost.",
     "415": "Not a type of file that is read.",
     "422": "The file cannot be decoded, or shows no frontal chest X-ray.",
     "429": "Too many requests of this address at once.",
-    "503": "Too many requests at once, or no champion is loaded yet.",
+    "503": "Too many requests at once, no turn in time, or no champion is loaded yet.",
 }
 PROBLEM = {
     "type": "object",
