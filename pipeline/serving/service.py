@@ -163,30 +163,30 @@ class Pneumonia:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(SETTINGS.patience_seconds):
-                pixels, warnings = await loop.run_in_executor(self.decoders, _look_at, picture, champion)
-                outputs = await champion.network.infer(pixels)
+                image = await loop.run_in_executor(self.decoders, uploads.read, picture, champion.side, LIMITS)
+                outputs = await champion.network.infer(image.pixels)
         except TimeoutError:
             raise Problem(503, "overloaded", f"no turn within {SETTINGS.patience_seconds:g} seconds") from None
+        warnings = [*image.warnings, *_check(champion, image.pixels, outputs)]
         metrics.SCORE.observe(outputs.probability)
         if self.journal:
-            self.journal.add(pixels.tobytes(), outputs.probability, champion.version)
+            self.journal.add(image.pixels.tobytes(), outputs.probability, champion.version)
         return _Examined(champion, outputs, warnings)
 
 
-def _look_at(data: bytes, champion: model.Model) -> tuple[np.ndarray, list[str]]:
-    """Decode an upload and ask the guard: pixels uint8 [side, side] and warnings.
+def _check(champion: model.Model, pixels: np.ndarray, outputs: Outputs) -> list[str]:
+    """What the input check warns of.
 
     Raises:
-        Problem: the upload is no picture, or none of a chest.
+        Problem: it rejects the image.
     """
-    picture = uploads.read(data, champion.side, LIMITS)
-    score, threshold = guard.score(champion.guard, picture.pixels), float(champion.guard["threshold"])
-    if score <= threshold:
-        return picture.pixels, picture.warnings
-    strange = f"the picture does not look like a frontal chest X-ray: strangeness {score:.2f}, limit {threshold:.2f}"
-    if SETTINGS.out_of_distribution == "refuse":
-        raise Problem(422, "no_chest_radiograph", strange, score=round(score, 4), limit=round(threshold, 4))
-    return picture.pixels, [*picture.warnings, strange]
+    judged = guard.judge(champion.guard, pixels, outputs.features)
+    if judged.rejected and SETTINGS.out_of_distribution == "refuse":
+        facts = {"score": round(judged.score, 4), "limit": round(judged.limit, 4)}
+        raise Problem(
+            422, "no_chest_radiograph", judged.said, **facts | ({"reason": judged.reason} if judged.reason else {})
+        )
+    return [judged.said] if judged.said else []
 
 
 _service = cast("bentoml.Service[Pneumonia]", Pneumonia)  # what the decorator has made of the class
