@@ -67,8 +67,8 @@ def _thresholds(contract: Contract) -> str:
         f"Lower threshold: {lower.criterion}. Upper threshold: {upper.criterion}.",
     ]
     promised = contract.get("thresholds")
-    if promised and "indeterminate" in promised:
-        between = {name: _figure(figure) for name, figure in promised["indeterminate"].items()}
+    if promised:
+        between = {part: _figure(figures.get("indeterminate")) for part, figures in contract["figures"].items()}
         lines.append(
             f"{promised['order']} Share of indeterminate images: validation {between['validation']}, stressed validation "
             f"{between['stress']}, official test {between['test']}."

@@ -66,7 +66,7 @@ def promise(
     recalibration: Recalibration,
     options: Evaluate,
 ) -> dict[str, Any]:
-    """The part `thresholds` of a contract: both in order, both criteria at both, and how many images lie between them."""
+    """The part `thresholds` of a contract: both in order, and both criteria at both."""
     targets = {"sensitive": options.sensitive, "specific": options.specific}
     stressed = _stressed(run, samples, recalibration)
     (_, low), (_, high) = ordered = sorted(
@@ -82,12 +82,18 @@ def promise(
         for name, (point, score) in zip(("lower", "upper"), ordered, strict=True)
     }
     told |= {"crossed": crossed, "order": _order(crossed, told, targets)}
-    parts = {"stress": stressed}
+    return told
+
+
+def indeterminate(
+    points: Mapping[Point, float], run: Predictions, samples: run_metrics.Samples, recalibration: Recalibration
+) -> dict[str, dict[str, float]]:
+    """The share of images between the thresholds, with its interval by patient: on validation, under stress, on test."""
+    parts = {"stress": _stressed(run, samples, recalibration)}
     for name in ("validation", "test"):
         split = getattr(run, name)
         parts[name] = _Images(split.labels, _scores(split.logits, recalibration), getattr(samples, name))
-    told["indeterminate"] = {name: _share_between(images, low, high) for name, images in parts.items()}
-    return told
+    return {name: _share_between(images, *sorted(points.values())) for name, images in parts.items()}
 
 
 def criterion(point: Point, target: float) -> str:

@@ -233,6 +233,8 @@ def _measured(run: Predictions, recalibration: calibration.Recalibration, settin
         part, _, figure = key.partition("_")
         if part in nested:
             nested[part][figure] = {"value": flat[key], "low": flat[f"{key}_low"], "high": flat[f"{key}_high"]}
+    for part, share in thresholds.indeterminate(points, run, samples, recalibration).items():
+        nested[part]["indeterminate"] = share
     bounds = {"sensitive": options.sensitive, "specific": options.specific}
     return {
         "operating_points": {
