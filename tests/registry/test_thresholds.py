@@ -36,7 +36,11 @@ def fixed(distance: float) -> tuple[Predictions, run_metrics.Samples, dict]:
     predictions = run(distance)
     samples = run_metrics.draw(predictions, OPTIONS)
     points = thresholds.fix(predictions, samples, AS_IS, OPTIONS)
-    return predictions, samples, points | {"promise": thresholds.promise(points, predictions, samples, AS_IS, OPTIONS)}
+    told = {
+        "promise": thresholds.promise(points, predictions, samples, AS_IS, OPTIONS),
+        "indeterminate": thresholds.indeterminate(points, predictions, samples, AS_IS),
+    }
+    return predictions, samples, points | told
 
 
 def test_classes_that_overlap_leave_images_undecided_between_a_sensitive_and_a_specific_threshold() -> None:
@@ -49,7 +53,7 @@ def test_classes_that_overlap_leave_images_undecided_between_a_sensitive_and_a_s
     assert promise["upper"]["bounds"]["specificity"] >= 0.95 > promise["upper"]["bounds"]["sensitivity"]
     scores = calibration.sigmoid(predictions.test.logits)
     between = np.mean((scores >= found["sensitive"]) & (scores < found["specific"]))
-    share = promise["indeterminate"]["test"]
+    share = found["indeterminate"]["test"]
     assert share["value"] == pytest.approx(between, abs=1e-5) and share["low"] <= share["value"] <= share["high"]
     assert share["value"] > 0.2
 
