@@ -62,23 +62,24 @@ def gather(chest: np.ndarray, ask: Ask, seed: int) -> Material:
     return Material(ask(used, "training"), ask(variations.vary(random, used), "varied"), negatives)
 
 
-def fit(material: Material, validation: Seen, without: str | None = None) -> Guard:
-    """The check, its limits at quantiles of the validation images; `without` leaves a kind of negatives out."""
-    upright = _template(np.concatenate([material.plain.ranks, material.varied.ranks]), without)
+def fit(material: Material, validation: Seen) -> Guard:
+    """The check, its limits at quantiles of the validation images."""
+    fitted = _accept(material, validation, _template(material))
+    made_up = {kind: _rows(fitted["upright"], seen) for kind, seen in material.negatives.items()}
+    standard = {kind: (rows - fitted["centre"]) / fitted["scale"] for kind, rows in made_up.items()}
+    return fitted | {"reasons": _reasons(standard)}
 
-    def rows(seen: Seen) -> np.ndarray:
-        return np.column_stack([seen.features, guards.layout(upright, seen.ranks)])
 
-    chest = np.concatenate([rows(material.plain), rows(material.varied)])
-    made_up = {kind: rows(seen) for kind, seen in material.negatives.items() if kind != without}
-    against = np.concatenate([found for kind, found in made_up.items() if kind not in SELF])
-    both = np.concatenate([chest, against])
+def _accept(material: Material, validation: Seen, upright: np.ndarray, without: str | None = None) -> Guard:
+    """The check without its reasons; `without` leaves a kind of negatives out."""
+    chest = np.concatenate([_rows(upright, material.plain), _rows(upright, material.varied)])
+    kinds = [kind for kind in material.negatives if kind not in (*SELF, without)]
+    both = np.concatenate([chest, *(_rows(upright, material.negatives[kind]) for kind in kinds)])
     centre, scale = both.mean(axis=0), both.std(axis=0) + 1e-6
     scale[-2:] /= LAYOUT
     line = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=300)
     line.fit((both - centre) / scale, np.arange(len(both)) >= len(chest))
     fitted = {"upright": upright, "centre": centre, "scale": scale, "weights": np.r_[line.coef_[0], line.intercept_]}
-    fitted["reasons"] = _reasons({kind: (found - centre) / scale for kind, found in made_up.items()})
     found = _scores(fitted, validation)
     return fitted | {"threshold": np.quantile(found, 1 - REFUSED), "unlike": np.quantile(found, 1 - UNLIKE)}
 
@@ -90,9 +91,13 @@ def rejects(guard: Guard, seen: Seen) -> np.ndarray:
 
 def left_out(material: Material, validation: Seen, asked: Mapping[str, Seen]) -> dict[str, float]:
     """Share of each kind of made-up negatives, `asked`, that is accepted by a check fitted without that kind."""
-    return {
-        kind: float(np.mean(~rejects(fit(material, validation, without=kind), seen))) for kind, seen in asked.items()
-    }
+    plain = _template(material)
+    accepted = {}
+    for kind, others in asked.items():
+        upright = _template(material, without=kind) if kind in SELF else plain
+        check = _accept(material, validation, upright, without=kind)
+        accepted[kind] = float(np.mean(~rejects(check, others)))
+    return accepted
 
 
 def ask_negatives(chest: np.ndarray, ask: Ask, seed: int) -> dict[str, Seen]:
@@ -113,19 +118,24 @@ def reasons_told(guard: Guard, asked: Mapping[str, Seen]) -> dict[str, dict[str,
     """By kind of rejected negatives: how often each reason is the nearest."""
     told: dict[str, Any] = {}
     for kind, seen in asked.items():
-        rows = np.column_stack([seen.features, guards.layout(guard["upright"], seen.ranks)])[rejects(guard, seen)]
+        rows = _rows(guard["upright"], seen)[rejects(guard, seen)]
         places = guards.linear(guard, "reasons", rows).argmax(axis=1)
         told[kind] = {reason: int(np.sum(places == place)) for place, reason in enumerate(guards.REASONS)}
     return told
 
 
 def _scores(guard: Guard, seen: Seen) -> np.ndarray:
-    rows = np.column_stack([seen.features, guards.layout(guard["upright"], seen.ranks)])
-    return guards.linear(guard, "weights", rows)
+    return guards.linear(guard, "weights", _rows(guard["upright"], seen))
 
 
-def _template(ranks: np.ndarray, without: str | None) -> np.ndarray:
+def _rows(upright: np.ndarray, seen: Seen) -> np.ndarray:
+    """What the regressions read: float64 [n, k + 2]."""
+    return np.column_stack([seen.features, guards.layout(upright, seen.ranks)])
+
+
+def _template(material: Material, without: str | None = None) -> np.ndarray:
     """The template that an upright chest agrees with better than its turned and inverted self: float64 [16, 16]."""
+    ranks = np.concatenate([material.plain.ranks, material.varied.ranks])
     others = [] if without == "turned" else [np.rot90(ranks, turns, (1, 2)) for turns in (1, 2, 3)]
     others += [] if without == "turned" else [ranks[:, ::-1]]
     others += [] if without == "negative" else [-ranks]
@@ -140,8 +150,5 @@ def _reasons(made_up: Mapping[str, np.ndarray]) -> np.ndarray:
     place = {kind: guards.REASONS.index(kind if kind in guards.REASONS else "not a chest") for kind in made_up}
     target = np.concatenate([np.full(len(found), place[kind]) for kind, found in made_up.items()])
     line = LogisticRegression(C=STRENGTH * 10, class_weight="balanced", max_iter=300)
-    line.fit(np.concatenate(list(made_up.values())), target)
-    weights = np.full((len(guards.REASONS), line.coef_.shape[1] + 1), 0.0)
-    weights[:, -1] = -np.inf  # a reason that was left out is never the nearest
-    weights[line.classes_] = np.column_stack([line.coef_, line.intercept_])
-    return weights
+    line.fit(np.concatenate(list(made_up.values())), target)  # its classes are sorted, as the reasons are numbered
+    return np.column_stack([line.coef_, line.intercept_])
