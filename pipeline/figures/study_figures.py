@@ -58,7 +58,9 @@ def draw(
         for what in ("accuracy", "loss"):
             drawn = study_plots.training_curves(main, table, what, groups)
             save(f"training-{what}", drawn, f"{what.capitalize()} by epoch", note)
-    save("reliability", study_plots.reliability(runs[chosen], samples), f"Calibration of {chosen}", bars)
+    save(
+        "reliability", study_plots.reliability(runs[chosen], samples, metrics[chosen]), f"Calibration of {chosen}", bars
+    )
     crosses = "Crosses: the study's published accuracy." if real else ""
     note = _note(f"filled: {where}; hollow: validation", bars, crosses)
     save("forest", study_plots.forest(metrics, order, dataset), "All runs", note)
