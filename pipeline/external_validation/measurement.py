@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from pipeline.external_validation.answers import REJECTED, Answer
 from pipeline.external_validation.labels import Labelled
 from pipeline.settings import Evaluate
 
-AGES = (0, 1, 6, 18, 40, 60)  # years at which a band of ages begins
+AGES = (0, 1, 6, 18, 40, 60)  # years at which a band of ages begins, newborns and infants first
 WORST = 1e3  # a logit beyond every answered one
 ALMOST = 1e-7  # probabilities are held inside (0, 1), where they have a logit
 
@@ -109,9 +110,10 @@ def _age_band(labelled: Labelled) -> str:
     """The band of years that an image's age lies in."""
     if labelled.age is None:
         return "unknown"
-    last = max(start for start in AGES if labelled.age >= start)
-    following = [start for start in AGES if start > last]
-    return f"{last} to {following[0] - 1}" if following else f"{last} and over"
+    for start, following in pairwise(AGES):
+        if labelled.age < following:
+            return f"{start} to {following - 1}" if start else f"under {following}"
+    return f"{AGES[-1]} and over"
 
 
 def _figures(cases: Sequence[Case], thresholds: Mapping[str, float], options: Evaluate) -> dict[str, Any]:

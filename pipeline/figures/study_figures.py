@@ -27,7 +27,7 @@ def draw(
     first = next(iter(runs.values()))
     dataset = first.facts["dataset"]
     real = dataset == published.DATASET
-    where = f"official test set, {len(first.test.paths)} pictures of {len(set(first.test.patients))} patients"
+    where = f"official test set, {len(first.test.paths)} images of {len(set(first.test.patients))} patients"
     bars = "Bars: 95 % bootstrap by patient within class."
     order = [*runs, *(name for name in (BASELINE,) if name in metrics)]
     # One run for each network and group: further seeds and controls stand in the overview of all runs.
@@ -64,7 +64,7 @@ def draw(
     crosses = "Crosses: the study's published accuracy." if real else ""
     note = _note(f"filled: {where}; hollow: validation", bars, crosses)
     save("forest", study_plots.forest(metrics, order, dataset), "All runs", note)
-    note = "Each change is made to the same validation pictures."
+    note = "Each change is made to the same validation images."
     title = "Specificity at 0.5: validation clean and changed, and the official test"
     save("stress", study_plots.stress(metrics, order, list(first.stress)), title, note)
 

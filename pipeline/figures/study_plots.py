@@ -110,7 +110,7 @@ def reliability(run: Predictions, samples: Samples, own: Mapping[str, Any]) -> F
     `own` are the metrics of the run: intercept and slope after recalibration stand above each panel.
     """
     recalibration = calibration.fit(run.validation.labels, run.validation.logits)
-    figure, grid = panels(1, 2, width=4.2, height=4.0)
+    figure, grid = panels(1, 2, width=4.2, height=5.0)
     for axes, name in zip(grid[0], ("validation", "test"), strict=True):
         split, sample = getattr(run, name), getattr(samples, name)
         stages = [("as trained", split.logits, COLOURS[1], -0.004)]
@@ -166,7 +166,7 @@ def forest(metrics: Metrics, order: Sequence[str], dataset: str) -> Figure:
         axes.set_title(title)
         axes.grid(axis="x", color=FAINT, lw=0.5)
         axes.set_axisbelow(True)
-    names = [f"{name} (did not train)" if metrics[name]["did_not_train"] else name for name in order]
+    names = [f"{name} ({_state(metrics[name])})" for name in order]
     grid[0][0].set_yticks(places, names, fontsize=8)
     grid[0][0].set_ylim(-0.8, len(order) - 0.2)
     return figure
@@ -203,6 +203,12 @@ def _point(axes: Axes, own: Mapping[str, Any], figure: str, place: float, colour
     axes.plot(value, place, "o", ms=4, color=colour, mfc=colour if filled else "white")
 
 
+def _state(own: Mapping[str, Any]) -> str:
+    """How long a run was trained, and whether it trained at all; the baseline has no epochs."""
+    trained = f"{own['epochs']} epochs" if own["epochs"] else "no network"
+    return f"{trained}, did not train" if own["did_not_train"] else trained
+
+
 def _interval(own: Mapping[str, Any], figure: str, digits: int = 3) -> str:
     value, low, high = (own[f"{figure}{end}"] for end in ("", "_low", "_high"))
     if UNDEFINED in (value, low, high):
@@ -236,7 +242,8 @@ def _by_network_and_group(
     for line, network in zip(grid, networks, strict=True):
         for axes, group in zip(line, groups, strict=True):
             name = places.get((network, group))
-            axes.set_title(f"{network}, {group}", fontsize=9)
+            epochs = f", {runs[name].facts['epochs']} epochs" if name else ""
+            axes.set_title(f"{network}, {group}{epochs}", fontsize=9)
             if name is None:
                 axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center", color=INK)
             cells.append((axes, name))

@@ -1,6 +1,7 @@
 """The champion on external test sets: all images beside those that the input check let through, and subgroups."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ def _site(site: Row) -> str:
     whole |= {name: site.get(name) for name in ("with_refused", "refused_as_errors")}
     body = [_row(f"{site['name']}, all", whole)]
     for key, title in SUBGROUPS.items():
-        body += [_row(f"{title} {name}", part) for name, part in site.get(key, {}).items()]
+        groups = site.get(key, {})
+        body += [_row(f"{title} {name}", groups[name]) for name in sorted(groups, key=_place)]
     calibration = " and ".join(
         f"{name} {_figure(site['accepted'], f'calibration_{name}', 2)}" for name in ("intercept", "slope")
     )
@@ -82,6 +84,12 @@ def _site(site: Row) -> str:
     said.append(f"Calibration of the score on the images let through: {calibration}.")
     said.append(note(site))
     return f"{markdown(header, body)}\n\n{' '.join(filter(None, said))}"
+
+
+def _place(group: str) -> tuple[bool, int, str]:
+    """Where a group stands among others: ages by their years, then names."""
+    years = re.search(r"[0-9]+", group)
+    return years is None, int(years[0]) * (not group.startswith("under")) if years else 0, group
 
 
 def _row(title: str, part: Row) -> list[Any]:
