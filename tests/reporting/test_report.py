@@ -121,7 +121,8 @@ def test_figures_of_another_hospital_stand_beside_the_network_that_was_measured(
     for name, measured, auc in (("near", version, 0.8123), ("far", "other-1", 0.7345)):
         names = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
         site = {"name": name, "version": measured, "films": 20, "patients": 10, "views": {}}
-        site |= {"accepted": {figure: [auc, auc - 0.1, auc] for figure in names}, "share_refused_by_guard": [0, 0, 0.1]}
+        measures = {figure: [auc, auc - 0.1, auc] for figure in names}
+        site |= {"accepted": measures | {"normal": 10, "pneumonia": 10}, "share_refused_by_guard": [0, 0, 0.1]}
         (copy / "metrics" / "site" / f"{name}.json").write_text(json.dumps(site))
     missing = next((copy / "reports" / "explain" / "gallery").glob("*.jpeg"))
     missing.unlink()
