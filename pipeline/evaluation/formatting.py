@@ -55,7 +55,7 @@ def signed(value: Any, low: Any = None, high: Any = None) -> str:
     if UNDEFINED in (value, low, high):
         return UNDEFINED
     text, *bounds = (
-        re.sub(r"^([+-])0\.", r"\1.", f"{float(number) + 0.0:+.3f}")
+        re.sub(r"^([+-])0\.", r"\1.", f"{round(float(number), 3) + 0.0:+.3f}")
         for number in (value, low, high)
         if number is not None
     )
