@@ -113,6 +113,7 @@ def _publish_run(
         params=facts,
         metrics=metrics,
         artifacts={"predictions": sorted(folder.iterdir()), "metrics": [summary]},
+        dataset=facts["dataset"],
     )
 
 

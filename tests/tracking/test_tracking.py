@@ -163,6 +163,15 @@ def test_the_registered_champion_answers(root):
     model = mlflow.pyfunc.load_model(f"models:/{mirror.MODEL}@champion")
     pixels = np.full((1, SIDE, SIDE, 1), 200, np.uint8)
     assert model.predict(pixels)["logit"] == pytest.approx(logit_of(pixels), abs=1e-5)
+    assert model.metadata.signature.inputs.to_dict()[0]["tensor-spec"] == {
+        "dtype": "uint8",
+        "shape": (-1, SIDE, SIDE, 1),
+    }
+    assert model.input_example.shape == (1, SIDE, SIDE, 1)
+    client = client_of(root)
+    run = client.get_model_version_by_alias(mirror.MODEL, "champion").run_id
+    (used,) = client.get_run(run).inputs.dataset_inputs
+    assert used.dataset.name == "phantom"
 
 
 def test_a_server_that_is_down_fails_nothing(root):
