@@ -197,10 +197,13 @@ def test_the_slope_after_recalibration_is_the_one_fitted_to_recalibrated_logits(
     np.testing.assert_allclose(figures["test_calibration_slope_recalibrated"], again, rtol=5e-3)
 
 
-def test_a_run_whose_network_is_not_kept_has_no_metrics_under_unseen_changes(run):
+def test_a_run_whose_network_is_not_kept_has_no_metrics_under_unseen_changes(run, tmp_path):
     samples = run_metrics.draw(run, OPTIONS)
     without = run_metrics.summary(run, *run_metrics.measure(run, samples, OPTIONS))
     assert without["unseen_auc"] == "undefined" and not any(key.startswith("unseen_haze") for key in without)
+    write_run(tmp_path / "vgg16-raw-0", pictures(SMALL), unseen=True)
+    kept = predictions.read(tmp_path / "vgg16-raw-0")
+    assert run_metrics.headline(kept, run_metrics.draw(kept, OPTIONS), OPTIONS)["unseen_auc"][0] > 0.5
     same = dataclasses.replace(run, unseen={"haze": run.validation.logits})
     figures, _ = run_metrics.measure(same, samples, OPTIONS)
     np.testing.assert_allclose(figures["unseen_auc"], figures["validation_auc"])
