@@ -43,6 +43,7 @@ def project(root: Path, done: dict[str, float] = DONE, **facts: str) -> Path:
     """A folder with params.yaml (few resamples) and the predictions of some runs."""
     params = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
     params["evaluate"]["resamples"] = 100
+    params["train"]["common"]["epochs"] = 5
     lines = (params["train"]["planned"] or {}) | params["train"]["runs"]
     params["train"]["runs"] = {name: lines[name] for name in DONE}
     params["train"]["planned"] = {name: lines[name] for name in NOT_RUN}

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline import paths, settings
 from pipeline.command import run
+from pipeline.data.parallel import in_order
 from pipeline.data.tables import write_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import candidate, contrasts, predictions, published, run_metrics, tables
@@ -27,10 +28,15 @@ def main() -> None:
         raise ProjectError("predictions/ holds no run of params.yaml: train one first (make repro)")
 
     samples = run_metrics.draw(next(iter(runs.values())), options.evaluate)
-    headlines = {name: run_metrics.headline(one, samples, options.evaluate) for name, one in planned.items()}
-    facts = {name: one.facts | {"collapsed": metrics[name]["collapsed"]} for name, one in planned.items()}
 
-    sound = [name for name in planned if not metrics[name]["collapsed"]] or list(planned)
+    def headline(one: predictions.Predictions) -> run_metrics.Figures:
+        return run_metrics.headline(one, samples, options.evaluate)
+
+    measured = in_order(headline, planned.values(), len(planned), "compare", unit="run")
+    headlines = dict(zip(planned, measured, strict=True))
+    facts = {name: one.facts | {"did_not_train": metrics[name]["did_not_train"]} for name, one in planned.items()}
+
+    sound = [name for name in planned if not metrics[name]["did_not_train"]] or list(planned)
     named = candidate.name(
         {name: headlines[name][options.compare.candidate] for name in sound},
         {name: headlines[name]["validation_auc"] for name in sound},
@@ -40,14 +46,15 @@ def main() -> None:
     )
     write_json(paths.METRICS / "candidate.json", named)
 
-    found = contrasts.planned(headlines, facts) + contrasts.release(named, headlines, facts)
-    found += contrasts.winner(named["best"], headlines, facts)
+    epochs = options.train.common.epochs
+    found = contrasts.planned(headlines, facts, epochs) + contrasts.release(named, headlines, facts)
+    found += contrasts.winner(options.compare.candidate, headlines, facts, epochs)
     write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
 
     baseline = metrics.get(settings.BASELINE)
     for number, own in (("2", True), ("3", False)):
         shown = [one for one in options.table.values() if (one.network == published.OWN) == own]
-        table = tables.rows(shown, metrics, baseline)
+        table = tables.rows(shown, metrics, baseline, epochs)
         write_table(paths.METRICS / f"table{number}.csv", tables.columns(), table)
     trained = {name: metrics[name] for name in options.table if name in metrics}
     write_json(paths.METRICS / "study.json", tables.study(named["run"], trained))
