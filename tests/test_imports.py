@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explain": {"data", "evaluation", "figures"},
     "serving": {"data", "decoding", "evaluation"},
     "external_validation": {"data", "decoding", "evaluation", "learning", "serving"},
-    "registry": {"data", "evaluation", "learning", "serving"},
+    "registry": {"data", "evaluation", "learning", "robustness", "serving"},
     "tracking": {"data", "evaluation", "registry"},
     "reporting": {"data", "evaluation", "explain", "figures", "registry"},
     "ci": {"data", "evaluation", "registry"},

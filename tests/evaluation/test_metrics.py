@@ -25,7 +25,7 @@ SOME_FIGURES = """
     test_calibration_slope test_calibration_slope_recalibrated test_log_loss_recalibrated test_sensitivity_at_sensitive
     test_specificity_at_specific test_bacterial_sensitivity test_viral_auc test_viral_sensitivity_at_specific
     validation_auc validation_brier gap_auc gap_specificity stress_auc stress_sensitivity
-    stress_specificity_at_sensitive stress_bars_auc stress_gamma_0.6_specificity
+    stress_specificity_at_sensitive stress_side_bars_0.1_auc stress_gamma_0.6_specificity
 """
 
 
