@@ -8,6 +8,8 @@ $(if $(filter-out cpu cuda,$(DEVICE)),$(error DEVICE is cpu or cuda, not '$(DEVI
 VENV := .venv$(if $(filter cuda,$(DEVICE)),-cuda)
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m
+# What a caller hands over reaches a command through the environment, never through the shell's text; `set -f`: no file names.
+.SHELLFLAGS := -f -c
 export DO_NOT_TRACK = 1
 export GX_ANALYTICS_ENABLED = False
 export BENTOML_DO_NOT_TRACK = True
@@ -19,8 +21,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # $(1) folder, $(2) file of pinned versions
 define install
 	@echo "==> $(1): every package of $(2), pinned and checked by hash (some minutes on a slow line)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -m venv $(1) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "no venv module: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(1)
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(1)/bin/uv pip sync --quiet --python $(1)/bin/python --require-hashes $(2) || $(1)/bin/uv pip install --python $(1)/bin/python --require-hashes -r $(2)
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt && touch $@
@@ -50,7 +53,7 @@ demo: setup ## the whole pipeline on generated radiographs, in .work/demo; no do
 	@$(RUN) pipeline.commands.demo
 
 test: setup .venv-airflow/.ready ## every test but the slow ones, JOBS=n processes at a time (two by default)
-	@$(RUN) pytest -q -n $(or $(JOBS),2) -m "not slow and not containers"
+	@$(RUN) pytest -q -n "$${JOBS:-2}" -m "not slow and not containers"
 
 test-all: setup .venv-airflow/.ready ## the slow ones too (about half an hour); containers: .venv/bin/python -m pytest -m containers
 	@$(RUN) pytest -q -m "not containers"
@@ -61,19 +64,19 @@ repro: setup ## check, say how long, then `dvc repro`; SOURCE=<folder> takes the
 	@$(RUN) pipeline.commands.repro $(if $(SOURCE),--source "$$SOURCE")
 
 study: setup ## the table of runs, JOBS=n at a time; RUNS="a b" for some of them; DEVICE=cuda on NVIDIA GPUs
-	@$(RUN) pipeline.commands.study --jobs $(or $(JOBS),1) $(RUNS)
+	@$(RUN) pipeline.commands.study --jobs "$${JOBS:-1}" $$RUNS
 
 restore: setup ## bring back the last good outputs after a stage failed; FORCE=1 gives up what is not committed
 	@$(RUN) pipeline.commands.restore $(if $(FORCE),--force)
 
 merge-runs: setup ## in a conflict of two branches that each added runs: dvc.lock and train.runs; TAKE=ours|theirs if both trained one
-	@$(RUN) pipeline.commands.merge_runs $(if $(TAKE),--take $(TAKE))
+	@$(RUN) pipeline.commands.merge_runs $(if $(TAKE),--take "$$TAKE")
 
 keep-stress: setup ## after a change of the stress families: runs whose networks are kept nowhere keep what they have
 	@$(RUN) pipeline.commands.keep_stress
 
 same-training: setup ## does the committed code train what BASE=<commit> did, bit by bit? then no run is trained again; CHECK=1 compares only
-	@$(RUN) pipeline.commands.same_training $(BASE) $(STAGES) $(if $(CHECK),--check)
+	@$(RUN) pipeline.commands.same_training "$$BASE" $$STAGES $(if $(CHECK),--check)
 
 documents: setup ## write the measured figures into README.md and docs/results.md
 	@$(RUN) pipeline.reporting.markdown_blocks
@@ -105,7 +108,7 @@ predict: setup ## the champion on images without labels: SOURCE=<folder, zip or 
 	@$(RUN) pipeline.external_validation.predict --out "$$OUT" -- "$$SOURCE"
 
 evaluate-site: setup ## the champion on labelled images: SOURCE=<folder> LABELS=<csv>; NAME=<word> keeps the figures; RUNS="a b": those instead
-	@$(RUN) pipeline.external_validation.$(if $(RUNS),compare_runs,evaluate) $(if $(NAME),--name "$$NAME") -- "$$SOURCE" "$$LABELS" $(RUNS)
+	@$(RUN) pipeline.external_validation.$(if $(RUNS),compare_runs,evaluate) $(if $(NAME),--name "$$NAME") -- "$$SOURCE" "$$LABELS" $$RUNS
 
 drift: setup ## compare the last answers of the service with its first; status 1 past the limit
 	@$(RUN) pipeline.serving.drift
@@ -116,10 +119,10 @@ airflow: setup .venv-airflow/.ready ## Airflow on this machine, the DAG ready, a
 	@scripts/airflow.sh up
 
 retrain: setup .venv-airflow/.ready ## one retraining through Airflow, on generated radiographs; PARAMS='{...}' for another
-	@scripts/airflow.sh retrain $(if $(PARAMS),'$(PARAMS)')
+	@scripts/airflow.sh retrain $(if $(PARAMS),"$$PARAMS")
 
 metrics-gate: setup ## may this change be merged into BASE? the champion's validation figures decide
-	@$(RUN) pipeline.ci.metrics_gate $(or $(BASE),main)
+	@$(RUN) pipeline.ci.metrics_gate "$${BASE:-main}"
 
 ##@ Care
 .PHONY: lint lock benchmarks clean
@@ -137,5 +140,10 @@ benchmarks: setup .venv-airflow/.ready .venv-serve/.ready ## every benchmark bes
 	@set -e; for name in $(BENCHMARKS) $(WRITERS); do echo "== $$name"; $(RUN) benchmarks.$$name; done
 	@$(RUN) pipeline.reporting.markdown_blocks
 
+.PHONY: import-runs
+import-runs: # of 0.1.0; the line goes with the next release
+	@echo "make import-runs is gone: another machine trains with plain DVC (docs/upgrading.md)" >&2; exit 2
+
 clean: ## remove workspaces and half-done work; keeps data, networks and environments
-	rm -rf .work/demo .work/same-training .work/test-* .cache
+	rm -rf .work/demo .work/same-training .cache
+	@[ ! -d .work ] || find .work -maxdepth 1 -name 'test-*' -exec rm -rf {} +

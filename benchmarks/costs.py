@@ -67,8 +67,8 @@ def cost(work: Callable[[Path], object], files: list[Path]) -> float:
 
 def answering(champion: Path, files: list[Path]) -> float:
     """Core-seconds from a file's bytes to probability and map, one picture at a time, as the service does it."""
+    from pipeline.inference import Graph
     from pipeline.registry import contract
-    from pipeline.registry.graph import Graph
 
     side = contract.read(champion)["input"]["shape"][1]
     graph = Graph(champion / "model.onnx")

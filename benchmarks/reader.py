@@ -41,8 +41,9 @@ from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import Limits
 from pipeline.decoding.reader import decode
 from pipeline.files import write_json, write_text
+from pipeline.input_check import guard
 from pipeline.reporting.markdown_blocks import insert
-from pipeline.serving import guard, model
+from pipeline.serving import model
 
 LIMITS = Limits(20_000_000)
 SIDE = 128

@@ -156,7 +156,7 @@ def _retold(case: Case) -> list[bytes]:
 
 def _offline(case: Case, pictures: Sequence[bytes]) -> list[float]:
     """What the champion says of pictures without a server."""
-    from pipeline.registry.graph import Graph
+    from pipeline.inference import Graph
 
     version = (case.root / "models" / "CHAMPION").read_text().strip()
     pixels = np.stack([uploads.read(picture, case.side, LIMITS).pixels for picture in pictures])

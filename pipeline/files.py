@@ -1,5 +1,6 @@
 """Writing files so that a killed process leaves either the old file or the new one."""
 
+import ctypes
 import hashlib
 import json
 import os
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
 
 
 def _temporary(path: Path) -> Path:
@@ -39,11 +42,26 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        # A folder cannot be renamed over a filled one (ENOTEMPTY).
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
+        if path.exists():
+            _exchange(temporary, path)
+        else:
+            os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Let two folders change places in one step: a folder cannot be renamed over a filled one (ENOTEMPTY).
+
+    Where the system cannot do it in one step, a kill between the two leaves `other` under a name that ends in `.old.tmp`.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # Linux, glibc 2.28
+    if rename and rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return
+    aside = other.with_name(f".{other.name}.old.tmp")
+    os.replace(other, aside)
+    os.replace(one, other)
+    os.replace(aside, one)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from pipeline.errors import ProjectError
 
@@ -32,7 +33,7 @@ def one() -> Iterator[dict[str, str]]:
     """
     names = found()
     for name in names:
-        with (Path(tempfile.gettempdir()) / f"chest-xray-gpu-{name.replace('/', '-')}.lock").open("w") as lock:
+        with _lock_file(Path(tempfile.gettempdir()) / f"chest-xray-gpu-{name.replace('/', '-')}.lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -45,6 +46,13 @@ def one() -> Iterator[dict[str, str]]:
             "there are GPUs"
         )
     yield {}
+
+
+def _lock_file(path: Path) -> IO[bytes]:
+    """The file, made if it is not there; another user's is only read, which is enough to lock it."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o644))
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
 
 
 def found() -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import dvc, paths, settings
+from pipeline import dvc, git, paths, settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.files import write_text
@@ -59,7 +59,7 @@ def create(name: str, overlay: dict[str, Any] | None = None, copy: bool = False,
 def remove(name: str) -> None:
     """Remove a workspace and what it holds; the DVC cache keeps what its stages made."""
     shutil.rmtree(paths.WORKSPACES / name, ignore_errors=True)
-    git("worktree", "prune")
+    git.output("worktree", "prune")
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any], where: str = "") -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _copy_tracked_files(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for arguments in (["init", "--no-scm", "-q"], ["config", "core.analytics", "false"]):
             subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, check=True)
-    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    listed = git.output("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     left_out = (".dvc/", "predictions/", "metrics/", "plots/", "reports/", "models/", "dvc.lock")
     for file in filter(None, listed):
         source, target = paths.ROOT / file, folder / file
@@ -93,26 +93,15 @@ def _copy_tracked_files(folder: Path) -> None:
 def add_worktree(folder: Path, commit: str) -> None:
     """A detached git worktree at `commit`, with the checkout's DVC cache."""
     if (folder / ".git").exists():
-        subprocess.run(["git", "checkout", "-q", "-f", "--detach", git("rev-parse", commit)], cwd=folder, check=True)
+        git.output("checkout", "-q", "-f", "--detach", git.output("rev-parse", commit).strip(), folder=folder)
     elif folder.exists():
         raise ProjectError(f"{folder} is there and is no workspace of this checkout; remove it or choose another name")
     else:
-        git("worktree", "prune")
-        git("worktree", "add", "-q", "--detach", str(folder), commit)
+        git.output("worktree", "prune")
+        git.output("worktree", "add", "-q", "--detach", str(folder), commit)
     cache = dvc.cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     write_text(folder / ".dvc" / "config.local", f"[cache]\n    dir = {cache}\n")
-
-
-def git(*arguments: str) -> str:
-    """What git prints in the checkout; a `ProjectError` with the cause if it fails."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=paths.ROOT, check=True, capture_output=True, text=True)
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines()
-        said = next((line for line in lines if line.startswith("error: ")), lines[-1])  # the cause, not its effect
-        raise ProjectError(f"git {arguments[0]}: {said}") from None
-    return done.stdout.strip()
 
 
 def main() -> None:

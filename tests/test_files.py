@@ -1,8 +1,14 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from pipeline.files import atomic_file, atomic_folder, write_json
+
+HOME = Path(__file__).resolve().parents[1]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -36,3 +42,25 @@ def test_json_is_stable_and_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": 2, "b": 1}
+
+
+def test_a_folder_is_there_at_every_moment_of_its_replacement(tmp_path):
+    """A process that replaces it without end is watched, then killed: old or new, never none and never half."""
+    folder = tmp_path / "out"
+    code = (
+        "import sys; from pathlib import Path; from pipeline.files import atomic_folder\n"
+        "for number in range(10**9):\n"
+        "    with atomic_folder(Path(sys.argv[1])) as new:\n"
+        "        (new / 'one').write_text(str(number)); (new / 'two').write_text(str(number))\n"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=HOME)
+    try:
+        while not folder.is_dir():
+            assert writer.poll() is None
+        for _ in range(2000):
+            held = os.open(folder, os.O_RDONLY)  # raises where the name is nobody's
+            os.close(held)
+    finally:
+        writer.kill()
+        writer.wait()
+    assert (folder / "one").read_text() == (folder / "two").read_text() != "0"

@@ -1,6 +1,8 @@
 """One GPU for each training. Which there are is told here: the locks are real, no GPU is needed."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -34,6 +36,24 @@ def test_a_training_that_fails_frees_its_gpu(monkeypatch: pytest.MonkeyPatch) ->
         raise ProjectError("of the training")
     with gpu.one() as visible:
         assert visible == {gpu.VISIBLE: "2"}
+
+
+def test_a_lock_file_of_another_user_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody may write it, root included: it is a file of a read-only kind."""
+    monkeypatch.setenv(gpu.VISIBLE, "0")
+    lock = tmp_path / "chest-xray-gpu-0.lock"
+    lock.touch(mode=0o444)
+    code = f"import os, tempfile; from pipeline import gpu; tempfile.tempdir = {str(tmp_path)!r}\n"
+    code += "os.getuid() or os.setuid(65534)\n"
+    code += "with gpu.one() as visible: print(visible)"
+    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest keeps them to their owner
+        folder.chmod(0o755)
+    environ = {**os.environ, "PYTHONPATH": str(Path(gpu.__file__).parents[1])}
+    with gpu.one():
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+        assert "other trainings use all GPUs" in done.stderr
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert done.stdout == "{'CUDA_VISIBLE_DEVICES': '0'}\n", done.stderr
 
 
 @pytest.mark.parametrize("none", ["", "-1"])

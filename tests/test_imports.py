@@ -23,11 +23,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"decoding"},
     "robustness": set(),
     "evaluation": {"data", "robustness"},
+    "input_check": set(),
     "learning": {"data", "evaluation"},
     "figures": {"data", "evaluation"},
     "explain": {"data", "evaluation", "figures"},
-    "serving": {"data", "decoding", "evaluation"},
-    "external_validation": {"data", "decoding", "evaluation", "learning", "serving"},
+    "serving": {"data", "decoding", "evaluation", "input_check"},
+    "external_validation": {"data", "decoding", "evaluation", "input_check", "learning", "serving"},
     "registry": {"data", "evaluation", "learning", "robustness", "serving"},
     "tracking": {"data", "evaluation", "registry"},
     "reporting": {"data", "evaluation", "explain", "figures", "registry"},
@@ -40,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "evaluation",
         "explain",
         "figures",
+        "input_check",
         "learning",
         "registry",
         "reporting",
@@ -52,6 +54,7 @@ FORBIDDEN = {
     "data": {"keras", "tensorflow", "keras_cv"},
     "evaluation": {"keras", "tensorflow", "keras_cv"},
     "robustness": {"keras", "tensorflow", "keras_cv"},
+    "input_check": {"keras", "tensorflow", "keras_cv", "pandas", "bentoml", "starlette"},
     "learning": {"mlflow"},
     "serving": {"keras", "tensorflow", "keras_cv", "pandas"},
 }
@@ -121,6 +124,12 @@ def test_the_modules_hold_no_circle():
 def test_a_package_knows_no_framework(package):
     for file in sorted((ROOT / "pipeline" / package).rglob("*.py")):
         assert not {name.split(".")[0] for name in imports(file)} & FORBIDDEN[package], file.name
+
+
+def test_running_a_graph_needs_no_training_framework():
+    """`pipeline/inference.py` stands at the root, since the service and the stages run graphs by it."""
+    needed = set().union(*(imports(ROOT / file) for file in reached(ROOT / "pipeline/inference.py")))
+    assert not {name.split(".")[0] for name in needed} & (FORBIDDEN["serving"] | {"bentoml", "onnx"})
 
 
 def test_one_file_speaks_to_tensorflow_and_one_to_keras_cv():
@@ -215,7 +224,7 @@ REBUILT = dict.fromkeys(
 )
 # Of `stress`: read only where a run's network is kept nowhere and a champion was made of it.
 COMMITTED_GRAPH = dict.fromkeys(
-    ["pipeline/registry/contract.py", "pipeline/registry/graph.py"], "finds and runs a champion's committed graph"
+    ["pipeline/inference.py", "pipeline/registry/contract.py"], "finds and runs a champion's committed graph"
 )
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pipeline import outcomes, paths
 from pipeline.errors import ProjectError
+from pipeline.inference import Outputs
 from pipeline.outcomes import INDETERMINATE, NONE, SIGNS, Threshold, Thresholds
 from pipeline.serving import model, schemas
-from pipeline.serving.network import Outputs
 from tests.champion_fixture import contract, write_champion
 
 CHAMPIONS = sorted((Path(__file__).resolve().parents[1] / "models" / "champions").glob("*/contract.json"))

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from pipeline.data.imaging import read_pixels
-from pipeline.serving import guard
+from pipeline.input_check import fit
 
 
 def write(root: Path, graph: onnx.ModelProto, network: str, side: int) -> None:
@@ -19,7 +19,7 @@ def write(root: Path, graph: onnx.ModelProto, network: str, side: int) -> None:
     source = Path(os.environ["CXR_DATA"]) if "CXR_DATA" in os.environ else root / "phantoms"
     files = sorted(source.rglob("*.jpeg"))
     chest = np.stack([read_pixels(path, side) for path in files[:: max(1, len(files) // 300)]])
-    np.savez(folder / "guard.npz", **guard.fit(chest, seed=0))
+    np.savez(folder / "guard.npz", **fit.fit(chest, seed=0))
     contract = {
         "version": "untrained",
         "network": network,

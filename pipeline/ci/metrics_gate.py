@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline import paths, settings
+from pipeline import git, paths, settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.evaluation import bootstrap, metrics, predictions
@@ -46,7 +46,7 @@ def main() -> None:
     """Print one line a rule as a Markdown table; end with status 1 when one failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base", help="the commit or branch to compare with, as in: main")
-    base = _git("merge-base", parser.parse_args().base, "HEAD").strip()
+    base = git.output("merge-base", parser.parse_args().base, "HEAD").strip()
     verdicts = _excuse(
         [
             *_champion(base, *_rules(base)),
@@ -152,7 +152,7 @@ def _champion(base: str, margins: MetricsGate, resamples: int, seed: int) -> lis
     if not paths.predictions(now).is_dir():
         return [Verdict(False, rule, f"the champion's predictions/{now}/ are not committed", fall="champion")]
     with tempfile.TemporaryDirectory() as folder:
-        archive = _git_bytes("archive", base, f"predictions/{then}")
+        archive = git.output_bytes("archive", base, f"predictions/{then}")
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(folder, filter="data")
         before = predictions.read(Path(folder) / "predictions" / then)
@@ -177,7 +177,7 @@ def _champion_run(read: Any) -> str | None:
 
 def _missing_runs(base: str) -> list[Verdict]:
     """One verdict for each run whose predictions the base has and the working tree lacks."""
-    listed = _git("ls-tree", "-r", "--name-only", base, "predictions/").splitlines()
+    listed = git.output("ls-tree", "-r", "--name-only", base, "predictions/").splitlines()
     before = {Path(line).parts[1] for line in listed if line.endswith(("/images.csv", "/pictures.csv"))}
     missing = sorted(name for name in before if not (paths.predictions(name) / "images.csv").is_file())
     if not missing:
@@ -263,20 +263,8 @@ def _on_disk(path: str) -> str | None:
 
 def _show(commit: str, path: str) -> str | None:
     """A file's text at a commit; None when it is not there."""
-    listed = _git("ls-tree", "--name-only", commit, path)
-    return _git("show", f"{commit}:{path}") if listed.strip() else None
-
-
-def _git(*arguments: str) -> str:
-    return _git_bytes(*arguments).decode()
-
-
-def _git_bytes(*arguments: str) -> bytes:
-    result = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, check=False)
-    if result.returncode != 0:
-        message = result.stderr.decode().strip().splitlines() or ["no commit in common"]
-        raise ProjectError(f"git {' '.join(arguments)}: {message[-1]}")
-    return result.stdout
+    listed = git.output("ls-tree", "--name-only", commit, path)
+    return git.output("show", f"{commit}:{path}") if listed.strip() else None
 
 
 if __name__ == "__main__":

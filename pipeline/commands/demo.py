@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,18 +16,22 @@ from pipeline.errors import ProjectError
 
 log = logging.getLogger(__name__)
 
-NETWORKS = ("custom_cnn", "densenet121")
-GROUPS = {"augmented": "geometric", "balanced": "geometric", "raw": "none"}  # and the recipe of each
+# Both networks, every group and each recipe of the study: (network, group, recipe)
+RUNS = (
+    ("custom_cnn", "augmented", "geometric"),
+    ("custom_cnn", "balanced", "geometric"),
+    ("custom_cnn", "raw", "none"),
+    ("densenet121", "balanced", "geometric"),
+)
 OVERLAY: dict[str, Any] = {
-    "ingest": {"dataset": "phantom", "phantom": {"train": 320, "val": 16, "test": 100}},
+    "ingest": {"dataset": "phantom", "phantom": {"train": 240, "val": 16, "test": 80}},
     "train": {
         "runs": {
             f"{network}-{group}-0": {
                 "network": network, "group": group, "augmentation": recipe, "seed": 0, "weights": "random",
                 "epochs": 2, "batch_size": 4,
             }
-            for network in NETWORKS
-            for group, recipe in GROUPS.items()
+            for network, group, recipe in RUNS
         },
         "planned": {},
     },
@@ -70,7 +77,9 @@ def main() -> None:
     started = time.monotonic()
     folder = workspaces.create("demo", OVERLAY, copy=True)
     log.info("running every stage in %s", folder)
-    if dvc.call("repro", folder=folder) != 0:
+    jobs = str(min(2, os.cpu_count() or 1))
+    command = [sys.executable, "-m", "pipeline.commands.study", "--jobs", jobs]
+    if subprocess.call(command, cwd=folder, env=dvc.environment()) != 0:
         raise ProjectError("a stage failed (its message is above)")
     print(summary(folder))
     log.info("%.1f minutes", (time.monotonic() - started) / 60)

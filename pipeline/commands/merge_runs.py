@@ -6,7 +6,6 @@ valid YAML that names results which nobody made. Works in any conflict that git 
 
 import argparse
 import logging
-import subprocess
 from collections.abc import Collection
 from typing import Any
 
@@ -15,7 +14,7 @@ from dvc.repo import Repo
 from dvc.stage import Stage
 from dvc.utils.serialize import dumps_yaml
 
-from pipeline import paths
+from pipeline import git, paths
 from pipeline.command import run
 from pipeline.commands import params_text
 from pipeline.commands.params_text import read
@@ -50,7 +49,7 @@ def main() -> None:
             "settle it by hand, then make merge-runs again"
         )
     check(versions)
-    _git("add", "--", *files)
+    git.output("add", "--", *files)
     log.info("merged, read by DVC, and added: %s", ", ".join(files))
     if stale:
         log.info("both sides changed %s: %s stays, and is stale; run dvc repro", _few(stale), take or "ours")
@@ -138,7 +137,7 @@ def _agrees(stage: Stage, locked: dict[str, Any]) -> bool:
 
 def in_conflict() -> list[str]:
     """The files below the project's root that git holds in several versions."""
-    listed = _git("ls-files", "--unmerged", "-z").split("\0")
+    listed = git.output("ls-files", "--unmerged", "-z").split("\0")
     return sorted({line.partition("\t")[2] for line in listed if line})
 
 
@@ -154,9 +153,9 @@ def _versions(name: str) -> Sides[Any]:
 
 
 def _version(number: int, name: str) -> str | None:
-    if not _git("ls-files", "--unmerged", "--", name).count(f" {number}\t"):
+    if not git.output("ls-files", "--unmerged", "--", name).count(f" {number}\t"):
         return None
-    return _git("show", f":{number}:./{name}")
+    return git.output("show", f":{number}:./{name}")
 
 
 def _stages(text: str, where: str) -> dict[str, Any]:
@@ -177,13 +176,6 @@ def _text(name: str) -> str:
 def _few(names: Collection[str]) -> str:
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
     return ", ".join([*names][:FEW]) + more
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ProjectError(f"git {arguments[0]}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
-    return done.stdout
 
 
 if __name__ == "__main__":

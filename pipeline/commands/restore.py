@@ -5,9 +5,8 @@ committed would be lost, so that is refused; `make restore FORCE=1` gives it up.
 """
 
 import argparse
-import subprocess
 
-from pipeline import dvc, paths
+from pipeline import dvc, git
 from pipeline.command import run
 from pipeline.errors import ProjectError
 
@@ -25,7 +24,7 @@ def main() -> None:
     if work and not arguments.force:
         few = ", ".join(work[:3]) + (f" and {len(work) - 3} more" if len(work) > 3 else "")
         raise ProjectError(f"results that are not committed would be lost: {few}; commit them, or make restore FORCE=1")
-    _git("checkout", "--quiet", "HEAD", "--", *RESULTS)
+    git.output("checkout", "--quiet", "HEAD", "--", *RESULTS)
     # dvc.lock first: it says which outputs are the last good ones. A network may be on another machine.
     if dvc.call("checkout", "--force", "--allow-missing") != 0:
         raise ProjectError("dvc checkout failed (its message is above); what git keeps is back")
@@ -33,15 +32,10 @@ def main() -> None:
 
 def uncommitted() -> list[str]:
     """Results that are changed or new since the last commit; a deleted file is no work that could be lost."""
-    listed = _git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", *RESULTS).split("\0")
+    listed = git.output("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", *RESULTS).split(
+        "\0"
+    )
     return [line[3:] for line in listed if line and line[:2] not in (" D", "D ")]
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ProjectError(f"git {arguments[0]}: {done.stderr.strip().splitlines()[-1]}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import dvc, paths, workspaces
+from pipeline import dvc, git, paths, workspaces
 from pipeline.command import run as run_command
 from pipeline.commands.carry_lock import carry
 from pipeline.commands.comparison import compare_lines, compare_mappings, compare_weights
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("stages", nargs="*", help="stages whose entries are carried over beside those of the trainings")
     parser.add_argument("--check", action="store_true", help="compare only; leave dvc.lock as it is")
     arguments = parser.parse_args()
-    head = workspaces.git("rev-parse", "HEAD")
+    head = git.output("rev-parse", "HEAD").strip()
     _expect_unchanged(head)
     with _alone():
         workspaces.remove(NAME)  # of a command that was killed
@@ -79,8 +79,8 @@ def _alone() -> Iterator[None]:
 
 def _expect_unchanged(commit: str) -> None:
     """A `ProjectError` unless the checkout has the code and the settings of this commit: those are compared."""
-    changed = {*workspaces.git("diff", "--name-only", commit, "--", *CODE).splitlines()}
-    changed |= {*workspaces.git("ls-files", "--others", "--exclude-standard", "--", *CODE).splitlines()}
+    changed = {*git.output("diff", "--name-only", commit, "--", *CODE).splitlines()}
+    changed |= {*git.output("ls-files", "--others", "--exclude-standard", "--", *CODE).splitlines()}
     if changed:
         raise ProjectError(f"only what is committed can be compared; commit or put away: {', '.join(sorted(changed))}")
 

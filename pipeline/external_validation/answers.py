@@ -18,7 +18,8 @@ from pipeline.data.tables import write_table
 from pipeline.data.trees import Unreadable
 from pipeline.decoding.limits import Limits
 from pipeline.external_validation.images import Image
-from pipeline.serving import guard, model, uploads
+from pipeline.input_check import guard
+from pipeline.serving import model, uploads
 from pipeline.serving.problems import Problem
 from pipeline.settings import Serve
 

@@ -2,14 +2,15 @@
 
 import os
 import platform
-import subprocess
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from pipeline import paths
+from pipeline import git
+from pipeline.errors import ProjectError
 from pipeline.files import write_json
 from pipeline.learning.engine import choose_engine
 
@@ -58,14 +59,8 @@ def _processor() -> str:
 
 def _commit() -> str | None:
     """The commit of the checkout, with `+` behind it where a tracked file differs; None outside git."""
-    head = _git("rev-parse", "HEAD")
-    if head is None:
-        return None
-    return head + (
-        "+" if _git("status", "--porcelain", "--untracked-files=no", "--", "pipeline", "params.yaml") else ""
-    )
-
-
-def _git(*arguments: str) -> str | None:
-    done = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None
+    with suppress(ProjectError):
+        head = git.output("rev-parse", "HEAD").strip()
+        changed = git.output("status", "--porcelain", "--untracked-files=no", "--", "pipeline", "params.yaml")
+        return head + ("+" if changed else "")
+    return None

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.errors import ProjectError
 from pipeline.files import sha256_of
-from pipeline.registry.graph import PRECISION, Graph, openvino
+from pipeline.inference import PRECISION, RUNTIME, Graph
 
 INTENDED_USE = (
     "Research and teaching: how a network trained on chest X-rays of children aged 1 to 5 from one hospital ranks "
@@ -145,8 +145,8 @@ def _check_graph(path: Path, contract: dict[str, Any]) -> list[str]:
         broken.append("the probability is not the declared recalibration of the logit")
     if answers.maps.min() < 0:
         broken.append("the map is negative somewhere")
-    if openvino:
-        other = Graph(path, "onnxruntime").answer(pictures)
+    if RUNTIME == "OpenVINO":
+        other = Graph(path, "ONNX Runtime").answer(pictures)
         if np.abs(other.probabilities - answers.probabilities).max() > TOLERANCE:
             broken.append("OpenVINO and ONNX Runtime disagree on a probability")
     return broken

@@ -21,8 +21,8 @@ from pipeline.evaluation import bootstrap
 from pipeline.evaluation.bootstrap import Floats
 from pipeline.evaluation.predictions import Split
 from pipeline.files import sha256_of, write_json
+from pipeline.inference import Graph
 from pipeline.registry import contract, record, validation_predictions
-from pipeline.registry.graph import Graph
 from pipeline.registry.rules import Rule, decide, minima
 from pipeline.settings import Settings
 

@@ -17,7 +17,7 @@ from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation.bootstrap import Floats
 from pipeline.evaluation.predictions import STRESS, UNSEEN_COLUMNS, Split
-from pipeline.registry.graph import Graph
+from pipeline.inference import Graph
 from pipeline.robustness.families import UNSEEN
 
 log = logging.getLogger(__name__)

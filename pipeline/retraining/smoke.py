@@ -15,8 +15,8 @@ import requests
 
 from pipeline.data.imaging import read_pixels
 from pipeline.errors import ProjectError
+from pipeline.inference import Graph
 from pipeline.registry import contract
-from pipeline.registry.graph import Graph
 from pipeline.retraining.request import from_environment
 from pipeline.retraining.subprocesses import end_with_parent, tool
 from pipeline.retraining.workspaces import workspace_of

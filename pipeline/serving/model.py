@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import outcomes, paths
+from pipeline import inference, outcomes, paths
 from pipeline.errors import ProjectError
+from pipeline.input_check import guard
 from pipeline.outcomes import Thresholds
-from pipeline.serving import guard, network
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Model:
     version: str
     contract: dict[str, Any]
     thresholds: Thresholds
-    network: network.Network
+    network: inference.Network
     guard: guard.Guard
     saliency_checks: (
         dict[str, Any] | None
@@ -70,7 +70,7 @@ def load(version: str, threads: int) -> Model:
         limits = outcomes.thresholds(contract)
     except ProjectError as error:
         raise ProjectError(f"{folder.relative_to(paths.ROOT)}/contract.json: {error}") from None
-    graph = network.load(folder / "model.onnx", threads, contract["precision"])
+    graph = _load_network(folder / "model.onnx", threads, contract["precision"])
     checks = _saliency_checks(contract.get("run"))
     return Model(version, contract, limits, graph, guard.load(folder / "guard.npz"), checks)
 
@@ -86,6 +86,13 @@ def _read_contract(path: Path) -> dict[str, Any]:
         if key not in contract:
             raise ProjectError(f"{path.relative_to(paths.ROOT)}: {key!r} is missing")
     return contract
+
+
+def _load_network(path: Path, threads: int, precision: inference.Precision) -> inference.Network:
+    try:
+        return inference.load(path.read_bytes(), threads, precision)
+    except (OSError, ProjectError) as error:
+        raise ProjectError(f"{path.relative_to(paths.ROOT)}: {error}") from None
 
 
 def _saliency_checks(run: str | None) -> dict[str, Any] | None:

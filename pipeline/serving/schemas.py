@@ -10,10 +10,10 @@ from pydantic_core import core_schema
 from starlette.requests import Request
 
 from pipeline import outcomes
+from pipeline.inference import Outputs
 from pipeline.outcomes import CAUTION, Outcome
 from pipeline.serving import metrics, overlay
 from pipeline.serving.model import Model
-from pipeline.serving.network import Outputs
 
 NOTICE = f"Research software, not a medical device. {CAUTION}"
 DEPRECATED = (

@@ -22,9 +22,10 @@ from PIL import Image
 
 from pipeline import paths
 from pipeline.errors import ProjectError
-from pipeline.serving import guard, model, page, schemas, uploads
+from pipeline.inference import Outputs
+from pipeline.input_check import guard
+from pipeline.serving import model, page, schemas, uploads
 from pipeline.serving.journal import Journal
-from pipeline.serving.network import Outputs
 from pipeline.serving.problems import Problem
 from pipeline.serving.request_limits import Admission
 from pipeline.serving.schemas import Answer, Explanation, Upload

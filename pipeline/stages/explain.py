@@ -36,10 +36,10 @@ from pipeline.explain.saliency_checks import Part, Row, Subject
 from pipeline.figures import architecture as drawing
 from pipeline.figures import canvas, style
 from pipeline.files import atomic_folder, write_json
+from pipeline.inference import Graph
+from pipeline.input_check import guard as guards
 from pipeline.registry import contract
-from pipeline.registry.graph import Graph
 from pipeline.robustness.families import TRAINED
-from pipeline.serving import guard as guards
 from pipeline.settings import Settings
 
 log = logging.getLogger("explain")

@@ -16,10 +16,10 @@ from pipeline.errors import ProjectError
 from pipeline.evaluation import bootstrap, calibration, run_metrics
 from pipeline.evaluation.predictions import Predictions, Split
 from pipeline.files import atomic_folder, sha256_of, write_json, write_text
+from pipeline.inference import PRECISION, Graph
+from pipeline.input_check import fit, guard
 from pipeline.registry import contract, validation_predictions
-from pipeline.registry.graph import PRECISION, Graph
 from pipeline.robustness.families import TRAINED
-from pipeline.serving import guard
 from pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -198,16 +198,16 @@ def _guard(
 ) -> dict[str, Any]:
     """Fit the input guard, write it, and say whom it turns away."""
     seed = settings.evaluate.seed
-    fitted = guard.calibrate(guard.fit(training, seed), validation)
+    fitted = fit.calibrate(fit.fit(training, seed), validation)
     np.savez(path, allow_pickle=False, **fitted)
     refused = guard.scores(fitted, test) > fitted["threshold"]
     sample = bootstrap.draw(asked.labels, asked.patients, settings.evaluate.resamples, seed)
     shares = bootstrap.divide(sample.totals(refused), sample.totals(np.ones(len(refused))))
     value, low, high = (round(number, 6) for number in bootstrap.interval(shares))
     return {
-        "threshold_refuses_of_validation": guard.REFUSED,
+        "threshold_refuses_of_validation": fit.REFUSED,
         "test_refused": {"value": value, "low": low, "high": high},
-        "accepted_of_kinds_left_out_of_fitting": guard.left_out(training, validation, seed),
+        "accepted_of_kinds_left_out_of_fitting": fit.left_out(training, validation, seed),
     }
 
 

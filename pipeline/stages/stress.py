@@ -10,8 +10,8 @@ from pipeline import paths
 from pipeline.command import run
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
+from pipeline.inference import Graph
 from pipeline.registry import contract
-from pipeline.registry.graph import Graph
 from pipeline.robustness.families import TRAINED, UNSEEN
 
 log = logging.getLogger("stress")

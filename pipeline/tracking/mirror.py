@@ -6,7 +6,9 @@ models/CHAMPION and models/promotions.jsonl are the authority; whatever the regi
 import logging
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pipeline import paths
 from pipeline.registry import contract, record
@@ -14,6 +16,7 @@ from pipeline.tracking import runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +80,8 @@ def _register(client: "MlflowClient", version: str, folder: Path) -> str:
             pip_requirements=REQUIREMENTS,
             save_as_external_data=False,
             extra_files=[str(folder / "contract.json"), str(folder / "card.md")],
+            signature=_signature(promise),
+            input_example=np.zeros((1, *promise["input"]["shape"][1:]), promise["input"]["dtype"]),
         )
         run_id = runs.ensure(
             client,
@@ -92,6 +97,21 @@ def _register(client: "MlflowClient", version: str, folder: Path) -> str:
                 if not isinstance(figure["value"], str)
             ],
             artifacts={"model": [model]},
+            dataset=promise["dataset"],
         )
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     return client.create_model_version(MODEL, source, run_id, tags={VERSION: version}).version
+
+
+def _signature(promise: dict[str, Any]) -> "ModelSignature":
+    """What the graph takes and gives, as the contract says; MLflow's -1 is any number of images."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    def spec(described: dict[str, Any], name: str | None = None) -> TensorSpec:
+        shape = tuple(-1 if length is None else length for length in described["shape"])
+        return TensorSpec(np.dtype(described["dtype"]), shape, name)
+
+    outputs: list[Any] = [spec(described, name) for name, described in promise["outputs"].items()]
+    inputs: list[Any] = [spec(promise["input"])]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))

@@ -33,21 +33,29 @@ HISTORY = ("learning_rate", "loss", "accuracy", "val_loss", "val_accuracy")
 
 
 def main() -> None:
-    """Publish what is committed; a warning, and status 0, where the server does not answer."""
+    """Publish what is committed; a warning, and status 0, where the server does not answer.
+
+    Raises:
+        ProjectError: there is nothing to publish, or a database on this machine is none that MLflow takes.
+    """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.ROOT / 'mlflow.db'}"
     names = sorted(path.parent.name for path in paths.PREDICTIONS.glob("[!.]*/run.json"))  # not what is being written
     if not names:
         raise ProjectError("predictions/ holds no run to publish: train one first (make repro)")
     # A damaged file is our fault, not the server's: it fails here.
     facts = {name: predictions.read(paths.predictions(name)).facts for name in names}
+    from alembic.util import CommandError  # of a database of another MLflow
+    from mlflow.exceptions import MlflowException  # 4 s
+    from sqlalchemy.exc import SQLAlchemyError
+
     with _one_at_a_time():
-        client = runs.connect(uri)
         try:
+            client = runs.connect(uri)
             publish(client, facts)
             mirror.publish(client)
-        except ProjectError:
-            raise
-        except Exception as error:  # noqa: BLE001 - each store and transport raises kinds of its own
+        except (MlflowException, CommandError, SQLAlchemyError, OSError) as error:
+            if not uri.startswith("http"):
+                raise ProjectError(f"MLflow at {uri}: {_short(error)}") from None
             log.warning(
                 "MLflow at %s did not take it all (%s); the next `make track` makes up for it", uri, _short(error)
             )
@@ -105,6 +113,7 @@ def _publish_run(
         params=facts,
         metrics=metrics,
         artifacts={"predictions": sorted(folder.iterdir()), "metrics": [summary]},
+        dataset=facts["dataset"],
     )
 
 

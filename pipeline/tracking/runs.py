@@ -51,18 +51,20 @@ def ensure(
     artifacts: dict[str, list[Path]],
     params: dict[str, Any] | None = None,
     metrics: list[tuple[str, float, int]] | None = None,
+    dataset: str | None = None,
 ) -> str:
     """The id of the run with this key, made or filled again unless exactly this was published before.
 
-    Metrics are (name, value, step). What arrived in part (a killed or lost connection), or says something else now, is
-    deleted and published anew, so nothing is ever there twice.
+    Metrics are (name, value, step); `dataset` is the name of the data set, whose digest stands in the tags. What arrived in
+    part (a killed or lost connection), or says something else now, is deleted and published anew, so nothing is ever there
+    twice.
     """
     content = _digest_of(name, tags, params, metrics, artifacts)
     found = find(client, experiment, key)
     if found and found.data.tags.get(CONTENT) == content:
         return found.info.run_id
     below = children(client, experiment, found.info.run_id) if found else []
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Dataset, DatasetInput, Metric, Param
 
     run_id = client.create_run(experiment, run_name=name, tags={KEY: key, **tags}).info.run_id
     now = int(time.time() * 1000)
@@ -70,6 +72,10 @@ def ensure(
     for start in range(0, len(values), BATCH):
         client.log_batch(run_id, metrics=values[start : start + BATCH])
     client.log_batch(run_id, params=[Param(param, str(value)) for param, value in (params or {}).items()])
+    if dataset:
+        digest = tags["dataset_digest"]
+        used = Dataset(dataset, digest[:36], "code", "dvc: data/dataset.json")
+        client.log_inputs(run_id, datasets=[DatasetInput(used)])
     for folder, sources in artifacts.items():
         for source in sources:
             if source.is_dir():

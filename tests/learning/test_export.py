@@ -6,9 +6,9 @@ import onnx
 import pytest
 
 from pipeline.errors import ProjectError
+from pipeline.inference import Graph
 from pipeline.learning import export, networks, saliency
 from pipeline.learning.networks import head
-from pipeline.registry.graph import Graph
 
 SLOW = pytest.mark.slow
 NAMES = [
@@ -46,7 +46,7 @@ def test_float32_graph_agrees_with_keras_on_100_pictures(name, tmp_path):
     expected = saliency.explainer(network).predict(pictures(100)[..., None], batch_size=25, verbose=0)
     logits = expected["logit"][:, 0]
     assert np.ptp(logits) > 0 and expected["map"].max() > 0
-    for runtime in ("openvino", "onnxruntime"):
+    for runtime in ("OpenVINO", "ONNX Runtime"):
         answers = Graph(save(graph, tmp_path / "model.onnx"), runtime).answer(pictures(100))
         np.testing.assert_allclose(answers.logits, logits, atol=1e-4)
         np.testing.assert_allclose(answers.probabilities, 1 / (1 + np.exp(0.3 - 0.7 * logits)), atol=1e-4)

@@ -8,7 +8,8 @@ import pytest
 from pipeline import settings
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
-from pipeline.reporting import champion_table, formatting, markdown_blocks
+from pipeline.evaluation import formatting
+from pipeline.reporting import champion_table, markdown_blocks
 from tests.compared_fixture import DONE, SHORT, project, stage
 
 

@@ -11,10 +11,10 @@ from pipeline import paths
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import bootstrap
+from pipeline.inference import Graph
+from pipeline.input_check import guard
 from pipeline.registry import contract, validation_predictions
-from pipeline.registry.graph import Graph
 from pipeline.robustness.families import TRAINED
-from pipeline.serving import guard
 from pipeline.stages import package
 
 PACKAGE = "pipeline.stages.package"

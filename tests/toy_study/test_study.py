@@ -92,7 +92,8 @@ def test_trainings_side_by_side_have_a_gpu_each_and_what_mlflow_did_not_get_is_o
 def test_a_run_of_which_the_network_alone_is_absent_is_trained_only_if_it_is_named(bare):
     def trainings(*named):
         """The runs that a study would train, and what it says of the others."""
-        code = "import logging; logging.basicConfig(); logging.root.setLevel('INFO'); from pipeline import settings, study; "
+        code = "import logging; logging.basicConfig(); logging.root.setLevel('INFO'); "
+        code += "from pipeline import settings; from pipeline.commands import study; "
         process = begin(bare, "-c", f"{code}print(*study._trainings(settings.load(), {list(named)}))")
         output, errors = process.communicate()
         assert process.returncode == 0, errors

@@ -3,12 +3,13 @@
 import json
 import shutil
 import socket
+import sqlite3
 
 import fake_predictions
 import pytest
 from candidate_fixture import command, write_candidate
 
-from pipeline.tracking import mirror, publish
+from pipeline.tracking import mirror, publish, runs
 
 RUNS = ("custom_cnn-raw-0", "vgg16-balanced-0")
 
@@ -51,15 +52,15 @@ def track(root, **environment):
 
 
 def client_of(root):
-    return publish.connect(f"sqlite:///{root / 'mlflow.db'}")
+    return runs.connect(f"sqlite:///{root / 'mlflow.db'}")
 
 
 def study(root):
     """The parents, and the children by parent, as (name, id)."""
     client = client_of(root)
-    runs = client.search_runs([client.get_experiment_by_name(publish.EXPERIMENT).experiment_id], max_results=1000)
-    parents = [run for run in runs if publish.PARENT not in run.data.tags and "superseded" not in run.data.tags]
-    children = [run for run in runs if publish.PARENT in run.data.tags]
+    every = client.search_runs([client.get_experiment_by_name(publish.EXPERIMENT).experiment_id], max_results=1000)
+    parents = [run for run in every if runs.PARENT not in run.data.tags and "superseded" not in run.data.tags]
+    children = [run for run in every if runs.PARENT in run.data.tags]
     return parents, {run.info.run_name: run for run in children}, children
 
 
@@ -74,14 +75,14 @@ def test_the_study_is_published_once_and_a_lost_database_is_rebuilt(root):
     track(root)
     (parent,), children, every = study(root)
     assert set(children) == set(RUNS) and len(every) == 2
-    assert {run.data.tags[publish.PARENT] for run in every} == {parent.info.run_id}
+    assert {run.data.tags[runs.PARENT] for run in every} == {parent.info.run_id}
     client = client_of(root)
     run = children[RUNS[0]]
     history = client.get_metric_history(run.info.run_id, "history/val_loss")
     assert [(point.step, round(point.value, 3)) for point in history] == [(1, 0.6), (2, 0.3), (3, 0.2)]
     assert run.data.metrics["validation_auc"] == 0.9 and "collapsed" not in run.data.metrics
     assert run.data.params["network"] == "custom_cnn" and run.data.params["dataset_digest"] == "0" * 64
-    assert run.data.tags[publish.KEY] == publish.run_digest(root / "predictions" / RUNS[0])
+    assert run.data.tags[runs.KEY] == publish.run_digest(root / "predictions" / RUNS[0])
     assert run.data.tags["code_digest"] != "not in dvc.lock" == children[RUNS[1]].data.tags["code_digest"]
     assert len(parent.data.tags["dvc_lock"]) == 64
     told = {key: value for key, value in run.data.tags.items() if key.startswith("trained_with.")}
@@ -118,7 +119,7 @@ def test_new_figures_replace_the_old_and_a_run_trained_again_sets_the_old_one_as
     assert len(parents) == 1 and len(every) == 2
     assert children[RUNS[0]].data.metrics["validation_auc"] == 0.95
     assert len(client_of(root).get_metric_history(children[RUNS[0]].info.run_id, "validation_auc")) == 1
-    assert children[RUNS[1]].data.tags[publish.KEY] == publish.run_digest(root / "predictions" / RUNS[1])
+    assert children[RUNS[1]].data.tags[runs.KEY] == publish.run_digest(root / "predictions" / RUNS[1])
     client = client_of(root)
     experiment = client.get_experiment_by_name(publish.EXPERIMENT).experiment_id
     assert len(client.search_runs([experiment], "tags.superseded = 'true'")) == 1
@@ -129,7 +130,7 @@ def test_what_arrived_in_part_is_published_anew(root):
     _, children, _ = study(root)
     client = client_of(root)
     lost = children[RUNS[0]].info.run_id
-    client.delete_tag(lost, publish.CONTENT)  # as a killed process leaves it
+    client.delete_tag(lost, runs.CONTENT)  # as a killed process leaves it
     track(root)
     _, children, every = study(root)
     assert len(every) == 2 and children[RUNS[0]].info.run_id != lost
@@ -162,6 +163,13 @@ def test_the_registered_champion_answers(root):
     model = mlflow.pyfunc.load_model(f"models:/{mirror.MODEL}@champion")
     pixels = np.full((1, SIDE, SIDE, 1), 200, np.uint8)
     assert model.predict(pixels)["logit"] == pytest.approx(logit_of(pixels), abs=1e-5)
+    assert model.metadata.signature.inputs.to_dict()[0]["tensor-spec"] == {
+        "dtype": "uint8",
+        "shape": (-1, SIDE, SIDE, 1),
+    }
+    assert model.input_example.shape == (1, SIDE, SIDE, 1)
+    (used,) = client_of(root).get_run(model.metadata.run_id).inputs.dataset_inputs
+    assert used.dataset.name == "phantom"
 
 
 def test_a_server_that_is_down_fails_nothing(root):
@@ -170,6 +178,18 @@ def test_a_server_that_is_down_fails_nothing(root):
         port = free.getsockname()[1]
     said = track(root, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
     assert "did not take it all" in said and "the next `make track` makes up for it" in said
+
+
+def test_a_database_that_mlflow_refuses_is_one_line_and_no_warning(root, tmp_path):
+    copy = tmp_path / "old"
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
+    with sqlite3.connect(copy / "mlflow.db") as database:
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        database.execute("INSERT INTO alembic_version VALUES ('ffffffffffff')")  # of a later MLflow
+        database.execute("CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY)")
+    done = command(copy, "pipeline.tracking.publish", MLFLOW_TRACKING_URI="")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("track: MLflow at sqlite:///")
 
 
 def test_nothing_to_publish_is_said(tmp_path):

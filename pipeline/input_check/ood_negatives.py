@@ -1,4 +1,4 @@
-"""Pictures that are no frontal chest X-ray, generated: what the guard is fitted against, kind by kind.
+"""Out-of-distribution negatives: images that are no frontal chest radiograph, made up, kind by kind.
 
 Nothing is downloaded and no patient's picture is kept; `turned`, `negative` and `cropped` are made from the radiographs given.
 """
@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from pipeline.input_check import drawn_bodies
 
 Maker = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
@@ -124,6 +126,39 @@ def _limbs(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     return _textured(random, Image.fromarray(_bytes(sheet)), side)
 
 
+def _ultrasound(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """Speckle in a fan that opens downwards, on black."""
+    side = len(picture)
+    down, across = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    distance, angle = np.hypot(across, down + 1.1), np.abs(np.arctan2(across, down + 1.1))
+    fan = (angle < random.uniform(0.4, 0.8)) & (distance < random.uniform(1.7, 2.1))
+    fan &= distance > random.uniform(0.05, 0.4)
+    tissue = _resized(Image.fromarray(_bytes(random.uniform(0, 255, (24, 24)))), side)
+    speckle = random.rayleigh(0.6, (side, side))
+    return _bytes(tissue * speckle * np.exp(-distance * random.uniform(0, 0.6)) * fan)
+
+
+def _screen(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """A radiograph small among the bars, panels and letters of a window or a page."""
+    side = 3 * len(picture)
+    dark = random.random() < 0.5
+    page = Image.new("L", (side, side), int(random.uniform(0, 60) if dark else random.uniform(170, 255)))
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(int(random.uniform(9, 22)))
+    for _ in range(random.integers(2, 7)):
+        left, top = random.uniform(0, side, 2)
+        box = (left, top, left + random.uniform(20, 150), top + random.uniform(6, 80))
+        pen.rectangle(box, fill=int(random.uniform(0, 255)))
+    for _ in range(random.integers(5, 30)):
+        place = (random.uniform(0, 0.9 * side), random.uniform(0, 0.9 * side))
+        word = "".join(random.choice(list("abcdefghij klmnop ABC 0123456789:./"), int(random.uniform(4, 25))))
+        pen.text(place, word, fill=int(random.uniform(0, 255)), font=font)
+    tall = int(side * random.uniform(0.3, 0.62))
+    wide = int(tall * random.uniform(0.8, 1))
+    film = Image.fromarray(picture).resize((wide, tall), Image.Resampling.BILINEAR)
+    page.paste(film, (int(random.uniform(0, side - wide)), int(random.uniform(0, side - tall))))
+    return _resized(page, len(picture))
+
+
 def _textured(random: np.random.Generator, sheet: Image.Image, side: int) -> np.ndarray:
     return _bytes(_resized(sheet, side) + random.normal(0, random.uniform(0, 8), (side, side)))
 
@@ -137,13 +172,19 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 
 KINDS: dict[str, Maker] = {
+    "abdomen": drawn_bodies.abdomen,
     "blank": _blank,
     "cropped": _cropped,
+    "hemithorax": drawn_bodies.hemithorax,
+    "lateral": drawn_bodies.lateral,
     "limbs": _limbs,
     "negative": _negative,
     "noise": _noise,
+    "screen": _screen,
     "shapes": _shapes,
+    "skull": drawn_bodies.skull,
     "slices": _slices,
     "text": _text,
     "turned": _turned,
+    "ultrasound": _ultrasound,
 }

@@ -1,10 +1,17 @@
-"""The input guard: radiographs in, strangers out."""
+"""The input guard: radiographs in, all else out."""
 
 import numpy as np
 import pytest
 
+from pipeline import paths
 from pipeline.errors import ProjectError
-from pipeline.serving import guard, strangers
+from pipeline.input_check import fit, guard, ood_negatives
+
+OF_CHAMPIONS = {
+    "custom_cnn-balanced-0-39ce539e": ["0x1.126ca6992bc50p+3", "0x1.badb296c59f18p+1", "0x1.8ed6613640ec5p+2"],
+    "custom_cnn-balanced-2-239b5a0e": ["0x1.126ca6992bc1ep+3", "0x1.badb296c59f5bp+1", "0x1.8ed6613640eb9p+2"],
+    "densenet121-robust-0-d78f8887": ["0x1.126ca6992bc1ep+3", "0x1.badb296c59f5bp+1", "0x1.8ed6613640eb9p+2"],
+}
 
 
 def lungs(count: int, side: int, seed: int) -> np.ndarray:
@@ -25,7 +32,7 @@ def lungs(count: int, side: int, seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fitted() -> guard.Guard:
-    return guard.calibrate(guard.fit(lungs(400, 48, 0), seed=0), lungs(200, 48, 1))
+    return fit.calibrate(fit.fit(lungs(400, 48, 0), seed=0), lungs(200, 48, 1))
 
 
 def test_the_threshold_refuses_half_a_percent_of_the_validation_pictures(fitted: guard.Guard) -> None:
@@ -36,9 +43,9 @@ def test_new_radiographs_are_accepted(fitted: guard.Guard) -> None:
     assert np.mean(guard.scores(fitted, lungs(200, 48, 2)) > fitted["threshold"]) <= 0.05
 
 
-@pytest.mark.parametrize("kind", strangers.KINDS)
-def test_strangers_are_refused(fitted: guard.Guard, kind: str) -> None:
-    pictures = strangers.make(kind, 30, lungs(30, 48, 3), seed=9)
+@pytest.mark.parametrize("kind", ood_negatives.KINDS)
+def test_made_up_negatives_are_refused(fitted: guard.Guard, kind: str) -> None:
+    pictures = ood_negatives.make(kind, 30, lungs(30, 48, 3), seed=9)
     assert pictures.shape == (30, 48, 48)
     assert np.mean(guard.scores(fitted, pictures) > fitted["threshold"]) >= 0.8
 
@@ -54,7 +61,7 @@ def test_exposure_does_not_matter(fitted: guard.Guard) -> None:
 
 
 def test_same_seed_same_guard() -> None:
-    first, second = (guard.fit(lungs(120, 32, 0), seed=3) for _ in range(2))
+    first, second = (fit.fit(lungs(120, 32, 0), seed=3) for _ in range(2))
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
@@ -74,7 +81,16 @@ def test_a_missing_or_broken_file_is_named(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_kinds_left_out_of_the_fit_are_reported_one_by_one() -> None:
-    accepted = guard.left_out(lungs(300, 48, 0), lungs(200, 48, 1), seed=0)
-    assert list(accepted) == list(strangers.KINDS)
+    accepted = fit.left_out(lungs(300, 48, 0), lungs(200, 48, 1), seed=0)
+    assert list(accepted) == list(ood_negatives.KINDS)
     assert all(0 <= share <= 1 for share in accepted.values())
     assert accepted["text"] <= 0.2
+
+
+def test_the_guards_of_committed_champions_score_as_they_always_did() -> None:
+    """Moved or rewritten code must give the champions in git the scores that they were released with: 0.1.0's, in hex."""
+    rows, columns = np.mgrid[0:128, 0:128]
+    pictures = np.stack([(rows * step + columns * (step + 2)) % 256 for step in (1, 2, 3)]).astype(np.uint8)
+    for name, expected in OF_CHAMPIONS.items():
+        found = guard.scores(guard.load(paths.ROOT / "models" / "champions" / name / "guard.npz"), pictures)
+        np.testing.assert_allclose(found, [float.fromhex(number) for number in expected], rtol=1e-12)
