@@ -174,7 +174,7 @@ class Release(Section):
 class Compare(Section):
     """The rule that names the candidate, read on validation patients only, and what may be released."""
 
-    candidate: Literal["stress_auc"]
+    candidate: Literal["unseen"]
     release: Release
 
 

@@ -8,7 +8,7 @@ from pipeline import paths, settings
 from pipeline.command import run
 from pipeline.data.tables import write_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import candidate, contrasts, predictions, published, run_metrics, tables
+from pipeline.evaluation import candidate, contrasts, cross_fitting, predictions, published, run_metrics, tables
 from pipeline.figures import study_figures
 from pipeline.files import atomic_folder, write_json
 
@@ -30,11 +30,18 @@ def main() -> None:
     headlines = {name: run_metrics.headline(one, samples, options.evaluate) for name, one in planned.items()}
     facts = {name: one.facts | {"collapsed": metrics[name]["collapsed"]} for name, one in planned.items()}
 
-    sound = [name for name in planned if not metrics[name]["collapsed"]] or list(planned)
+    left_out = _left_out(planned, metrics)
+    sample, folds, seed = samples.validation, options.gate.folds, options.evaluate.seed
+    scores = {
+        name: cross_fitting.scores(one.validation, one.unseen, sample, folds, seed)
+        for name, one in planned.items()
+        if name not in left_out
+    }
     named = candidate.name(
-        {name: headlines[name][options.compare.candidate] for name in sound},
-        {name: headlines[name]["validation_auc"] for name in sound},
+        scores,
+        {name: headlines[name]["validation_auc"] for name in scores},
         facts,
+        left_out,
         options.compare.release,
         options.package.weights,
     )
@@ -53,7 +60,14 @@ def main() -> None:
     write_json(paths.METRICS / "study.json", tables.study(named["run"], trained))
     with atomic_folder(paths.PLOTS / "study") as folder:
         study_figures.draw(folder, planned, options.table, metrics, samples, named["run"], list(options.groups.sets))
-    log.info("candidate: %s (stressed validation AUC %s)", named["run"], named["value"])
+    log.info("candidate: %s (AUC %s on validation under unseen changes)", named["run"], named["value"])
+
+
+def _left_out(planned: dict[str, predictions.Predictions], metrics: dict[str, Any]) -> dict[str, str]:
+    """Why a run can be no candidate, by run: collapsed (unless all are), or never measured on the family that decides."""
+    all_collapsed = all(metrics[name]["collapsed"] for name in planned)
+    reasons = {name: candidate.NOT_KEPT for name, one in planned.items() if not one.unseen}
+    return reasons | {name: "did not train" for name in planned if metrics[name]["collapsed"] and not all_collapsed}
 
 
 def _metrics(runs: dict[str, predictions.Predictions]) -> dict[str, Any]:

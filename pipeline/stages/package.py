@@ -60,6 +60,7 @@ def main() -> None:
             history={key: np.array([]) for key in ("epoch", "accuracy", "val_accuracy")},
         )
         validation_predictions.write(folder, validation_predictions.Validation(answered.validation, stress))
+        validation_predictions.write_unseen(folder, graph, pixels)
         training = np.delete(development, held_out, axis=0)
         promise = {
             "name": NAME,

@@ -190,7 +190,9 @@ def test_runs_of_different_data_sets_are_never_put_side_by_side(tmp_path, facts)
 @pytest.mark.parametrize("changes", [CHANGES[:2], tuple(UNSEEN.changes), (*CHANGES, "another")])
 def test_a_stress_file_of_another_family_is_refused(folder, changes):
     write_run(folder, ROWS, changes=changes)
-    with pytest.raises(ProjectError, match=r"stress\.csv is of another family of changes.*dvc repro stress@custom_cnn-raw-0"):
+    with pytest.raises(
+        ProjectError, match=r"stress\.csv is of another family of changes.*dvc repro stress@custom_cnn-raw-0"
+    ):
         predictions.read(folder)
 
 

@@ -14,7 +14,7 @@ from pipeline.evaluation import bootstrap
 from pipeline.inference import Graph
 from pipeline.input_check import guard
 from pipeline.registry import contract, validation_predictions
-from pipeline.robustness.families import TRAINED
+from pipeline.robustness.families import TRAINED, UNSEEN
 from pipeline.stages import package
 
 PACKAGE = "pipeline.stages.package"
@@ -52,7 +52,7 @@ def test_the_contract_holds(root, candidate):
     assert (promise["run"], promise["dataset"], promise["precision"]) == (RUN, "phantom", "float32")
     assert promise["prevalence"] == 0.5
     assert promise["trained_with"] is None, "this run is older than environment.json"
-    assert set(promise["files"]) == {"model.onnx", "guard.npz", "predictions.csv", "stress.csv"}
+    assert set(promise["files"]) == {"model.onnx", "guard.npz", "predictions.csv", "stress.csv", "unseen.csv"}
     assert "Not a medical device" in promise["intended_use"] and promise["changelog"]
 
 
@@ -116,6 +116,8 @@ def test_the_answers_kept_for_later_candidates_are_the_graphs(root, candidate):
     assert set(kept.stress) == set(TRAINED.changes)
     darker = Graph(candidate / "model.onnx").answer(TRAINED.changes["darker_0.15"](pictures[order])).logits
     np.testing.assert_allclose(kept.stress["darker_0.15"], darker, atol=1e-4)
+    shadow = Graph(candidate / "model.onnx").answer(UNSEEN.changes["shadow_left_0.9"](pictures[order])).logits
+    np.testing.assert_allclose(kept.unseen["shadow_left_0.9"], shadow, atol=1e-4)
 
 
 def test_the_maps_scale_is_of_the_validation_pictures(root, candidate):
