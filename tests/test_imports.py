@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explain": {"data", "evaluation", "figures"},
     "serving": {"data", "decoding", "evaluation", "input_check", "registry"},
     "external_validation": {"data", "decoding", "evaluation", "input_check", "learning", "serving"},
-    "registry": {"data", "evaluation", "learning"},
+    "registry": {"data", "evaluation", "learning", "robustness"},
     "tracking": {"data", "evaluation", "registry"},
     "reporting": {"data", "evaluation", "explain", "figures", "registry"},
     "ci": {"data", "evaluation", "registry"},

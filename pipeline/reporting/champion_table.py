@@ -135,7 +135,7 @@ def _verdict(path: Path, run: str) -> str:
     if gate["passed"]:
         return "the gate passed it, and it has not been promoted yet"
     why = "; ".join(
-        f"{rule['name']}, 95 % bound {figure(rule['bound'])}, limit {figure(rule['limit'])}"
+        f"{rule['name']}, bound {figure(rule['bound'])}, limit {figure(rule['limit'])}"
         for rule in gate["rules"]
         if not rule["passed"]
     )

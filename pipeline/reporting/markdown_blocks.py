@@ -9,6 +9,7 @@ document comes from metrics/, so a document cannot say what was not measured.
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -234,10 +235,15 @@ METRICS = {
 def _candidate(named: Row) -> str:
     lines = [
         f"Rule: {named['rule']}.",
-        f"Best on stressed validation: {named['best']}, {figure(named['best_value'])} "
-        f"(standard error {figure(named['standard_error'], digits=4)}).",
-        f"Candidate: **{named['run']}**, {figure(named['value'])}.",
+        f"Best AUC on validation under unseen changes: {named['best']}, {figure(named['best_value'])} "
+        f"(standard error {figure(named['standard_error'], digits=4)}), "
+        f"log loss {figure(named['best_log_loss'])} ({figure(named['log_loss_standard_error'], digits=4)}).",
+        f"Candidate: **{named['run']}**, AUC {figure(named['value'])}, log loss {figure(named['log_loss'])}.",
     ]
+    if named["left_out"]:
+        reasons = Counter(run["because"] for run in named["left_out"])
+        said = ", ".join(f"{count} ({reason})" for reason, count in sorted(reasons.items()))
+        lines.append(f"Runs that could not be the candidate: {said}.")
     released = named["released"]
     if released is None:
         lines.append("None of the runs may be released.")
@@ -245,10 +251,10 @@ def _candidate(named: Row) -> str:
         lines.append("It may be released.")
     else:
         reason = next(run["not_released_because"] for run in named["considered"] if run["run"] == named["run"])
-        value, low, high = released["cost_stress_auc"]
+        value, low, high = released["cost_unseen_auc"]
         lines.append(f"It may not be released: {reason}.")
         lines.append(f"Released: **{released['run']}**, {figure(released['value'])}.")
-        lines.append(f"What that costs of the stressed validation AUC: {figure(value, low, high, digits=4)}.")
+        lines.append(f"What that costs of the AUC under unseen changes: {figure(value, low, high, digits=4)}.")
     return "\n".join(f"- {line}" for line in lines)
 
 

@@ -9,7 +9,7 @@ from pipeline.command import run
 from pipeline.data.parallel import in_order
 from pipeline.data.tables import write_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import candidate, contrasts, predictions, published, run_metrics, tables
+from pipeline.evaluation import candidate, contrasts, cross_fitting, predictions, published, run_metrics, tables
 from pipeline.figures import study_figures
 from pipeline.files import atomic_folder, write_json
 
@@ -36,11 +36,18 @@ def main() -> None:
     headlines = dict(zip(planned, measured, strict=True))
     facts = {name: one.facts | {"did_not_train": metrics[name]["did_not_train"]} for name, one in planned.items()}
 
-    sound = [name for name in planned if not metrics[name]["did_not_train"]] or list(planned)
+    left_out = _left_out(planned, metrics)
+    sample, folds, seed = samples.validation, options.gate.folds, options.evaluate.seed
+    scores = {
+        name: cross_fitting.scores(one.validation, one.unseen, sample, folds, seed)
+        for name, one in planned.items()
+        if name not in left_out
+    }
     named = candidate.name(
-        {name: headlines[name][options.compare.candidate] for name in sound},
-        {name: headlines[name]["validation_auc"] for name in sound},
+        scores,
+        {name: headlines[name]["validation_auc"] for name in scores},
         facts,
+        left_out,
         options.compare.release,
         options.package.weights,
     )
@@ -48,7 +55,7 @@ def main() -> None:
 
     epochs = options.train.common.epochs
     found = contrasts.planned(headlines, facts, epochs) + contrasts.release(named, headlines, facts)
-    found += contrasts.winner(options.compare.candidate, headlines, facts, epochs)
+    found += contrasts.winner("stress_auc", headlines, facts, epochs)
     write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
 
     baseline = metrics.get(settings.BASELINE)
@@ -60,7 +67,14 @@ def main() -> None:
     write_json(paths.METRICS / "study.json", tables.study(named["run"], trained))
     with atomic_folder(paths.PLOTS / "study") as folder:
         study_figures.draw(folder, planned, options.table, metrics, samples, named["run"], list(options.groups.sets))
-    log.info("candidate: %s (stressed validation AUC %s)", named["run"], named["value"])
+    log.info("candidate: %s (AUC %s on validation under unseen changes)", named["run"], named["value"])
+
+
+def _left_out(planned: dict[str, predictions.Predictions], metrics: dict[str, Any]) -> dict[str, str]:
+    """Why a run can be no candidate: it did not train (unless none did), or was never measured on the family that decides."""
+    none_trained = all(metrics[name]["did_not_train"] for name in planned)
+    reasons = {name: candidate.NOT_KEPT for name, one in planned.items() if not one.unseen}
+    return reasons | {name: "did not train" for name in planned if metrics[name]["did_not_train"] and not none_trained}
 
 
 def _metrics(runs: dict[str, predictions.Predictions]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def main() -> None:
         test = graph.answer(images.test, "test")
         run = _predictions(name, facts, graph, images, validation.logits, test.logits)
         validation_predictions.write(folder, validation_predictions.Validation(run.validation, run.stress))
+        validation_predictions.write_unseen(folder, graph, images.validation)
         seen = _Seen(fit.seen(images.validation, validation.features), fit.seen(images.test, test.features))
         promise = {
             **_described(name, facts, settings, images.validation, validation),

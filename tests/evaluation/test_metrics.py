@@ -25,7 +25,7 @@ SOME_FIGURES = """
     test_calibration_slope test_calibration_slope_recalibrated test_log_loss_recalibrated test_sensitivity_at_sensitive
     test_specificity_at_specific test_bacterial_sensitivity test_viral_auc test_viral_sensitivity_at_specific
     validation_auc validation_brier gap_auc gap_specificity stress_auc stress_sensitivity
-    stress_specificity_at_sensitive stress_bars_auc stress_gamma_0.6_specificity
+    stress_specificity_at_sensitive stress_side_bars_0.1_auc stress_gamma_0.6_specificity
 """
 
 
@@ -201,7 +201,7 @@ def test_a_run_whose_network_is_not_kept_has_no_metrics_under_unseen_changes(run
     samples = run_metrics.draw(run, OPTIONS)
     without = run_metrics.summary(run, *run_metrics.measure(run, samples, OPTIONS))
     assert without["unseen_auc"] == "undefined" and not any(key.startswith("unseen_haze") for key in without)
-    write_run(tmp_path / "vgg16-raw-0", pictures(SMALL), unseen=True)
+    write_run(tmp_path / "vgg16-raw-0", pictures(SMALL))
     kept = predictions.read(tmp_path / "vgg16-raw-0")
     assert run_metrics.headline(kept, run_metrics.draw(kept, OPTIONS), OPTIONS)["unseen_auc"][0] > 0.5
     same = dataclasses.replace(run, unseen={"haze": run.validation.logits})

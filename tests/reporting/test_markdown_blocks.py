@@ -103,7 +103,7 @@ def test_a_threshold_next_to_0_or_1_is_told_apart_from_it(value, said):
                     {"name": "log loss", "bound": 0.0539, "limit": 0.04, "passed": False},
                 ],
             },
-            "rejected it: log loss, 95 % bound .054, limit .040",
+            "rejected it: log loss, bound .054, limit .040",
         ),
     ],
 )

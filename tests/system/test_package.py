@@ -14,7 +14,7 @@ from pipeline.evaluation import bootstrap
 from pipeline.inference import Graph
 from pipeline.input_check import guard, ood_negatives
 from pipeline.registry import contract, validation_predictions
-from pipeline.robustness.families import TRAINED
+from pipeline.robustness.families import TRAINED, UNSEEN
 from pipeline.stages import package
 
 PACKAGE = "pipeline.stages.package"
@@ -54,7 +54,7 @@ def test_the_contract_holds(root, candidate):
     assert promise["trained_with"] is None, "this run is older than environment.json"
     features = Graph(candidate / "model.onnx").answer(np.zeros((1, SIDE, SIDE), np.uint8)).features
     assert promise["outputs"]["features"]["shape"] == [None, features.shape[1]]
-    assert set(promise["files"]) == {"model.onnx", "guard.npz", "predictions.csv", "stress.csv"}
+    assert set(promise["files"]) == {"model.onnx", "guard.npz", "predictions.csv", "stress.csv", "unseen.csv"}
     assert "Not a medical device" in promise["intended_use"] and promise["changelog"]
 
 
@@ -118,6 +118,8 @@ def test_the_answers_kept_for_later_candidates_are_the_graphs(root, candidate):
     assert set(kept.stress) == set(TRAINED.changes)
     darker = Graph(candidate / "model.onnx").answer(TRAINED.changes["darker_0.15"](pictures[order])).logits
     np.testing.assert_allclose(kept.stress["darker_0.15"], darker, atol=1e-4)
+    shadow = Graph(candidate / "model.onnx").answer(UNSEEN.changes["shadow_left_0.9"](pictures[order])).logits
+    np.testing.assert_allclose(kept.unseen["shadow_left_0.9"], shadow, atol=1e-4)
 
 
 def test_the_maps_scale_is_of_the_validation_pictures(root, candidate):
