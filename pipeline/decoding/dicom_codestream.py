@@ -27,7 +27,7 @@ from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import TRUSTED, Limits
 from pipeline.decoding.signatures import behind_fill
 
-MAX_FRAGMENTS = 1_000
+MAX_FRAGMENTS = 10_000
 ITEM = b"\xfe\xff\x00\xe0"
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 WAVELET = (*JPEG2000TransferSyntaxes, *(UID(f"1.2.840.10008.1.2.4.20{number}") for number in (1, 2, 3)))  # and HTJ2K
@@ -38,6 +38,7 @@ SYNTAX_OF_PROCESS = {
     jpeg_structure.JPEG_LS: JPEGLSLossless,
 }
 SOC_SIZ = b"\xff\x4f\xff\x51"  # the first two markers of every JPEG 2000 codestream (ISO 15444-1, A.4 and A.5)
+RLE_HEADER = 64  # bytes before the run lengths
 JP2_START = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
 
@@ -62,7 +63,7 @@ def true_syntax(data: Dataset, stated: UID | None) -> UID:
         UnreadableImage: their form leaves more than one answer.
     """
     compressed = data["PixelData"].is_undefined_length or data.PixelData.startswith(ITEM)
-    if stated is not None and compressed == (stated not in NATIVE):
+    if compressed and stated is not None and stated not in NATIVE:
         return stated
     if not compressed:
         implicit, little_endian = data.original_encoding
@@ -101,6 +102,14 @@ def check_length(data: Dataset) -> None:
             "DICOM",
             f"has {len(data.PixelData)} bytes of pixel data; Rows, Columns and BitsAllocated need {needed}",
         )
+
+
+def check_runs(data: Dataset) -> None:
+    """Run lengths (PS3.5, G) take at most two bytes for one of the image: what is longer unpacks to more than the image."""
+    most = RLE_HEADER + 2 * whole(data, "Rows") * (whole(data, "Columns") + 1) * whole(data, "BitsAllocated") // 8
+    length = len(_codestream(data))
+    if length > most:
+        raise broken("DICOM", f"has {length} bytes of run lengths; Rows, Columns and BitsAllocated need {most} at most")
 
 
 def check_codestream(data: Dataset, syntax: UID, limits: Limits) -> int:

@@ -1,5 +1,6 @@
 """Every figure of one run, as replicates, and its flat JSON."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,8 @@ def thresholds(run: Predictions, samples: Samples, settings: Evaluate) -> dict[s
 
 def headline(run: Predictions, samples: Samples, settings: Evaluate) -> Figures:
     """The few figures by which runs are compared: on validation, under stress and on test."""
-    figures: Figures = {"stress_auc": _pooled(run, samples)[0]}
+    logits, labels, sample = stressed(run, samples)
+    figures: Figures = {"stress_auc": bootstrap.auc(labels, logits, sample)}
     for name in SPLITS:
         split, sample = getattr(run, name), getattr(samples, name)
         plain = metrics.decisions(split.labels, split.logits, sample, calibration.logit(settings.threshold))
@@ -55,9 +57,18 @@ def headline(run: Predictions, samples: Samples, settings: Evaluate) -> Figures:
     return figures
 
 
-def measure(run: Predictions, samples: Samples, settings: Evaluate) -> tuple[Figures, dict[str, Any]]:
-    """All figures of a run as replicates, and its plain facts (counts, thresholds, training)."""
-    cuts = thresholds(run, samples, settings)
+def measure(
+    run: Predictions, samples: Samples, settings: Evaluate, fixed: Mapping[str, float] | None = None
+) -> tuple[Figures, dict[str, Any]]:
+    """All figures of a run as replicates, and its plain facts (counts, thresholds, training).
+
+    Args:
+        run: its predictions.
+        samples: of `draw`.
+        settings: section `evaluate`.
+        fixed: logit thresholds `sensitive` and `specific`; None for those of `thresholds`.
+    """
+    cuts = thresholds(run, samples, settings) | dict(fixed or {})
     recalibration = calibration.fit(run.validation.labels, run.validation.logits)
     figures: Figures = {}
     facts: dict[str, Any] = {
@@ -178,8 +189,8 @@ def _split(
 def _stress(run: Predictions, samples: Samples, cuts: dict[str, float | None]) -> Figures:
     """AUC, sensitivity and specificity under each change and pooled, at thresholds fixed on clean validation."""
     labels, sample = run.validation.labels, samples.validation
-    auc, every, many_labels, many_sample = _pooled(run, samples)
-    figures = {"stress_auc": auc}
+    every, many_labels, many_sample = stressed(run, samples)
+    figures = {"stress_auc": bootstrap.auc(many_labels, every, many_sample)}
     parts = {f"stress_{change}": (labels, logits, sample) for change, logits in run.stress.items()}
     for name, (part_labels, logits, part_sample) in parts.items():
         figures[f"{name}_auc"] = bootstrap.auc(part_labels, logits, part_sample)
@@ -193,13 +204,12 @@ def _stress(run: Predictions, samples: Samples, cuts: dict[str, float | None]) -
     return figures
 
 
-def _pooled(run: Predictions, samples: Samples) -> tuple[Floats, Floats, np.ndarray, Sample]:
-    """AUC over all stressed validation pictures together; their logits, labels and sample."""
+def stressed(run: Predictions, samples: Samples) -> tuple[Floats, np.ndarray, Sample]:
+    """All stressed copies of the validation images together: their logits, labels and sample."""
     times = len(run.stress)
     logits = np.concatenate(list(run.stress.values()))
     labels = np.tile(run.validation.labels, times)
-    sample = samples.validation.take(np.tile(np.arange(len(run.validation.labels)), times))
-    return bootstrap.auc(labels, logits, sample), logits, labels, sample
+    return logits, labels, samples.validation.take(np.tile(np.arange(len(run.validation.labels)), times))
 
 
 def _counts(split: Split, cuts: dict[str, float | None]) -> dict[str, int | None]:

@@ -40,6 +40,7 @@ def measure(cases: Sequence[Case], thresholds: Mapping[str, float], options: Eva
         "copies": _copies(cases),
         "refusals": dict(sorted(Counter(case.answer.error for case in cases if case.answer.error).items())),
         "share_refused_by_guard": _rejected_share(cases, options),
+        "share_indeterminate": _indeterminate_share(answered, thresholds, options),
         "accepted": _figures(answered, thresholds, options),
         "with_refused": _figures(readable, thresholds, options),
         "local_threshold": _local(answered, options),
@@ -88,6 +89,17 @@ def _rejected_share(cases: Sequence[Case], options: Evaluate) -> list[float | No
     """The share of the images that the input check rejects, with its interval by patient."""
     rejected = np.array([case.answer.error == REJECTED for case in cases], dtype=np.float64)
     return _numbers(bootstrap.mean(rejected, _sample(cases, options)), _has_an_interval(cases))
+
+
+def _indeterminate_share(
+    cases: Sequence[Case], thresholds: Mapping[str, float], options: Evaluate
+) -> list[float | None]:
+    """The share of the answered images between the thresholds, with its interval by patient."""
+    if not cases:
+        return [None, None, None]
+    low, high = min(thresholds.values()), max(thresholds.values())
+    between = np.array([low <= (case.answer.score or 0) < high for case in cases], dtype=np.float64)
+    return _numbers(bootstrap.mean(between, _sample(cases, options)), _has_an_interval(cases))
 
 
 def _local(cases: Sequence[Case], options: Evaluate) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
-from pipeline import paths
+from pipeline import outcomes, paths
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import formatting, published
@@ -51,6 +51,8 @@ def collect(options: Settings) -> Context:
         "baseline": _json(paths.METRICS / "runs" / "baseline.json"),
         "baseline_reads": baseline_reads(_json(paths.predictions("baseline") / "run.json")),
         "contract": contract,
+        "outcomes": outcomes,
+        "thresholds": outcomes.thresholds(contract) if contract else None,
         "champion": champion,
         "served": served(contract, champion),
         "flow": flow(options),
@@ -89,7 +91,7 @@ def baseline_reads(facts: Row | None) -> str:
 def render(template: str, context: Context) -> str:
     """One of the templates beside this file; an unknown name in it is an error."""
     environment = Environment(
-        loader=PackageLoader("pipeline.evaluation"),
+        loader=PackageLoader("pipeline.reporting"),
         autoescape=lambda name: bool(name and ".html" in name),
         undefined=StrictUndefined,
         trim_blocks=True,

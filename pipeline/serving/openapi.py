@@ -9,12 +9,12 @@ REFUSED = {
     "401": "The bearer token is missing or wrong.",
     "403": "A browser sends it for a page of another site.",
     "408": "The body took too long.",
-    "413": "Too many bytes, pixels, frames or too much metadata.",
+    "413": "Too many bytes, pixels, frames, too much metadata, or more work than one upload may cost.",
     "415": "Not a type of file that is read.",
     "421": "The header Host names another host.",
     "422": "The file cannot be decoded, or shows no frontal chest X-ray.",
     "429": "Too many requests of this address at once.",
-    "503": "Too many requests at once, or no champion is loaded yet.",
+    "503": "Too many requests at once, no turn in time, or no champion is loaded yet.",
 }
 PROBLEM = {
     "type": "object",

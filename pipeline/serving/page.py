@@ -1,6 +1,6 @@
 """What the service shows beside its API: the page at /, the contract, the API's document, metrics."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,22 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from pipeline.decoding.limits import Limits
-from pipeline.serving import metrics, openapi, uploads
+from pipeline.serving import metrics, openapi
 from pipeline.serving.problems import Problem
 
 STATIC = Path(__file__).parent / "static"
 
 
-def build(card: Callable[[], dict[str, Any]], limits: Limits, specification: Callable[[], dict[str, Any]]) -> Starlette:
+def build(
+    card: Callable[[], dict[str, Any]],
+    show: Callable[[bytes], Awaitable[bytes]],
+    specification: Callable[[], dict[str, Any]],
+) -> Starlette:
     """The app that is mounted beside the API.
 
     Args:
         card: gives the contract of the champion that answers, and what is refused in its place.
-        limits: of a picture that is only shown.
+        show: makes the grey PNG of an upload.
         specification: gives BentoML's OpenAPI document.
     """
 
@@ -40,8 +43,7 @@ def build(card: Callable[[], dict[str, Any]], limits: Limits, specification: Cal
         return JSONResponse(card())
 
     async def picture(request: Request) -> Response:
-        shown = await run_in_threadpool(uploads.show, request.state.picture, limits)
-        return Response(shown, media_type="image/png")
+        return Response(await show(request.state.picture), media_type="image/png")
 
     async def numbers(request: Request) -> Response:
         return Response(await run_in_threadpool(metrics.text), media_type="text/plain; version=0.0.4; charset=utf-8")

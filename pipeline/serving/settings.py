@@ -58,6 +58,8 @@ class Serve(Section):
     max_per_client: Count
     max_waiting: Count
     max_held_megabytes: Megabytes
+    max_decode_seconds: int = Field(ge=1, le=3600)
+    max_decode_megabytes: int = Field(ge=64, le=1_000_000)
     patience_seconds: float = Field(gt=0, le=3600)
     prevalence: Annotated[float, Field(gt=0, lt=1)] | None
     out_of_distribution: Literal["refuse", "warn"]

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import settings
+from pipeline import outcomes, settings
 from pipeline.data.tables import read_table
 from pipeline.reporting import markdown_blocks
-from tests.champion_fixture import logit_of, plain_guard, write_champion
+from tests.champion_fixture import contract, logit_of, plain_guard, write_champion
 from tests.film_fixture import encoded, film, scene
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -110,14 +110,15 @@ def test_reliability_covers_every_accepted_film(report: dict[str, Any]) -> None:
 
 def test_the_table_of_every_image_is_never_kept(root: Path, report: dict[str, Any]) -> None:
     rows = read_table(root / "reports" / "site" / "a-hospital.csv")
-    assert len(rows) == report["films"] and list(rows[0]) == ["file", "status", "reason", "score", "verdict"]
+    assert len(rows) == report["films"] and list(rows[0]) == ["file", "status", "reason", "score", "outcome"]
     told = {row["file"]: row for row in rows}
     assert told["broken.png"]["status"] == "unreadable" and told["broken.png"]["reason"]
     assert told["stranger.png"]["status"] == "rejected" and "score" in told["stranger.png"]["reason"]
-    assert not told["stranger.png"]["verdict"] and not told["broken.png"]["score"]
+    assert not told["stranger.png"]["outcome"] and not told["broken.png"]["score"]
     answered = [row for row in rows if row["status"] == "answered"]
     assert len(answered) == 2 * PER_CLASS
-    assert all((float(row["score"]) >= 0.4) == (row["verdict"] == "PNEUMONIA") for row in answered)
+    limits = outcomes.thresholds(contract("1"))
+    assert all(row["outcome"] == outcomes.outcome(float(row["score"]), limits) for row in answered)
     assert [path.name for path in (root / "metrics" / "site").iterdir()] == ["a-hospital.json"]
 
 

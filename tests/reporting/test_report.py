@@ -110,7 +110,7 @@ def test_figures_of_another_hospital_stand_beside_the_network_that_was_measured(
     assert "other-1, the champion" in other
     assert ".734" in other or ".735" in other
     assert (
-        card.index("near: 20 films") < card.index("Measured with other versions") < card.index("far: version other-1")
+        card.index("near: 20 images") < card.index("Measured with other versions") < card.index("far: version other-1")
     )
     for text in (html, card):
         assert (
