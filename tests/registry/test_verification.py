@@ -55,7 +55,7 @@ def resealed(folder: Path, **changes: Any) -> None:
     promise = json.loads((folder / "contract.json").read_text()) | changes
     try:
         version = seal(folder, promise)
-    except (KeyError, TypeError, ValueError):  # no version can be computed
+    except (KeyError, TypeError, ValueError, ProjectError):  # no version can be computed
         (folder / "contract.json").write_text(json.dumps(promise))
         return
     os.replace(folder, folder.with_name(version))

@@ -61,7 +61,7 @@ def test_it_holds_the_serving_code_and_the_champion_alone(bundle: Path) -> None:
     version = (bundle / "src" / "models" / "CHAMPION").read_text().strip()
     assert {f"models/champions/{version}/{name}" for name in ("model.onnx", "guard.npz", "contract.json")} <= held
     rooms = {name.split("/")[1] for name in held if name.startswith("pipeline/") and name.count("/") > 1}
-    assert rooms == {"serving", "data", "decoding"}
+    assert rooms == {"serving", "data", "decoding", "input_check", "registry"}
     assert not [name for name in held if name.startswith(("data/", "tests/", "requirements/", ".dvc"))]
 
 

@@ -202,6 +202,7 @@ def test_nothing_to_publish_is_said(tmp_path):
     assert result.returncode == 1 and "predictions/ holds no run to publish" in result.stderr
 
 
+@pytest.mark.slow  # a dozen processes, each with a MLflow of its own
 def test_publishing_killed_before_any_of_its_writes_is_made_up_for_and_leaves_nothing_twice(root, tmp_path):
     copy = tmp_path / ".work" / "killed"
     shutil.copytree(
