@@ -36,7 +36,7 @@ from benchmarks.support.record import hold
 from benchmarks.support.storage import Stored, kinds
 from pipeline import paths
 from pipeline.data.imaging import read_upload, square
-from pipeline.decoding import dicom_header, tones
+from pipeline.decoding import dicom_header, levels, tones
 from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import Limits
 from pipeline.decoding.reader import decode
@@ -77,13 +77,21 @@ def tone_warnings() -> Facts:
     facts: Facts = {"bounds": {"span": tones.MIN_SPAN, "grey": tones.MIN_GREY, "border": tones.MAX_BORDER}, "sets": {}}
     for name, files in sets().items():
         if name != "dicom":
-            touched = {path.name: found for path, found in _each(_tones_of, files) if found}
-            facts["sets"][name] = {"images": len(files), "touched": touched}
+            found = list(_each(_tones_of, files))
+            touched = {path.name: warned for path, (warned, _) in found if warned}
+            furthest = round(max(far for _, (_, far) in found), 3)
+            facts["sets"][name] = {"images": len(files), "touched": touched, "furthest": furthest}
     return facts
 
 
-def _tones_of(path: Path) -> list[str]:
-    return tones.warnings(square(decode(path.read_bytes(), SIDE).image, SIDE))
+def _tones_of(path: Path) -> tuple[list[str], float]:
+    """The warnings, and how far the furthest value at full size lies outside the central ones, in widths of their span."""
+    image = decode(path.read_bytes()).image
+    counts = np.array(image.histogram())
+    low, high = np.searchsorted(np.cumsum(counts), [share * counts.sum() for share in levels.CENTRAL])
+    shown = np.flatnonzero(counts)
+    far = max(low - shown[0], shown[-1] - high) / max(high - low, 1)
+    return tones.warnings(square(image, SIDE)), float(far)
 
 
 def _each(function: Callable[[Path], Any], files: list[Path]) -> Iterator[tuple[Path, Any]]:

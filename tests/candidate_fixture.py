@@ -121,6 +121,7 @@ def write_candidate(root: Path, auc: float = 0.99, seed: int = 0, dataset: str =
         },
         "recalibration": {"intercept": 0.0, "slope": 1.0},
         "figures": {"validation": figures, "test": figures, "stress": {"auc": figure}},
+        "map_scale": [0.0, 1.0 + auc],  # what differs between two candidates, and with it their versions
         "trained_with": None,
         **changes,
     }

@@ -11,7 +11,7 @@ import pydicom
 from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -123,14 +123,11 @@ def _nested_header() -> bytes:
 
 
 def _deflated() -> bytes:
-    plain = film()
-    start = plain.index(struct.pack("<HH", 0x0008, 0x0016))
-    body = zlib.compress(plain[start:] + bytes(200_000_000), 9)[2:-4]
-    return (
-        plain[:start].replace(b"1.2.840.10008.1.2.1\x00", b"1.2.840.10008.1.2.1.99"[:20])
-        + b"1.2.840.10008.1.2.1.99"
-        + body
-    )
+    packed = film(syntax=DeflatedExplicitVRLittleEndian)
+    start = packed.index(struct.pack("<HH2s", 0x0002, 0x0000, b"UL")) + 12
+    start += struct.unpack_from("<I", packed, start - 4)[0]
+    plain = zlib.decompress(packed[start:], -zlib.MAX_WBITS)
+    return packed[:start] + zlib.compress(plain + bytes(200_000_000), 9)[2:-4]
 
 
 def _elements(*elements: bytes) -> bytes:
@@ -197,7 +194,8 @@ def hostile() -> dict[str, tuple[bytes, int]]:
         "tiff with a gigantic tag": (_tiff_of(8, 8, (700, 7, 9_000_000, 8), tail=bytes(9_000_100)), 413),
         "tiff of many pixels": (_tiff_of(100_000, 100_000, tail=bytes(64)), 413),
         "big tiff of nothing": (b"II+\x00\x08\x00\x00\x00" + bytes(100), 422),
-        "big tiff of many strips": (_big_tiff(strips=10_000_000), 413),
+        "big tiff of many strips": (_big_tiff(strips=200_000) + bytes(1_600_000), 413),
+        "big tiff of more strips than bytes": (_big_tiff(strips=10_000_000), 422),
         "two jpegs": (jpeg + jpeg, 415),
         "jpeg and a file behind white space": (jpeg + b"\n\n" + page, 415),
         "multi-picture jpeg and html": (_multi_picture(frames) + page, 415),

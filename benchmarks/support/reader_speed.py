@@ -16,7 +16,7 @@ from benchmarks.support.clients import Connection, request
 from benchmarks.support.servers import OURS, Case, prepared, server
 from pipeline import paths
 
-OLD_PORT, NEW_PORT = 3781, 3782
+OLD_PORT, NEW_PORT = 3791, 3792
 TIMED = ("chest_xray, test", "originals", "dicom")
 ROUNDS, WARM = 600, 30  # requests of each service; the first ones do not count
 Facts = dict[str, Any]

@@ -12,10 +12,10 @@ def blocks(found: Facts) -> dict[str, str]:
 
 
 def _tones(facts: Facts) -> str:
-    lines = ["| set | images | warned of | which |", "|---|---|---|---|"]
+    lines = ["| set | images | furthest value | warned of | which |", "|---|---|---|---|---|"]
     for name, each in facts["sets"].items():
         names = "; ".join(f"{file}: {', '.join(why)}" for file, why in each["touched"].items())
-        lines.append(f"| {name} | {each['images']} | {len(each['touched'])} | {names} |")
+        lines.append(f"| {name} | {each['images']} | {each['furthest']} | {len(each['touched'])} | {names} |")
     return "\n".join(lines)
 
 

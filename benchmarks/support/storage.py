@@ -1,5 +1,6 @@
 """The kinds of file that one grey image is stored as: for each, the bytes, and the image that must be read."""
 
+import io
 import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -26,12 +27,11 @@ BORDER = 0.1  # of the height, where padding lies
 
 
 class Stored(NamedTuple):
-    """One kind: its name, the file, the image that it must read as, and whether its coding loses something."""
+    """One kind: its name, the file, and the image that it must read as."""
 
     name: str
     data: bytes
     image: np.ndarray
-    lossy: bool = False
 
 
 def kinds(grey: np.ndarray) -> Iterator[Stored]:
@@ -155,8 +155,10 @@ def _with_padding(values: np.ndarray, rows: int, value: int, **tags: int | str) 
 
 
 def _lossy(grey: np.ndarray) -> Iterator[Stored]:
-    """Codings that change grey values a little by themselves; compared with what plain decoding gives."""
+    """JPEG changes grey values by itself: these must read as what plain decoding at full size gives."""
     jpeg = encoded(grey, "JPEG", quality=95)
+    with Image.open(io.BytesIO(jpeg)) as image:
+        plain = np.asarray(image)
     colour = Image.fromarray(grey).convert("RGB")
     phone = encoded(colour, "MPO", save_all=True, append_images=[colour.resize((80, 60))], quality=95)
     with_padding = dicom(grey, JPEGBaseline8Bit, stream=jpeg + b"\xff" * 3, WindowCenter=128, WindowWidth=256)
@@ -166,4 +168,4 @@ def _lossy(grey: np.ndarray) -> Iterator[Stored]:
         ("JPEG, multi-picture", phone),
         ("DICOM, JPEG, padded by FF", with_padding),
     ):
-        yield Stored(name, data, grey, lossy=True)
+        yield Stored(name, data, plain)

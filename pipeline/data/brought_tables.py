@@ -60,6 +60,8 @@ def read_brought(path: Path, required: Sequence[str]) -> list[Line]:
             continue
         if any(cells[len(header) :]):
             raise ProjectError(f"{path.name}, line {number}: {len(cells)} cells, the header has {len(header)}")
+        if len(cells) == 1 < len(required) and (other := _other_separator(line)):
+            raise ProjectError(f"{path.name}, line {number}: separated by {other!r}, not by commas; {HOW}")
         cells += [""] * (len(header) - len(cells))
         rows.append((number, dict(zip(header, cells, strict=False))))
     return rows
@@ -75,7 +77,7 @@ def _text(path: Path) -> str:
     if data.startswith(SPREADSHEETS):
         raise ProjectError(f"{path.name}, line 1: a spreadsheet, no text; {HOW}")
     if data.startswith(UTF16):
-        raise ProjectError(f"{path.name}, line 1: UTF-16, no UTF-8; {HOW}")
+        raise ProjectError(f"{path.name}, line 1: UTF-16 or UTF-32, no UTF-8; {HOW}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,10 +101,13 @@ def _cells(path: Path, number: int, line: str) -> list[str]:
         raise ProjectError(f"{path.name}, line {number}: {what}") from None
 
 
+def _other_separator(line: str) -> str | None:
+    return next((sign for sign in OTHER_SEPARATORS if sign in line), None)
+
+
 def _expect_columns(path: Path, line: str, header: Sequence[str], required: Sequence[str]) -> None:
     missing = [name for name in required if name not in header]
-    other = next((sign for sign in OTHER_SEPARATORS if sign in line), None)
-    if missing and other:
+    if missing and (other := _other_separator(line)):
         raise ProjectError(f"{path.name}, line 1: separated by {other!r}, not by commas; {HOW}")
     if missing:
         raise ProjectError(f"{path.name}, line 1: no column {', '.join(missing)}")

@@ -27,7 +27,7 @@ from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import TRUSTED, Limits
 from pipeline.decoding.signatures import behind_fill
 
-MAX_FRAGMENTS = 1_000
+MAX_FRAGMENTS = 10_000
 ITEM = b"\xfe\xff\x00\xe0"
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 WAVELET = (*JPEG2000TransferSyntaxes, *(UID(f"1.2.840.10008.1.2.4.20{number}") for number in (1, 2, 3)))  # and HTJ2K
@@ -63,7 +63,7 @@ def true_syntax(data: Dataset, stated: UID | None) -> UID:
         UnreadableImage: their form leaves more than one answer.
     """
     compressed = data["PixelData"].is_undefined_length or data.PixelData.startswith(ITEM)
-    if stated is not None and compressed == (stated not in NATIVE):
+    if compressed and stated is not None and stated not in NATIVE:
         return stated
     if not compressed:
         implicit, little_endian = data.original_encoding

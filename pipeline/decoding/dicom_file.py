@@ -16,7 +16,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import Limits
@@ -31,7 +31,7 @@ KEYWORDS = (
 )
 TAGS = [Tag(tag) for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
 PIXEL_DATA = Tag("PixelData")
-MAX_READS = 20_000  # of the header; a chest film needs a few hundred
+MAX_READS = 20_000  # of the header, and of the pixel data; a chest film needs a few hundred
 META_GROUP, TRANSFER_SYNTAX = 0x0002, 0x0010
 LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # types with a length of four bytes
 FIRST_BYTES = 8
@@ -61,16 +61,22 @@ class _Bounded(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads += 1
         if self.reads > self.limit:
-            raise UnreadableImage("too_much_metadata", f"the DICOM header has more than {self.limit} parts")
+            raise UnreadableImage(
+                "too_much_metadata", f"the DICOM file has more than {self.limit} elements or fragments"
+            )
         return super().read(size)
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """The header of a file, and where its pixels follow; `syntax` is None where the file does not say."""
+    """The header of a file, and where its pixels follow; `syntax` is None where the file does not say.
+
+    `ends_early`: the file ends where the pixels should follow, so that what the header lacks may have been cut off.
+    """
 
     header: Dataset
     syntax: UID | None
+    ends_early: bool
     _stream: _Bounded
     _encoding: Encoding
 
@@ -81,12 +87,16 @@ class DicomFile:
             UnreadableImage: there are none.
         """
         self._stream.limit = self._stream.reads + MAX_READS + self._stream.size // 1024
+        start = self._stream.tell()
         rest = read_dataset(
             self._stream,
             *self._encoding,
             stop_when=lambda tag, vr, length: tag != PIXEL_DATA,
             specific_tags=[PIXEL_DATA],
         )
+        tag = struct.pack("<HH" if self._encoding.little_endian else ">HH", PIXEL_DATA.group, PIXEL_DATA.element)
+        if "PixelData" not in rest and self._stream.getvalue().startswith(tag, start):
+            raise broken("DICOM", "ends within its pixel data")
         if not rest.get("PixelData"):
             raise UnreadableImage("undecodable", "the DICOM file holds no pixel data (PixelData)")
         self.header[PIXEL_DATA] = rest[PIXEL_DATA]
@@ -128,12 +138,14 @@ def read(data: bytes, limits: Limits) -> DicomFile:
         body, start = _inflated(data[start:], limits), 0
     stream = _Bounded(body)
     stream.seek(start)
-    encoding = _encoding(syntax, body[start : start + FIRST_BYTES])
+    encoding = _encoding(body[start : start + FIRST_BYTES])
     header = read_dataset(stream, *encoding, stop_when=_at_pixels, specific_tags=list(TAGS))
+    if stream.tell() > len(body):
+        raise broken("DICOM", "has an element that is longer than the file")
     limits.check_metadata("DICOM", stream.tell() - start)
     header.set_original_encoding(*encoding, header._character_set)
     header.file_meta = FileMetaDataset()
-    return DicomFile(header, syntax, stream, encoding)
+    return DicomFile(header, syntax, stream.tell() >= len(body), stream, encoding)
 
 
 def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -145,10 +157,8 @@ def _is_out_of_order(tag: BaseTag, vr: str | None, length: int) -> bool:
     return tag <= PIXEL_DATA
 
 
-def _encoding(syntax: UID | None, first: bytes) -> Encoding:
-    """By the transfer syntax; where there is none, by the first element, whose group is a small number."""
-    if syntax is not None:
-        return Encoding(syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
+def _encoding(first: bytes) -> Encoding:
+    """As the first element shows, whose group is a small number: what the transfer syntax says of it may be wrong."""
     if first[4:6] not in VRS:
         return Encoding(implicit=True, little_endian=True)
     return Encoding(implicit=False, little_endian=first[1:2] == b"\0")

@@ -10,6 +10,7 @@ from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import Limits
 
 MODALITIES = ("CR", "DX", "DR")
+KNOWN = ", ".join(MODALITIES)
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2")
 VIEWS = ("AP", "PA")
 # Beginnings of words that say chest, and of words that say that more than the chest is meant.
@@ -19,13 +20,19 @@ CHILD = (1.0, 6.0)  # from the first birthday to the day before the sixth
 UNMEASURED = "accuracy on DICOM files is unmeasured: the network was trained and tested on JPEG images"
 
 
-def check_kind(header: Dataset) -> None:
-    """Refuse what is no radiograph of one grey channel of 8 or 16 bits."""
+def check_modality(header: Dataset) -> None:
+    """Refuse what says that it is no radiograph."""
     modality = text(header, "Modality")
-    if modality not in MODALITIES:
-        known = ", ".join(MODALITIES)
-        what = "has another Modality than the radiographs that are read" if modality else "does not say its Modality"
-        raise UnreadableImage("unsupported_modality", f"the DICOM file {what}: {known}")
+    if modality and modality not in MODALITIES:
+        raise UnreadableImage(
+            "unsupported_modality", f"the DICOM file has another Modality than the radiographs that are read: {KNOWN}"
+        )
+
+
+def check_kind(header: Dataset) -> None:
+    """Refuse what does not say that it is a radiograph of one grey channel of 8 or 16 bits."""
+    if not text(header, "Modality"):
+        raise UnreadableImage("unsupported_modality", f"the DICOM file does not say its Modality: {KNOWN}")
     photometric = text(header, "PhotometricInterpretation")
     samples = whole(header, "SamplesPerPixel", 1)
     if not photometric:

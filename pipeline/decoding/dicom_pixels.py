@@ -6,13 +6,25 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+    JPEGLSTransferSyntaxes,
+    RLELossless,
+)
 
 from pipeline.decoding.dicom_codestream import NATIVE, check_codestream, check_length, check_runs, true_syntax
 from pipeline.decoding.dicom_values import is_given, numbers, whole
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.levels import BAND
 from pipeline.decoding.limits import Limits
+
+LOSSY = (JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K)
+OVERSHOOT = 1 / 16  # of the range of the stored bits, by which lossy compression may leave it
 
 
 @dataclass(frozen=True)
@@ -38,16 +50,26 @@ def read(data: Dataset, syntax: UID | None, limits: Limits) -> Stored:
         check_runs(data)
     else:
         precision = check_codestream(data, syntax, limits)
-    plain = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
     try:
-        raw, _ = get_decoder(plain).as_array(data.PixelData, index=0, **_layout(data))
+        raw, _ = get_decoder(syntax).as_array(
+            data.PixelData, index=0, decoding_plugin=_plugin(syntax, precision), **_layout(data)
+        )
     except Exception:  # noqa: BLE001 - a decoder that meets hostile bytes may raise anything
         raise UnreadableImage(
             "undecodable", f"the DICOM file's pixel data cannot be decoded as what it says they are ({syntax.name})"
         ) from None
     if raw.ndim != 2 or not raw.size:
         raise broken("DICOM", "holds no flat image")
-    return _interpret(data, raw.astype(raw.dtype.newbyteorder("="), copy=False), precision)
+    return _interpret(data, raw.astype(raw.dtype.newbyteorder("="), copy=False), precision, syntax in LOSSY)
+
+
+def _plugin(syntax: UID, precision: int) -> str:
+    """The decoder, where pydicom's own choice would be another one here than there, or read other grey values."""
+    if syntax in JPEGLSTransferSyntaxes:
+        return "pylibjpeg"  # pydicom prefers pyjpegls, which the service does not have
+    if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and precision == 8:
+        return "pillow"  # libjpeg's grey values differ by one from those that the same JPEG has outside DICOM
+    return ""
 
 
 def _layout(data: Dataset) -> dict[str, Any]:
@@ -71,7 +93,7 @@ def _layout(data: Dataset) -> dict[str, Any]:
     }
 
 
-def _interpret(data: Dataset, raw: np.ndarray, precision: int) -> Stored:
+def _interpret(data: Dataset, raw: np.ndarray, precision: int, lossy: bool) -> Stored:
     """Cut decoded values to BitsStored, whatever their transfer syntax: the bits above may hold an overlay (PS3.5, 8.1)."""
     allocated = raw.dtype.itemsize * 8
     stored = whole(data, "BitsStored", allocated)
@@ -83,8 +105,10 @@ def _interpret(data: Dataset, raw: np.ndarray, precision: int) -> Stored:
     pattern = raw.view(np.uint8 if allocated == 8 else np.uint16)
     everything = _cut(pattern, allocated - shift, shift, signed)
     values = _cut(pattern, stored, shift, signed)
-    warnings = []
-    if stored + shift < allocated and _is_torn(values, everything):
+    warnings: list[str] = []
+    if lossy and not shift and _overshoots(everything, stored, signed):
+        values = np.clip(everything, *_range(stored, signed))
+    elif stored + shift < allocated and _is_torn(values, everything):
         values = everything
         warnings.append(f"the values need more than the {stored} bits of BitsStored; all bits were read")
     padding = _padding(data, values, everything, signed)
@@ -102,6 +126,19 @@ def _cut(pattern: np.ndarray, stored: int, shift: int, signed: bool) -> np.ndarr
     at_top = np.left_shift(pattern, allocated - stored - shift)
     at_top = at_top.view(f"i{pattern.dtype.itemsize}") if signed else at_top
     return np.right_shift(at_top, allocated - stored)
+
+
+def _range(stored: int, signed: bool) -> tuple[int, int]:
+    """The smallest and the largest number of so many bits."""
+    return (-(2 ** (stored - 1)), 2 ** (stored - 1) - 1) if signed else (0, 2**stored - 1)
+
+
+def _overshoots(everything: np.ndarray, stored: int, signed: bool) -> bool:
+    """Whether values leave the range of their bits by as little as lossy compression makes them; an overlay adds more."""
+    low, high = _range(stored, signed)
+    margin = OVERSHOOT * (high - low)
+    smallest, largest = int(everything.min()), int(everything.max())
+    return (smallest < low or largest > high) and low - margin <= smallest and largest <= high + margin
 
 
 def _is_torn(values: np.ndarray, everything: np.ndarray) -> bool:

@@ -17,7 +17,7 @@ BAND = 256  # rows that are worked on at once: a copy of the image in a wider ty
 SAMPLE = 500_000  # pixels that the percentiles of floating-point images are taken from
 CENTRAL = (0.01, 0.99)  # the share of the pixels whose values are the image's own beyond doubt
 # How far a value may lie outside the central ones, in widths of their span. At full size no training image reaches it
-# (`benchmarks/reader_warnings.py` prints the largest); what lies further off is a hot or dead pixel, or a marker.
+# (`python -m benchmarks.reader tones` measures the furthest); what lies further off is a hot or dead pixel, or a marker.
 REACH = 0.8
 
 

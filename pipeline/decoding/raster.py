@@ -97,6 +97,6 @@ def deep(
     """One 8-bit channel of values of any type [height, width], and warnings; arguments as for `grey_range.to_grey`."""
     warnings = []
     if values.dtype.kind == "f" and not (real := np.isfinite(values)).all():
-        warnings.append(f"{int(values.size - real.sum())} pixels hold no finite number and were left out")
+        warnings.append(f"pixels without a finite number, which were left out: {int(values.size - real.sum())}")
     grey, more = grey_range.to_grey(levels.of_any(values, blank), inverted, depth)
     return Image.fromarray(grey), warnings + more

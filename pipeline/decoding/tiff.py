@@ -25,6 +25,8 @@ from pipeline.decoding.tiff_structure import (
 
 UNSIGNED, SIGNED = 1, 2  # sample formats
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2  # photometric interpretations
+NOT_GREY = (8, 9, 10)  # colour spaces (CIE L*a*b* and its kin) that Pillow does not turn to grey
+WEBP = 50001  # a compression that Pillow's libtiff lacks, and takes for damage
 SEPARATE = 2  # planar configuration: one plane after the other
 ALPHA = 2  # an extra sample that is alpha, not premultiplied
 NATIVE = "L" if sys.byteorder == "little" else "B"
@@ -47,6 +49,8 @@ def read_tiff(data: bytes, directory: Directory) -> tuple[Image.Image, list[str]
     if PHOTOMETRIC not in directory.entries:
         raise broken("TIFF", "does not say its PhotometricInterpretation: it may be a negative")
     photometric = directory.number(PHOTOMETRIC)
+    if photometric in NOT_GREY or directory.number(COMPRESSION, 1) == WEBP:
+        raise _unread(directory)
     in_planes = depth == 8 and samples > 1 and directory.number(PLANAR, 1) == SEPARATE and photometric == RGB
     if depth <= 8 and number == UNSIGNED and not in_planes:
         return shallow(_decoded(tiff_structure.rewrite(directory, {}) if directory.big else data, directory)), []

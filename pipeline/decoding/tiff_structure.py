@@ -82,16 +82,20 @@ def _directory(data: bytes, place: int, order: str, big: bool, limits: Limits) -
     step, count_form = (20, order + "Q") if big else (12, order + "H")
     total = _number(data, place, count_form)
     start, size, entries = place + struct.calcsize(count_form), 0, {}
+    if total * step > len(data):
+        raise broken("TIFF", "has a directory that is longer than the file")
     limits.check_metadata("TIFF", total * step)
     for number in range(total):
         where = start + step * number
         tag, kind = _number(data, where, order + "H"), _number(data, where + 2, order + "H")
         count = _number(data, where + 4, order + ("Q" if big else "I"))
+        length = count * UNITS.get(kind, 8)
+        if length > len(data):
+            raise broken("TIFF", f"has a tag {tag} that is longer than the file")
         if tag in PER_PIECE and count > MAX_STRIPS:
             raise UnreadableImage(
                 "too_much_metadata", f"the TIFF file has {count} strips or tiles; at most {MAX_STRIPS} are read"
             )
-        length = count * UNITS.get(kind, 8)
         inside, held = (where + 12, 8) if big else (where + 8, 4)
         entries[tag] = Entry(kind, count, inside if length <= held else _number(data, inside, order + "IQ"[big]))
         size += step + length

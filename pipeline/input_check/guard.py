@@ -7,6 +7,7 @@ made-up negatives (logistic regression). The worse of the two counts.
 
 import functools
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -32,20 +33,20 @@ def scores(guard: Guard, pictures: np.ndarray) -> np.ndarray:
     )
 
 
-def load(path: Path) -> Guard:
-    """Read `guard.npz`.
+def load(source: Path | BinaryIO) -> Guard:
+    """Read `guard.npz`, a file or its bytes as a stream.
 
     Raises:
         ProjectError: it is missing or is no guard.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(source, allow_pickle=False) as arrays:
             guard = dict(arrays)
         score(guard, np.zeros((64, 64), np.uint8))
     except FileNotFoundError:
-        raise ProjectError(f"{path.parent.name}/{path.name} is missing: the champion has no input guard") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise ProjectError(f"{path.parent.name}/{path.name} is no input guard: {error}") from None
+        raise ProjectError(f"{source} is missing: the champion has no input guard") from None
+    except Exception as error:  # noqa: BLE001 - NumPy and zipfile raise kinds of their own
+        raise ProjectError(f"guard.npz is no input guard: {error}") from None
     return guard
 
 

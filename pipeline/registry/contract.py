@@ -39,11 +39,12 @@ KEYS = [
 ]
 FORMAT = 2  # of the contract: raised when its keys or the rule of its version change
 ANSWERING = ("guard.npz", "model.onnx")  # the files that decide an answer
+SCALES = ("input", "map_scale", "precision", "prevalence", "recalibration")  # the numbers beside them that do
 TOLERANCE = 1e-4
 
 
 def version_of(contract: dict[str, Any]) -> str:
-    """The run's name and eight digits of a digest of what answers: network, input check, thresholds and recalibration.
+    """The run's name and eight digits of a digest of what answers: network, input check, thresholds, recalibration, scales.
 
     Figures, texts and the code that wrote them are not in it. Contracts of 0.1.0 (no `format`) hashed all their content.
     """
@@ -52,7 +53,7 @@ def version_of(contract: dict[str, Any]) -> str:
     else:
         answers = {
             "files": {name: contract["files"][name] for name in ANSWERING},
-            "recalibration": contract["recalibration"],
+            **{key: contract[key] for key in SCALES},
             "thresholds": {name: point["threshold"] for name, point in contract["operating_points"].items()},
         }
     text = json.dumps(answers, sort_keys=True, allow_nan=False)

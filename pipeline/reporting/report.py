@@ -89,7 +89,7 @@ def baseline_reads(facts: Row | None) -> str:
 def render(template: str, context: Context) -> str:
     """One of the templates beside this file; an unknown name in it is an error."""
     environment = Environment(
-        loader=PackageLoader("pipeline.evaluation"),
+        loader=PackageLoader("pipeline.reporting"),
         autoescape=lambda name: bool(name and ".html" in name),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -12,21 +12,20 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from pipeline.serving import metrics, openapi
-from pipeline.serving.model import Model
 from pipeline.serving.problems import Problem
 
 STATIC = Path(__file__).parent / "static"
 
 
 def build(
-    current: Callable[[], Model],
+    card: Callable[[], dict[str, Any]],
     show: Callable[[bytes], Awaitable[bytes]],
     specification: Callable[[], dict[str, Any]],
 ) -> Starlette:
     """The app that is mounted beside the API.
 
     Args:
-        current: gives the model that serves.
+        card: gives the contract of the champion that answers, and what is refused in its place.
         show: makes the grey PNG of an upload.
         specification: gives BentoML's OpenAPI document.
     """
@@ -41,7 +40,7 @@ def build(
         return JSONResponse(openapi.complete(specification()))
 
     async def model(request: Request) -> Response:
-        return JSONResponse(current().card())
+        return JSONResponse(card())
 
     async def picture(request: Request) -> Response:
         return Response(await show(request.state.picture), media_type="image/png")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.serving import metrics
+from pipeline.serving import http_rules, metrics
 from pipeline.serving.multipart import PictureForm
 from pipeline.serving.problems import Problem
 from pipeline.serving.settings import Serve
@@ -21,6 +21,7 @@ OPEN = ("/livez", "/readyz", "/healthz", "/", "/docs", "/docs.json")  # without 
 ROUTES = {*UPLOADS, *OPEN, "/model", "/metrics", "/schema.json"}  # a label for each; clients may ask for anything
 DRAIN_SECONDS = 5.0
 PIECE = 2**16  # bytes of an answer that the server is given at once
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pneumonia"'}
 PLAIN = {
     404: ("not_found", "there is nothing at this address"),
     405: ("method_not_allowed", "this address takes another method"),
@@ -56,8 +57,10 @@ class Admission:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = _told(_measured(scope, _paced(send, self.limits.patience_seconds)))
+        send = _paced(send, self.limits.patience_seconds)
+        send = http_rules.relative_redirects(scope, _told(_measured(scope, send)))
         try:
+            http_rules.check(scope, self.limits)
             self._check_token(scope)
             if scope["method"] == "POST" and scope["path"] in UPLOADS:
                 with self._admit(scope):
@@ -74,7 +77,7 @@ class Admission:
             return
         given = Headers(scope=scope).get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
-            raise Problem(401, "unauthorised", "send the header 'Authorization: Bearer <token>'")
+            raise Problem(401, "unauthorised", "send the header 'Authorization: Bearer <token>'", headers=CHALLENGE)
 
     @contextmanager
     def _admit(self, scope: Scope) -> Iterator[None]:

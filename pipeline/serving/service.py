@@ -21,13 +21,15 @@ import bentoml
 import numpy as np
 from bentoml._internal.server.http import traffic
 from PIL import Image
+from starlette.middleware.cors import CORSMiddleware
 
 from pipeline import paths
 from pipeline.data.imaging import Picture
 from pipeline.errors import ProjectError
 from pipeline.inference import Outputs
 from pipeline.input_check import guard
-from pipeline.serving import model, page, schemas, shutdown
+from pipeline.serving import model, page, schemas, shutdown, supervisor
+from pipeline.serving.champion import LOOK_SECONDS, Champion
 from pipeline.serving.decoders import Decoders
 from pipeline.serving.journal import Journal
 from pipeline.serving.problems import Problem
@@ -42,62 +44,7 @@ try:
 except ProjectError as error:
     sys.exit(f"serve: {error}")
 SHUTDOWN_SECONDS = 4  # that a request or a client that does not end may keep a worker which is told to stop
-LOOK_SECONDS = 1.0  # between looks at models/CHAMPION
-
-
-class Champion:
-    """The model that answers, and the watch over models/CHAMPION."""
-
-    def __init__(self) -> None:
-        self._model: model.Model | None = None
-        self._refused = ""  # the last version that could not be loaded
-
-    @property
-    def ready(self) -> bool:
-        return self._model is not None
-
-    def current(self) -> model.Model:
-        """The champion of this moment; who holds it may finish with it.
-
-        Raises:
-            Problem: 503 while none is loaded.
-        """
-        if self._model is None:
-            raise Problem(503, "not_ready", "no champion is loaded yet")
-        return self._model
-
-    async def look(self) -> None:
-        """Load and warm up the version that models/CHAMPION names, then let it answer; keep the old one if it cannot."""
-        version = ""
-        try:
-            version = model.champion_version()
-            if version == self._refused or (self._model and version == self._model.version):
-                metrics.REFUSED.set(version == self._refused)
-                return
-            loaded = await asyncio.to_thread(model.load, version, SETTINGS.threads)
-            await model.warm_up(loaded)
-        except ProjectError as error:
-            if version != self._refused or not self.ready:
-                log.error("%s", error)
-            self._refused = version
-            metrics.REFUSED.set(1)
-            return
-        self._model, self._refused = loaded, ""
-        metrics.REFUSED.set(0)
-        metrics.loaded(version)
-        log.info("champion %s answers, on %s in %s", version, loaded.network.runtime, loaded.network.precision)
-
-    async def watch(self) -> None:
-        """Look again and again."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except Exception:
-                log.exception("a look at models/CHAMPION failed; the old champion goes on")
-
-
-CHAMPION = Champion()
+CHAMPION = Champion(SETTINGS.threads)
 DECODERS = Decoders(SETTINGS)
 
 
@@ -126,7 +73,7 @@ class Pneumonia:
         shutdown.bound(SHUTDOWN_SECONDS)
         Image.init()  # the first image shall not wait for it
         await CHAMPION.look()
-        self.watch = asyncio.create_task(CHAMPION.watch())
+        self.watch = asyncio.create_task(self._watch())
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -137,8 +84,18 @@ class Pneumonia:
         if self.journal:
             self.journal.close()
 
+    async def _watch(self) -> None:
+        """Look again and again at what may have changed on the disk."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await CHAMPION.look()
+            metrics.keep_shared()
+
     async def __is_ready__(self) -> bool:
-        return CHAMPION.ready and DECODERS.can_answer
+        troubles = [CHAMPION.trouble, metrics.trouble, self.journal.trouble if self.journal else "", DECODERS.trouble]
+        if any(troubles):
+            raise Problem(503, "not_ready", "; ".join(filter(None, troubles)))
+        return CHAMPION.ready
 
     @bentoml.api(input_spec=Upload)
     async def predict(self, image: bytes) -> Answer:
@@ -193,7 +150,16 @@ _service = cast("bentoml.Service[Pneumonia]", Pneumonia)  # what the decorator h
 # BentoML's own timeout keeps what it knows of a request until its time is up, answered or not: under load some 20 MB for
 # each worker. `Admission` and `Decoders` end what takes too long.
 traffic.TimeoutMiddleware = lambda app, timeout: app  # type: ignore[assignment,misc,return-value]
+supervisor.close_ports()
+os.environ["FORWARDED_ALLOW_IPS"] = ",".join(SETTINGS.proxies)  # uvicorn's own default believes everybody on loopback
+if SETTINGS.origins:
+    _service.add_asgi_middleware(
+        CORSMiddleware,
+        allow_origins=SETTINGS.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization"],
+    )
 _service.add_asgi_middleware(Admission, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
 _service.mount_asgi_app(
-    page.build(CHAMPION.current, DECODERS.show, lambda: _service.openapi_spec.asdict()), path="/", name="page"
+    page.build(CHAMPION.card, DECODERS.show, lambda: _service.openapi_spec.asdict()), path="/", name="page"
 )

@@ -1,6 +1,7 @@
 """DICOM kinds, each against pydicom's own transformations or against the image that was stored."""
 
 import io
+import itertools
 import logging
 import os
 import struct
@@ -15,6 +16,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    JPEG2000,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -176,7 +178,7 @@ def test_hot_pixels_decide_nothing_and_are_told(value: int, count: int) -> None:
     values.ravel()[:count] = value
     data = stored(values, bits=16)
     assert np.abs(grey(data).astype(int) - IMAGE).ravel()[count:].max() <= 1
-    assert any("clipped" in each for each in odd(data))
+    assert any("far outside" in each for each in odd(data))
 
 
 def test_dead_pixels_of_a_signed_image_decide_nothing() -> None:
@@ -475,10 +477,38 @@ def test_jpeg_ls_is_not_taken_for_markers(bits: int) -> None:
         ("1.2.840.10008.1.2.4.201", imagecodecs.htj2k_encode(DEEP)),
         (JPEGLosslessSV1, imagecodecs.ljpeg_encode(DEEP, bitspersample=12)),
         (JPEGExtended12Bit, imagecodecs.jpeg_encode(DEEP, level=98, bitspersample=12)),
+        (JPEGBaseline8Bit, imagecodecs.jpeg_encode(DEEP, level=98, bitspersample=12)),  # says less than it has
     ],
 )
 def test_syntaxes_of_another_encoder_are_read(uid: str, stream: bytes) -> None:
     assert is_image(stored(DEEP, uid, bits=12, stream=bytes(stream), **WINDOW))
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("uid", [JPEGLSNearLossless, JPEG2000])
+def test_what_lossy_compression_adds_to_white_does_not_turn_black(uid: str, bits: int, signed: bool) -> None:
+    """An encoder that works on 16 bits may leave the stored ones by a little."""
+    top = 2**bits - 1
+    levels = np.rint(IMAGE / 255 * (top + 4) - 2).astype(np.int32)
+    values = levels - 2 ** (bits - 1) if signed else levels.clip(0)
+    pixels = values.astype(np.int16 if signed else np.uint16)
+    data = parsed(stored(pixels, bits=16))
+    data.compress(
+        uid, generate_instance_uid=False, **({"jls_error": 1} if uid == JPEGLSNearLossless else {"j2k_psnr": [90]})
+    )
+    data.BitsStored, data.HighBit = bits, bits - 1
+    assert is_image(written(data), apart=2)
+
+
+@pytest.mark.parametrize(("near", "bits"), [(0, 8), (0, 12), (0, 16), (1, 12), (3, 16)])
+def test_jpeg_ls_reads_as_by_another_library(near: int, bits: int) -> None:
+    """The service has one decoder of JPEG-LS, a developer's environment two."""
+    pixels = (IMAGE.astype(np.uint32) * (2**bits - 1) // 255).astype(np.uint8 if bits == 8 else np.uint16)
+    stream = bytes(imagecodecs.jpegls_encode(pixels, level=near))
+    other = imagecodecs.jpegls_decode(stream).astype(np.float64)
+    data = stored(pixels, JPEGLSNearLossless if near else JPEGLSLossless, bits=bits, stream=stream)
+    assert np.abs(grey(data) - np.rint(255 * np.clip(other / (2**bits - 1), 0, 1))).max() <= 1
 
 
 def test_jpeg_2000_may_lie_in_a_jp2_file() -> None:
@@ -502,6 +532,13 @@ def _jp2(codestream: bytes, long_box: bool) -> bytes:
     last = struct.pack(">I4sQ", 1, b"jp2c", 16 + len(codestream)) + codestream if long_box else box(b"jp2c", codestream)
     start = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 \0\0\0\0jp2 ") + box(b"uuid", bytes(40))
     return start + box(b"jp2h", header) + last
+
+
+@pytest.mark.parametrize("uid", [JPEGBaseline8Bit, JPEGExtended12Bit])
+def test_a_jpeg_inside_dicom_is_the_jpeg_outside(uid: str) -> None:
+    jpeg = encoded(IMAGE, quality=90)
+    data = stored(IMAGE, uid, stream=jpeg, WindowCenter=128, WindowWidth=256)
+    assert np.array_equal(grey(data), grey(jpeg))
 
 
 @pytest.mark.parametrize("tail", [b"\xff", b"\xff" * 3, b"\0" * 5, b"\n\xff\0"])
@@ -543,10 +580,11 @@ def test_endless_elements_behind_the_pixels_end() -> None:
     assert told.value.error == "too_much_metadata"
 
 
-def test_an_image_may_lie_in_many_fragments() -> None:
+@pytest.mark.parametrize("pieces", [5, 1500])
+def test_an_image_may_lie_in_many_fragments(pieces: int) -> None:
     data = parsed(stored(DEEP, JPEGLSLossless, bits=12, **WINDOW))
     stream = next(generate_frames(data.PixelData, number_of_frames=1))
-    data.PixelData = encapsulate([stream], fragments_per_frame=5, has_bot=False)
+    data.PixelData = encapsulate([stream], fragments_per_frame=pieces, has_bot=False)
     data["PixelData"].is_undefined_length = True
     assert is_image(written(data))
 
@@ -599,6 +637,36 @@ def test_a_wrong_transfer_syntax_is_seen_through() -> None:
     target = io.BytesIO()
     pydicom.dcmwrite(target, whole, implicit_vr=False, little_endian=True)
     assert is_image(target.getvalue())
+
+
+PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
+
+
+@pytest.mark.parametrize(("real", "stated"), itertools.permutations(PLAIN, 2))
+def test_a_file_may_be_written_otherwise_than_it_says(real: str, stated: str) -> None:
+    whole = parsed(stored(DEEP, real, bits=12, **WINDOW))
+    whole.file_meta.TransferSyntaxUID = stated
+    target = io.BytesIO()
+    form = {"implicit_vr": real == ImplicitVRLittleEndian, "little_endian": real != ExplicitVRBigEndian}
+    pydicom.dcmwrite(target, whole, force_encoding=True, **form)
+    assert is_image(target.getvalue())
+
+
+@pytest.mark.parametrize("syntax", [*PLAIN, JPEG2000Lossless])
+def test_a_file_that_was_cut_is_called_so(syntax: str) -> None:
+    data = stored(DEEP, syntax, bits=12)
+    start = data.index(struct.pack(">HH" if syntax == ExplicitVRBigEndian else "<HH", 0x7FE0, 0x0010))
+    for end in (400, start - 60, start - 1, start + 4, len(data) - 500, len(data) - 8):
+        with pytest.raises(UnreadableImage, match=r"ends|longer|bytes of pixel data; Rows") as told:
+            decode(data[:end], None, LIMITS)
+        assert told.value.error == "undecodable"
+
+
+def test_an_element_longer_than_the_file_is_named() -> None:
+    data = stored(DEEP, bits=12)
+    place = data.index(struct.pack("<HH2s", 0x0010, 0x0010, b"PN"))
+    with pytest.raises(UnreadableImage, match="longer than the file"):
+        decode(data[: place + 4] + b"UN\0\0\xff\xff\xff\x7f" + data[place + 8 :], None, LIMITS)
 
 
 def test_a_compressed_image_must_be_the_one_of_the_header() -> None:

@@ -198,6 +198,16 @@ def test_a_layout_that_is_not_read_is_named(values: np.ndarray) -> None:
         decode(tiff(values, "rgb" if values.ndim == 3 else "minisblack"), None, LIMITS)
 
 
+def test_colours_and_compressions_that_are_not_read_are_named() -> None:
+    for data, word in (
+        (encoded(Image.fromarray(np.dstack([IMAGE] * 3), "LAB"), "TIFF"), "photometric 8"),
+        (tiff(colours(IMAGE, 3), "rgb", compression="webp"), "compression 50001"),
+        (tiff(IMAGE, compression="jpeg2000"), "compression 34712"),
+    ):
+        with pytest.raises(UnreadableImage, match=rf"{word}.*not read"):
+            decode(data, None, LIMITS)
+
+
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e30, -9999.0])
 @pytest.mark.parametrize("photometric", sorted(CUSTOMARY))
 def test_odd_numbers_blacken_nothing(photometric: str, odd: float) -> None:
@@ -219,12 +229,31 @@ def test_the_scale_of_floating_point_does_not_matter(factor: float) -> None:
     assert is_image(tiff((IMAGE / 255 * factor).astype(np.float32)))
 
 
+@pytest.mark.parametrize(("low", "high"), [(60, 230), (77, 192), (143, 255)])
+def test_a_dim_image_that_uses_all_its_bits_stays_dim(low: int, high: int) -> None:
+    """The same tones as in 8 bits: PNG and TIFF say what black and white are."""
+    dim = scene(low=low, high=high)
+    deep, real = dim.astype(np.uint16) * 257, (dim / 255).astype(np.float32)
+    for data in (png(deep), png(colours(deep, 3)), tiff(deep), tiff(colours(deep, 3), "rgb"), tiff(real)):
+        assert is_image(data, dim)
+        assert decode(data, None, LIMITS).warnings == []
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_min_is_white_may_be_inverted_within_its_bits_or_within_all(bits: int) -> None:
+    values = IMAGE.astype(np.uint16) << (bits - 8)
+    for top in (2**bits - 1, 65535):
+        decoded = decode(tiff(top - values, "miniswhite"), None, LIMITS)
+        assert np.abs(np.asarray(decoded.image).astype(int) - IMAGE).max() <= 1
+        assert decoded.warnings == [f"the image uses {bits} of its 16 bits: its grey range was taken from its values"]
+
+
 def test_a_hot_pixel_of_a_png_decides_nothing_and_is_told() -> None:
     values = TWELVE.copy()
     values[0, 0] = 65535
     decoded = decode(png(values), None, LIMITS)
     assert np.abs(np.asarray(decoded.image).astype(int) - IMAGE).ravel()[1:].max() <= 1
-    assert any("clipped" in each for each in decoded.warnings)
+    assert any("far outside" in each for each in decoded.warnings)
 
 
 # --- JPEG and what is shown to people

@@ -221,3 +221,38 @@ def test_a_crash_between_any_two_steps_leaves_the_old_champion_and_is_healed(roo
         assert promote(root).returncode == 0
         assert not list((root / "models" / "champions").glob(".*"))
     assert "PROBLEM" not in command(root, CHAMPION, "show").stdout
+
+
+def test_a_delivery_killed_at_any_step_leaves_one_candidate_or_the_other_whole_and_is_healed(root, tmp_path):
+    """deliver.install: the candidate of a retraining's workspace becomes the checkout's, and is promoted there."""
+    old = promoted(root, auc=0.99)
+    shutil.copytree(HOME / "pipeline", root / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))  # a checkout
+    workspace = tmp_path / "retraining"
+    new = write_candidate(workspace, auc=0.993)
+    tries = driven(root, "crash", f"install={workspace}")
+    output, errors = tries.communicate(timeout=240)
+    assert tries.returncode == 0, errors
+    found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    *killed, last = found
+    assert len(killed) > 8 and {one["status"] for one in killed} == {-signal.SIGKILL}
+    for one in killed:
+        assert one["champion"] == old and one["candidate"] in (old, new) and not one["broken"], one
+        assert "PROBLEM" not in one["shown"]
+    assert {one["candidate"] for one in killed} >= {old}
+    assert last["champion"] == new == last["candidate"]
+    again = driven(root, "run", f"install={workspace}")
+    _, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert [path.name for path in (root / "models").glob("candidate*")] == ["candidate"]
+
+
+def test_a_delivery_that_the_gate_refuses_leaves_the_candidate_that_was_there(root, tmp_path):
+    old = promoted(root, auc=0.99)
+    shutil.copytree(HOME / "pipeline", root / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))  # a checkout
+    workspace = tmp_path / "retraining"
+    write_candidate(workspace, auc=0.9)
+    refused = driven(root, "run", f"install={workspace}")
+    _, errors = refused.communicate(timeout=120)
+    assert refused.returncode != 0 and "stays a challenger" in errors
+    assert json.loads((root / "models" / "candidate" / "contract.json").read_text())["version"] == old == champion(root)
+    assert [path.name for path in (root / "models").glob("candidate*")] == ["candidate"]
