@@ -15,7 +15,7 @@ from onnx import helper
 
 from pipeline.data.tables import write_table
 from pipeline.files import sha256_of, write_json, write_text
-from pipeline.registry import contract, validation_predictions
+from pipeline.registry import card, contract, validation_predictions
 
 HOME = Path(__file__).resolve().parents[1]
 RUN = "custom_cnn-raw-0"
@@ -128,7 +128,7 @@ def write_candidate(root: Path, auc: float = 0.99, seed: int = 0, dataset: str =
     promise["files"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
     promise["version"] = contract.version_of(promise)
     write_json(folder / "contract.json", promise)
-    write_text(folder / "card.md", contract.card(promise))
+    write_text(folder / "card.md", card.text(promise))
     return promise["version"]
 
 

@@ -66,7 +66,8 @@ def promote(again: bool = False) -> str:
         if version in record.rolled_back(history) and not again:
             raise ProjectError(f"{version} was rolled back before; `--again` promotes it all the same")
         decision = gate.judge(paths.CANDIDATE, settings)
-        gate.publish(decision)
+        gate.show(decision)
+        gate.keep(decision)
         if not decision.passed:
             raise ProjectError(gate.rejection(decision))
         for left_over in paths.CHAMPIONS.glob(".*.tmp"):  # of a promotion that was killed while it copied

@@ -22,7 +22,9 @@ from pipeline.schema import describe
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,119}")
 CONTRACT = "contract.json"
-UNNAMED = (CONTRACT, "card.md")  # files that no contract names: itself, and the text that was made of it
+# Files that a contract need not name: itself, the text that was made of it, and what the gate alone reads, which the champions
+# of 0.1.0 were given later.
+UNNAMED = (CONTRACT, "card.md", "unseen.csv")
 MAX_BYTES = 256 * 2**20  # of a file; `compare.release.max_megabytes` of the study is far less
 MAX_POINTER = 1000
 SIDES = (32, 1024)  # of the square that a network takes, in pixels: those of preprocess.image_size

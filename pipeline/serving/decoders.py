@@ -171,21 +171,18 @@ class Decoders:
         """Start the process, so that no upload waits for it."""
         self._process.start()
 
-    async def read(self, data: bytes, side: int, use: Callable[[Picture], T]) -> T:
-        """Decode an upload to pixels of `side` and use them, in a thread.
+    async def read(self, data: bytes, side: int) -> Picture:
+        """Decode an upload to pixels of `side`.
 
         Raises:
-            Problem: as for `uploads.read`, or what `use` raises; 413 it costs too much.
+            Problem: as for `uploads.read`; 413 it costs too much.
         """
 
-        def here() -> T:
-            return use(uploads.read(data, side, self._bounded))
-
-        def elsewhere() -> T:
+        def elsewhere() -> Picture:
             warnings, content = self._process.run(data, side)
-            return use(Picture(np.frombuffer(content, np.uint8).reshape(side, side), warnings))
+            return Picture(np.frombuffer(content, np.uint8).reshape(side, side), warnings)
 
-        return await self._decode(here, elsewhere)
+        return await self._decode(lambda: uploads.read(data, side, self._bounded), elsewhere)
 
     async def show(self, data: bytes) -> bytes:
         """An upload as a grey PNG: see `preview`.

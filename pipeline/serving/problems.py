@@ -19,11 +19,11 @@ class Problem(Exception):
         error: a stable word for programs, such as `too_large`.
         detail: what is wrong and how much, in one sentence, without a byte of the upload.
         headers: of the answer.
-        facts: further numbers for the answer.
+        facts: further numbers and words for the answer.
     """
 
     def __init__(
-        self, status: int, error: str, detail: str, headers: Mapping[str, str] | None = None, **facts: float
+        self, status: int, error: str, detail: str, headers: Mapping[str, str] | None = None, **facts: float | str
     ) -> None:
         super().__init__(detail)
         self.status = status

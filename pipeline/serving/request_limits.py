@@ -20,8 +20,8 @@ UPLOADS = ("/predict", "/explain", "/picture")
 OPEN = ("/livez", "/readyz", "/healthz", "/", "/docs", "/docs.json")  # without a token
 ROUTES = {*UPLOADS, *OPEN, "/model", "/metrics", "/schema.json"}  # a label for each; clients may ask for anything
 DRAIN_SECONDS = 5.0
-PIECE = 2**16  # bytes of an answer that the server is given at once
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pneumonia"'}
+PIECE = 2**16  # bytes of an answer that the server is given at once
 PLAIN = {
     404: ("not_found", "there is nothing at this address"),
     405: ("method_not_allowed", "this address takes another method"),
@@ -57,8 +57,8 @@ class Admission:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = _paced(send, self.limits.patience_seconds)
-        send = http_rules.relative_redirects(scope, _told(_measured(scope, send)))
+        paced = _paced(send, self.limits.patience_seconds)
+        send = http_rules.relative_redirects(scope, _told(_measured(scope, paced)))
         try:
             http_rules.check(scope, self.limits)
             self._check_token(scope)

@@ -57,7 +57,15 @@ def test_promote_show_replace_and_roll_back(root):
     first = promoted(root, auc=0.99)
     assert (root / "models" / "CHAMPION").read_text() == f"{first}\n"
     kept = {path.name for path in (root / "models" / "champions" / first).iterdir()}
-    assert kept == {"model.onnx", "contract.json", "guard.npz", "card.md", "predictions.csv", "stress.csv"}
+    assert kept == {
+        "model.onnx",
+        "contract.json",
+        "guard.npz",
+        "card.md",
+        "predictions.csv",
+        "stress.csv",
+        "unseen.csv",
+    }
 
     second = promoted(root, auc=0.992)
     last = record(root)[-1]
@@ -106,7 +114,32 @@ def test_quality_cannot_creep_down_below_the_best_on_record(root):
     promoted(root, auc=0.9965)
     write_candidate(root, auc=0.985)
     result = promote(root)
-    assert result.returncode == 1 and f"against {best}" in result.stdout
+    assert result.returncode == 1 and f"against best on record {best}" in result.stdout
+
+
+@pytest.mark.parametrize("auc", [0.998, 0.97])
+def test_the_gate_decides_and_changes_nothing(root, auc):
+    promoted(root, auc=0.995)
+    write_candidate(root, auc=auc, seed=1)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    asked = command(root, "pipeline.registry.gate")
+    assert asked.returncode == (0 if auc == 0.998 else 1), asked.stdout
+    assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert command(root, "pipeline.registry.gate", "--keep").returncode == asked.returncode
+    assert json.loads((root / "metrics" / "gate.json").read_text())["passed"] is (auc == 0.998)
+
+
+def test_a_candidate_that_was_not_measured_is_no_rejection_but_an_error(root):
+    promoted(root, auc=0.995)
+    write_candidate(root, auc=0.995, seed=1)
+    (root / "models" / "candidate" / "unseen.csv").unlink()
+    promise = root / "models" / "candidate" / "contract.json"
+    named = json.loads(promise.read_text())
+    del named["files"]["unseen.csv"]
+    promise.write_text(json.dumps(named))
+    asked = command(root, "pipeline.registry.gate", "--keep")
+    assert asked.returncode == 1 and "candidate was not measured with version 1" in asked.stderr
+    assert asked.stderr.count("Traceback") == 0
 
 
 def test_no_rule_reads_the_test_figures(root):
@@ -116,7 +149,7 @@ def test_no_rule_reads_the_test_figures(root):
         names = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
         figures = {"validation": dict.fromkeys(names, figure), "test": dict.fromkeys(names, figure), "stress": {}}
         write_candidate(root, figures=figures)
-        assert command(root, "pipeline.registry.gate").returncode == 0
+        assert command(root, "pipeline.registry.gate", "--keep").returncode == 0
         decisions.append(json.loads((root / "metrics" / "gate.json").read_text())["rules"])
     assert decisions[0] == decisions[1]
 
