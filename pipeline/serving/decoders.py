@@ -209,11 +209,10 @@ class Decoders:
             raise Problem(503, "overloaded", f"no turn within {self._patience:g} seconds") from None
 
     @property
-    def trouble(self) -> str:
-        """Why the queues do not move: something in them has waited for half of the patience; "" while they do."""
+    def can_answer(self) -> bool:
+        """Whether the queues move: nothing in them has waited for half of the patience."""
         oldest = min(list(self._unfinished.values()), default=math.inf)
-        waited = time.monotonic() - oldest
-        return f"an upload has waited {waited:.0f} seconds for its turn" if waited >= self._patience / 2 else ""
+        return time.monotonic() - oldest < self._patience / 2
 
     def close(self) -> None:
         """End the process, and with it what waits for it."""

@@ -24,7 +24,6 @@ from PIL import Image
 from starlette.middleware.cors import CORSMiddleware
 
 from pipeline import paths
-from pipeline.data.imaging import Picture
 from pipeline.errors import ProjectError
 from pipeline.inference import Outputs
 from pipeline.input_check import guard
@@ -92,7 +91,8 @@ class Pneumonia:
             metrics.keep_shared()
 
     async def __is_ready__(self) -> bool:
-        troubles = [CHAMPION.trouble, metrics.trouble, self.journal.trouble if self.journal else "", DECODERS.trouble]
+        waits = "" if DECODERS.can_answer else "uploads wait for their turn"
+        troubles = [CHAMPION.trouble, metrics.trouble, self.journal.trouble if self.journal else "", waits]
         if any(troubles):
             raise Problem(503, "not_ready", "; ".join(filter(None, troubles)))
         return CHAMPION.ready
@@ -123,27 +123,27 @@ class Pneumonia:
     async def _examine(self, picture: bytes) -> _Examined:
         champion = CHAMPION.current()
         async with DECODERS.patience():
-            pixels, warnings = await DECODERS.read(picture, champion.side, lambda read: _look_at(read, champion))
-            outputs = await champion.network.infer(pixels)
+            image = await DECODERS.read(picture, champion.side)
+            outputs = await champion.network.infer(image.pixels)
+        warnings = [*image.warnings, *_check(champion, image.pixels, outputs)]
         metrics.SCORE.observe(outputs.probability)
         if self.journal:
-            self.journal.add(pixels.tobytes(), outputs.probability, champion.version)
+            self.journal.add(image.pixels.tobytes(), outputs.probability, champion.version)
         return _Examined(champion, outputs, warnings)
 
 
-def _look_at(picture: Picture, champion: model.Model) -> tuple[np.ndarray, list[str]]:
-    """Ask the guard: pixels uint8 [side, side] and warnings.
+def _check(champion: model.Model, pixels: np.ndarray, outputs: Outputs) -> list[str]:
+    """What the input check warns of.
 
     Raises:
-        Problem: the picture is none of a chest.
+        Problem: it rejects the image.
     """
-    score, threshold = guard.score(champion.guard, picture.pixels), float(champion.guard["threshold"])
-    if score <= threshold:
-        return picture.pixels, picture.warnings
-    strange = f"the picture does not look like a frontal chest X-ray: strangeness {score:.2f}, limit {threshold:.2f}"
-    if SETTINGS.out_of_distribution == "refuse":
-        raise Problem(422, "no_chest_radiograph", strange, score=round(score, 4), limit=round(threshold, 4))
-    return picture.pixels, [*picture.warnings, strange]
+    judged = guard.judge(champion.guard, pixels, outputs.features)
+    if judged.rejected and SETTINGS.out_of_distribution == "refuse":
+        numbers = {"score": round(judged.score, 4), "limit": round(judged.limit, 4)}
+        reason = {"reason": judged.reason} if judged.reason else {}
+        raise Problem(422, "no_chest_radiograph", judged.said, None, **numbers, **reason)
+    return [judged.said] if judged.said else []
 
 
 _service = cast("bentoml.Service[Pneumonia]", Pneumonia)  # what the decorator has made of the class
