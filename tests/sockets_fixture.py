@@ -21,6 +21,6 @@ def upload(data: bytes, route: str = "/predict", length: int | None = None) -> b
     head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     body = head + data + b"\r\n--x--\r\n"
     return (
-        f"POST {route} HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        f"POST {route} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         f"Content-Length: {length or len(body)}\r\n\r\n"
     ).encode() + body
