@@ -16,10 +16,10 @@ class Problem(Exception):
         status: HTTP status.
         error: a stable word for programs, such as `too_large`.
         detail: what is wrong and how much, in one sentence, without a byte of the upload.
-        facts: further numbers for the answer.
+        facts: further numbers, or words for programs, for the answer.
     """
 
-    def __init__(self, status: int, error: str, detail: str, **facts: float) -> None:
+    def __init__(self, status: int, error: str, detail: str, **facts: float | str) -> None:
         super().__init__(detail)
         self.status = status
         self.error = error

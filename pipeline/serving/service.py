@@ -182,10 +182,10 @@ def _check(champion: model.Model, pixels: np.ndarray, outputs: Outputs) -> list[
     """
     judged = guard.judge(champion.guard, pixels, outputs.features)
     if judged.rejected and SETTINGS.out_of_distribution == "refuse":
-        facts = {"score": round(judged.score, 4), "limit": round(judged.limit, 4)}
-        raise Problem(
-            422, "no_chest_radiograph", judged.said, **facts | ({"reason": judged.reason} if judged.reason else {})
-        )
+        facts: dict[str, float | str] = {"score": round(judged.score, 4), "limit": round(judged.limit, 4)}
+        if judged.reason:  # a check of 0.1.0 knows none
+            facts["reason"] = judged.reason
+        raise Problem(422, "no_chest_radiograph", judged.said, **facts)
     return [judged.said] if judged.said else []
 
 
