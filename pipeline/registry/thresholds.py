@@ -69,9 +69,7 @@ def promise(
     """The part `thresholds` of a contract: both in order, and both criteria at both."""
     targets: dict[Point, float] = {"sensitive": options.sensitive, "specific": options.specific}
     stressed = _stressed(run, samples, recalibration)
-    (_, low), (_, high) = ordered = sorted(
-        ((point, score) for point, score in points.items()), key=lambda pair: pair[1]
-    )
+    ordered = sorted(points.items(), key=lambda pair: pair[1])
     crossed = points["specific"] < points["sensitive"]
     told: dict[str, Any] = {
         name: {

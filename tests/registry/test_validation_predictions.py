@@ -83,7 +83,7 @@ def test_only_images_at_hand_are_asked_about(tmp_path, monkeypatch, folder, imag
 def test_without_images_one_line_says_what_is_missing_and_what_to_do(tmp_path, monkeypatch, folder, images):
     monkeypatch.setattr(paths, "ARRAYS", tmp_path / "absent")
     with pytest.raises(
-        ProjectError, match=r"old was not measured with version 1 .*data/arrays is not here.*make repro"
+        ProjectError, match=r"old\S* was not measured with version 1 .*data/arrays is not here.*make repro"
     ):
         validation_predictions.measured(folder)
     arrays(tmp_path, monkeypatch, images, [f"other/{place}.jpeg" for place in range(6)])
