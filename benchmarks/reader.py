@@ -160,9 +160,9 @@ def _asker(champion: model.Model) -> Callable[[np.ndarray], tuple[str, float]]:
     def ask(pixels: np.ndarray) -> tuple[str, float]:
         key = pixels.tobytes()
         if key not in known:
-            score = loop.run_until_complete(champion.network.infer(pixels)).probability
-            accepted = guard.score(champion.guard, pixels) <= champion.guard["threshold"]
-            known[key] = (_outcome(champion, score) if accepted else "rejected", score)
+            outputs = loop.run_until_complete(champion.network.infer(pixels))
+            rejected = guard.judge(champion.guard, pixels, outputs.features).rejected
+            known[key] = ("rejected" if rejected else _outcome(champion, outputs.probability), outputs.probability)
         return known[key]
 
     return ask

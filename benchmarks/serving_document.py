@@ -4,6 +4,7 @@ python -m benchmarks.serving_document
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.serving import MEDIAN
@@ -32,6 +33,8 @@ def blocks() -> dict[str, str]:
         "speed": _speed(found["speed"]),
         "load": _load(found["load"]),
         "faults": _faults(found["fuzz"], found["kill"]),
+        "costly": _costly(found["costly"]),
+        "clients": _clients(found["clients"]),
         "start": _start(found["start"]),
         "guard": _guard(contract["guard"], site),
         "points": _points(contract),
@@ -81,6 +84,37 @@ def _faults(fuzz: Facts, kill: Facts) -> str:
         f"({', '.join(f'{number:,} times {status}' for status, number in kill['statuses'].items())}). The killed worker "
         f"answered again after {kill['back_seconds']:.1f} s. {_when(kill)}"
     )
+
+
+def _costly(found: Facts) -> str:
+    start = found["start_megabytes"]
+    lines = [
+        f"Each 64 at once, to `/predict`, `/explain` and `/picture` in turn, beside one client that sends a radiograph; one "
+        f"worker, which holds {start} MB with its process before. Of memory, what forks share counts once, and pages of "
+        "files for each process.\n",
+        "| kind | kB | answers | lost | the client's answers | its slowest, s | peak MB | MB afterwards |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {kind['kilobytes']:,} | {_times(kind['statuses'])} | {kind['lost']} | {_times(kind['others'])} | "
+        f"{kind['others_slowest_seconds']:.1f} | {kind['peak_megabytes']} | {kind['after_megabytes']} |"
+        for name, kind in found["kinds"].items()
+    ]
+    return "\n".join([*lines, f"\nWorkers lost: {found['workers_lost']}. {_when(found)}"])
+
+
+def _clients(found: Facts) -> str:
+    return (
+        f"- {found['held']} connections held open, {found['held'] - found['unended']} idle or with half a header, "
+        f"{found['unended']} with half an upload or an answer that is not read: every other request answered "
+        f"({_times(found['statuses'])}), {found['lost']} lost, the slowest in {found['slowest_seconds']:.1f} s; "
+        f"{found['start_megabytes']} MB before, {found['peak_megabytes']} MB at most. With all of them open, SIGTERM ended the "
+        f"service in {found['stop_seconds']:.1f} s. {_when(found)}"
+    )
+
+
+def _times(statuses: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} times {status}" for status, number in statuses.items())
 
 
 def _start(found: Facts) -> str:

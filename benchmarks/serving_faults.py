@@ -1,28 +1,40 @@
-"""What breaks the service, and what does not: files that were tampered with, and a worker that dies.
+"""What breaks the service, and what does not: files that were tampered with or cost much, clients, a worker that dies.
 
-    python -m benchmarks.serving_faults             both, in turn:
+    python -m benchmarks.serving_faults             all of it, in turn:
     python -m benchmarks.serving_faults fuzz        mutated JPEG, PNG, TIFF and DICOM, then schemathesis on the OpenAPI document
     python -m benchmarks.serving_faults kill        kill -9 of one of two workers under load
+    python -m benchmarks.serving_faults costly      small uploads that would cost much, 64 at once
+    python -m benchmarks.serving_faults clients     slow uploads, readers that do not read, 500 idle connections; then the end
 
 Serves and keeps as benchmarks/serving.py does, REQUESTS and the exit status included.
 """
 
+import contextlib
 import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import zlib
+from pathlib import Path
 
-from benchmarks.support.clients import Outcome, request, send_all
+from benchmarks.support.clients import Connection, Outcome, request, send_all
 from benchmarks.support.parts import REQUESTS, Facts, Part, counted, measure
-from benchmarks.support.servers import PORT, prepared, server, workers
+from benchmarks.support.servers import PORT, family, memory, prepared, server, workers
 from pipeline.decoding.signatures import PNG_START
 
 BACK = 20.0  # seconds until a killed worker answers again
+ROUTES = ("/predict", "/explain", "/picture")
+TOGETHER, PEAK, AFTER = (
+    64,
+    1000,
+    1.2,
+)  # uploads at once; megabytes of a worker and its processes; of what it held before
+HELD, UNENDED, STOP = 560, 60, 8.0  # connections that are held open, those of them inside a request; seconds
 
 
 def fuzz() -> Facts:
@@ -142,6 +154,117 @@ def kill() -> Facts:
         }
 
 
+class Watch:
+    """While others attack: a client that asks, one picture after another, and what a worker and its processes hold."""
+
+    def __init__(self, port: int, worker: int, picture: bytes) -> None:
+        self.statuses: list[int] = []
+        self.slowest = self.peak = 0.0
+        self._ended = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._ask, args=(port, request(picture))),
+            threading.Thread(target=self._weigh, args=(worker,)),
+        ]
+
+    def __enter__(self) -> "Watch":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, port: int, told: bytes) -> None:
+        connection = Connection(port)
+        while not self._ended.wait(0.1):
+            began = time.monotonic()
+            try:
+                self.statuses.append(connection.send(told)[0])
+            except OSError:
+                self.statuses.append(0)
+            self.slowest = max(self.slowest, time.monotonic() - began)
+
+    def _weigh(self, worker: int) -> None:
+        while not self._ended.wait(0.02):
+            self.peak = max(self.peak, memory(family(worker)))
+
+
+def costly() -> Facts:
+    """Each kind 64 at once, to every address that takes an upload in turn; one worker, so that nothing is shared out."""
+    from tests.costly_fixture import COSTLY
+
+    found: dict[str, Facts] = {}
+    alone = {"SERVE_WORKERS": "1", "SERVE_MAX_PER_CLIENT": str(2 * TOGETHER)}
+    with prepared(peer=False) as case, server(case, PORT, **alone) as parent:
+        (worker,) = workers(parent)
+        send_all(PORT, [request(picture) for picture in case.pictures], 4)
+        start = memory(family(worker))
+        for name, made in COSTLY.items():
+            data = made()
+            told = [request(data, ROUTES[number % len(ROUTES)]) for number in range(REQUESTS or TOGETHER)]
+            with Watch(PORT, worker, case.pictures[0]) as watch:
+                outcome = send_all(PORT, told, TOGETHER)
+            send_all(PORT, [request(picture) for picture in case.pictures[:50]], 4)
+            found[name] = {
+                "kilobytes": round(len(data) / 1000),
+                "statuses": counted(status for _, status, _, _ in outcome.answers),
+                "lost": len(outcome.broken),
+                "seconds": round(outcome.seconds, 1),
+                "others": counted(watch.statuses),
+                "others_slowest_seconds": round(watch.slowest, 1),
+                "peak_megabytes": round(watch.peak),
+                "after_megabytes": round(memory(family(worker))),
+            }
+            print(name, found[name])
+        lost = [worker] != workers(parent)
+        return case.facts | {"start_megabytes": round(start), "workers_lost": int(lost), "kinds": found}
+
+
+def clients() -> Facts:
+    """What clients can do without a costly file."""
+    alone = {"SERVE_WORKERS": "1", "SERVE_MAX_PER_CLIENT": str(2 * UNENDED)}
+    with prepared(peer=False) as case, server(case, PORT, **alone) as parent:
+        (worker,) = workers(parent)
+        whole = request(case.pictures[0], "/picture")
+        send_all(PORT, [request(picture) for picture in case.pictures], 4)
+        start = memory(family(worker))
+        with contextlib.ExitStack() as stack:
+            with Watch(PORT, worker, case.pictures[0]) as watch:
+                _hold(stack, whole)
+                outcome = send_all(PORT, [request(picture) for picture in case.pictures], 4)
+            _hold(stack, whole, UNENDED)  # the first may have been given up by now
+            began = time.monotonic()
+            os.kill(parent, signal.SIGTERM)
+            while _runs(parent):
+                time.sleep(0.02)
+            stopped = time.monotonic() - began
+        return case.facts | {
+            "held": HELD,
+            "unended": UNENDED,
+            "statuses": counted([*(status for _, status, _, _ in outcome.answers), *watch.statuses]),
+            "lost": len(outcome.broken),
+            "slowest_seconds": round(watch.slowest, 1),
+            "start_megabytes": round(start),
+            "peak_megabytes": round(watch.peak),
+            "stop_seconds": round(stopped, 1),
+        }
+
+
+def _hold(stack: contextlib.ExitStack, whole: bytes, count: int = HELD) -> None:
+    """Open connections that stay: some inside a request (half an upload; an answer that nobody reads), the others before."""
+    unended, idle = (whole[:-50], whole), (b"", b"GET / HTTP/1.1\r\nX-Slow: ")
+    for number in range(count):
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", PORT)))
+        client.sendall((unended if number < UNENDED else idle)[number % 2])
+
+
+def _runs(process: int) -> bool:
+    """Whether a child of this process has not ended: until somebody asks for its status it is there, as a zombie."""
+    return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
 def main() -> None:
     """Measure what is asked for."""
     measure(
@@ -160,6 +283,27 @@ def main() -> None:
                     "every answer a 200": set(found["statuses"]) == {"200"},
                     "no more lost than were on their way": found["lost"] <= found["clients"],
                     f"back within {BACK} s": found["back_seconds"] < BACK,
+                },
+            ),
+            "costly": Part(
+                costly,
+                lambda found: {
+                    "no worker lost": found["workers_lost"] == 0,
+                    "every upload answered": all(kind["lost"] == 0 for kind in found["kinds"].values()),
+                    "the others all answered": all(set(kind["others"]) == {"200"} for kind in found["kinds"].values()),
+                    f"at most {PEAK} MB": max(kind["peak_megabytes"] for kind in found["kinds"].values()) <= PEAK,
+                    f"back within {AFTER} of the start": max(
+                        kind["after_megabytes"] for kind in found["kinds"].values()
+                    )
+                    <= AFTER * found["start_megabytes"],
+                },
+            ),
+            "clients": Part(
+                clients,
+                lambda found: {
+                    "every other request answered": set(found["statuses"]) == {"200"} and found["lost"] == 0,
+                    f"at most {PEAK} MB": found["peak_megabytes"] <= PEAK,
+                    f"ended within {STOP} s": found["stop_seconds"] < STOP,
                 },
             ),
         }

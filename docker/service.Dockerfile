@@ -22,7 +22,8 @@ COPY pipeline/__init__.py pipeline/command.py pipeline/errors.py pipeline/files.
     pipeline/old_names.py pipeline/outcomes.py pipeline/paths.py pipeline/schema.py pipeline/
 COPY pipeline/data/__init__.py pipeline/data/imaging.py pipeline/data/
 COPY pipeline/decoding pipeline/decoding
-COPY pipeline/input_check/__init__.py pipeline/input_check/guard.py pipeline/input_check/
+COPY pipeline/input_check/__init__.py pipeline/input_check/guard.py pipeline/input_check/rank_view.py pipeline/input_check/
+COPY pipeline/registry/__init__.py pipeline/registry/contract.py pipeline/registry/verification.py pipeline/registry/
 COPY pipeline/serving pipeline/serving
 COPY models/CHAMPION models/promotions.jsonl models/
 COPY models/champions models/champions

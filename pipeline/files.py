@@ -43,14 +43,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         if path.exists():
-            _exchange(temporary, path)
+            exchange(temporary, path)
         else:
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _exchange(one: Path, other: Path) -> None:
+def exchange(one: Path, other: Path) -> None:
     """Let two folders change places in one step: a folder cannot be renamed over a filled one (ENOTEMPTY).
 
     Where the system cannot do it in one step, a kill between the two leaves `other` under a name that ends in `.old.tmp`.
@@ -64,10 +64,28 @@ def _exchange(one: Path, other: Path) -> None:
     os.replace(aside, one)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+def put_on_disk(path: Path) -> None:
+    """Wait until a file, or a folder and all below it, is on the disk: for what no machine could make again."""
+    for each in [*(path.rglob("*") if path.is_dir() else ()), path]:
+        _sync(each)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str, durable: bool = False) -> None:
+    """Write UTF-8 text atomically; `durable`: it outlives a loss of power, and what was written before does too."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+        if durable:
+            put_on_disk(temporary)
+    if durable:
+        _sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,6 +1,7 @@
 """Run the ONNX graph of a candidate or champion: by OpenVINO where it has a build for the platform, else by ONNX Runtime.
 
-A graph maps `pixels`, uint8 [n, side, side, 1], to `logit` [n], `probability` [n] and `map` [n, h, w]. `Graph` answers many
+A graph maps `pixels`, uint8 [n, side, side, 1], to `logit` [n], `probability` [n], `map` [n, h, w] and, since 0.2, `features`
+[n, k], which the input check reads. `Graph` answers many
 images at a time; `load` gives a `Network`, which answers one image for each caller of an event loop.
 """
 
@@ -22,9 +23,10 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 Precision = Literal["float32", "bfloat16"]
 Runtime = Literal["OpenVINO", "ONNX Runtime"]
-Run = Callable[[np.ndarray], list[np.ndarray]]  # a batch of pixels [n, side, side, 1] to logits, probabilities, maps
+Run = Callable[[np.ndarray], list[np.ndarray]]  # a batch of pixels [n, side, side, 1] to what `_outputs` names
 
 OUTPUTS = ("logit", "probability", "map")
+FEATURES = "features"  # the output that graphs of 0.1.0 do not have
 PRECISION: Precision = "float32"  # OpenVINO's own choice is bfloat16 where the CPU has it: 1.5e-4 away from Keras
 RUNTIME: Runtime = "OpenVINO" if importlib.util.find_spec("openvino") else "ONNX Runtime"
 BATCH = 32
@@ -32,19 +34,27 @@ JOBS = 2  # of a served network: one computes while the other's answer is collec
 
 
 class Answers(NamedTuple):
-    """Of n images: logits float64 [n], recalibrated probabilities float64 [n], maps float32 [n, h, w]."""
+    """Of n images: logits float64 [n], recalibrated probabilities float64 [n], maps float32 [n, h, w].
+
+    `features` float32 [n, k]: what the input check reads; None where the graph does not have them.
+    """
 
     logits: np.ndarray
     probabilities: np.ndarray
     maps: np.ndarray
+    features: np.ndarray | None = None
 
 
 class Outputs(NamedTuple):
-    """Of one image: logit, recalibrated probability, map float32 [h, w] (evidence for pneumonia)."""
+    """Of one image: logit, recalibrated probability, map float32 [h, w] (evidence for pneumonia).
+
+    `features` float32 [k]: what the input check reads; None where the graph does not have them.
+    """
 
     logit: float
     probability: float
     map: np.ndarray
+    features: np.ndarray | None = None
 
 
 class Graph:
@@ -69,8 +79,8 @@ class Graph:
 
         starts = tqdm(range(0, len(pixels), BATCH), desc=title, unit="batch", disable=len(pixels) < 10 * BATCH)
         parts = [self._run(np.ascontiguousarray(pixels[start : start + BATCH])[..., None]) for start in starts]
-        logits, probabilities, maps = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Answers(logits.astype(np.float64), probabilities.astype(np.float64), maps)
+        logits, probabilities, maps, *features = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Answers(logits.astype(np.float64), probabilities.astype(np.float64), maps, *features)
 
 
 class Network(ABC):
@@ -127,6 +137,7 @@ class OpenVinoNetwork(Network):
                 "ENABLE_CPU_PINNING": False,  # every worker would pin itself to the same first cores
             },
         )
+        self._outputs = _outputs([output.any_name for output in compiled.outputs])
         self._queue = openvino.AsyncInferQueue(compiled, JOBS)
         self._queue.set_callback(self._finish)
         # The queue blocks its caller when it is full, so the event loop must never call it then.
@@ -143,10 +154,8 @@ class OpenVinoNetwork(Network):
 
     def _finish(self, request: Any, task: tuple[asyncio.AbstractEventLoop, "asyncio.Future[Outputs]"]) -> None:
         loop, future = task
-        logit, probability, evidence = (request.get_tensor(name).data for name in OUTPUTS)
-        loop.call_soon_threadsafe(
-            future.set_result, Outputs(float(logit[0]), float(probability[0]), evidence[0].copy())
-        )
+        found = [request.get_tensor(name).data for name in self._outputs]
+        loop.call_soon_threadsafe(future.set_result, _of_one(found))
 
 
 class OnnxRuntimeNetwork(Network):
@@ -165,8 +174,18 @@ class OnnxRuntimeNetwork(Network):
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, pixels)
 
     def _answer(self, pixels: np.ndarray) -> Outputs:
-        logit, probability, evidence = self._run(pixels[None, :, :, None])
-        return Outputs(float(logit[0]), float(probability[0]), evidence[0])
+        return _of_one(self._run(pixels[None, :, :, None]))
+
+
+def _outputs(of_graph: list[str]) -> list[str]:
+    """The outputs to ask for, in order: the three of every graph, and the features where it has them."""
+    return [*OUTPUTS, *(name for name in of_graph if name == FEATURES)]
+
+
+def _of_one(found: list[np.ndarray]) -> Outputs:
+    """The answer to the only image of a batch, out of buffers that the next batch will fill."""
+    logit, probability, *others = found
+    return Outputs(float(logit[0]), float(probability[0]), *(values[0].copy() for values in others))
 
 
 def _openvino_batches(graph: bytes) -> Run:
@@ -174,7 +193,8 @@ def _openvino_batches(graph: bytes) -> Run:
 
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(graph, b""), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    places = [compiled.output(name) for name in OUTPUTS]
+    names = _outputs([output.any_name for output in compiled.outputs])
+    places = [compiled.output(name) for name in names]
     request = compiled.create_infer_request()
 
     def run(batch: np.ndarray) -> list[np.ndarray]:
@@ -190,7 +210,8 @@ def _onnxruntime_batches(graph: bytes, threads: int = 0) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads  # 0: the runtime's own choice
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    return lambda batch: session.run(OUTPUTS, {"pixels": batch})
+    names = _outputs([output.name for output in session.get_outputs()])
+    return lambda batch: session.run(names, {"pixels": batch})
 
 
 def _no_graph(runtime: Runtime, error: Exception) -> str:

@@ -35,20 +35,22 @@ def thresholds(contract: Mapping[str, Any]) -> Thresholds:
     in their place: `sensitive` and `specific`, each with `threshold` and `bound`, fixed one by one and in either order.
 
     Raises:
-        ProjectError: the contract has neither, or a threshold is not a number from 0 to 1.
+        ProjectError: the contract has neither, a threshold is not a number from 0 to 1, or `lower` lies above `upper`.
     """
     try:
         if "thresholds" in contract:
-            found = [Threshold(float(each["score"]), str(each["criterion"])) for each in _both(contract)]
+            found = [Threshold(_score(each["score"]), str(each["criterion"])) for each in _both(contract)]
         else:
             points = contract["operating_points"]
             found = [
-                Threshold(float(points[name]["threshold"]), _old_criterion(name, points[name])) for name in MEASURED
+                Threshold(_score(points[name]["threshold"]), _old_criterion(name, points[name])) for name in MEASURED
             ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ProjectError(f"the contract's thresholds cannot be read: {error!r}") from None
     if not all(0 <= each.score <= 1 for each in found):
         raise ProjectError(f"the contract's thresholds do not lie from 0 to 1: {[each.score for each in found]}")
+    if "thresholds" in contract and found[0].score > found[1].score:
+        raise ProjectError(f"the contract's thresholds are not in order: {[each.score for each in found]}")
     return Thresholds(*sorted(found))
 
 
@@ -80,6 +82,12 @@ def _both(contract: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _old_criterion(name: str, point: Mapping[str, Any]) -> str:
     fixed_on = point.get("fixed_on", "validation patients")
     return f"one-sided 95 % bound of {MEASURED[name]} at least {point['bound']:g} on {fixed_on}"
+
+
+def _score(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
 
 
 def _number(value: Any) -> float:

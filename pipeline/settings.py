@@ -174,7 +174,7 @@ class Release(Section):
 class Compare(Section):
     """The rule that names the candidate, read on validation patients only, and what may be released."""
 
-    candidate: Literal["stress_auc"]
+    candidate: Literal["unseen"]
     release: Release
 
 
@@ -218,10 +218,11 @@ class Extra(Minimum):
 
 
 class Gate(Section):
-    """When a candidate becomes champion: margins to the best champion on record, and minima."""
+    """When a candidate becomes champion: margins to the champion and to the best on record, and minima."""
 
     folds: int = Field(ge=2, le=100)
     min_patients: int = Field(ge=1, le=1_000_000)
+    level: float = Field(ge=0.5, lt=1)  # of the one-sided bounds that are held against the margins
     auc_margin: float = Field(ge=0, le=1)
     log_loss_margin: float = Field(ge=0, le=100)
     validation: Minimum

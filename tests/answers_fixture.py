@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.evaluation.predictions import Split
 from pipeline.registry.validation_predictions import Validation
+from pipeline.robustness.families import UNSEEN
 
 # How many patients have how many pictures each, normal and pneumonia: as in the real validation set (121 + 228 patients).
 REAL = (((1, 115), (3, 6)), ((1, 165), (2, 29), (3, 10), (4, 5), (5, 6), (6, 6), (7, 4), (8, 2), (9, 1)))
@@ -14,7 +15,11 @@ CHILD = 0.4  # of a network's deviation, the part that all pictures of a child h
 
 
 def networks(seed: int, *aucs: float, stressed: float = 0.97, sizes=REAL) -> list[Validation]:
-    """What networks with these true AUCs (clean; the same `stressed` one for all) say of the same validation pictures."""
+    """What networks with these true AUCs say of the same validation images.
+
+    The AUC holds for the images as they are and under each change of the family that decides; under the first family all
+    networks have the same one, `stressed`.
+    """
     rng = np.random.default_rng(seed)
     labels, patients = [], []
     for label, groups in enumerate(sizes):
@@ -36,6 +41,7 @@ def networks(seed: int, *aucs: float, stressed: float = 0.97, sizes=REAL) -> lis
         stress = {
             change: _apart(stressed) * (truth - 0.5) + 0.8 * own + 0.6 * deviation() for change in ("dark", "wide")
         }
+        unseen = {change: _apart(auc) * (truth - 0.5) + 0.8 * own + 0.6 * deviation() for change in UNSEEN.changes}
         split = Split(
             paths=[f"train/{place:04}.jpeg" for place in range(len(truth))],
             labels=truth,
@@ -43,7 +49,8 @@ def networks(seed: int, *aucs: float, stressed: float = 0.97, sizes=REAL) -> lis
             patients=patients,
             logits=1.5 * clean,
         )
-        answered.append(Validation(split, {change: 1.5 * logits for change, logits in stress.items()}))
+        scaled = ({change: 1.5 * logits for change, logits in family.items()} for family in (stress, unseen))
+        answered.append(Validation(split, *scaled))
     return answered
 
 

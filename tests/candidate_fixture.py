@@ -15,7 +15,7 @@ from onnx import helper
 
 from pipeline.data.tables import write_table
 from pipeline.files import sha256_of, write_json, write_text
-from pipeline.registry import contract, validation_predictions
+from pipeline.registry import card, contract, validation_predictions
 
 HOME = Path(__file__).resolve().parents[1]
 RUN = "custom_cnn-raw-0"
@@ -121,13 +121,14 @@ def write_candidate(root: Path, auc: float = 0.99, seed: int = 0, dataset: str =
         },
         "recalibration": {"intercept": 0.0, "slope": 1.0},
         "figures": {"validation": figures, "test": figures, "stress": {"auc": figure}},
+        "map_scale": [0.0, 1.0 + auc],  # what differs between two candidates, and with it their versions
         "trained_with": None,
         **changes,
     }
     promise["files"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
     promise["version"] = contract.version_of(promise)
     write_json(folder / "contract.json", promise)
-    write_text(folder / "card.md", contract.card(promise))
+    write_text(folder / "card.md", card.text(promise))
     return promise["version"]
 
 

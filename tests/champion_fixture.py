@@ -2,12 +2,17 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from pipeline.files import sha256_of
+from pipeline.registry import contract as registry_contract
+from pipeline.registry import verification
 
 SIDE = 64
 CELLS = 8
@@ -19,18 +24,46 @@ def logit_of(pixels: np.ndarray, slope: float = 8.0) -> float:
 
 
 def write_champion(
-    root: Path, version: str = "1", slope: float = 8.0, side: int = SIDE, guard: dict[str, np.ndarray] | None = None
+    root: Path,
+    run: str = "tiny",
+    slope: float = 8.0,
+    side: int = SIDE,
+    guard: dict[str, np.ndarray] | None = None,
+    **changes: Any,
 ) -> Path:
-    """Write `models/champions/<version>/` below `root` and make it the champion."""
-    folder = root / "models" / "champions" / version
-    folder.mkdir(parents=True, exist_ok=True)
-    onnx.save(_graph(slope, side), folder / "model.onnx")
-    (folder / "contract.json").write_text(json.dumps(contract(version, side)))
-    np.savez(folder / "guard.npz", **(plain_guard() if guard is None else guard))
+    """Write a champion of `run` below `root`, whole and sealed, and make it the one that serves; `changes` of its contract.
+
+    Returns its folder, which has the name of its version.
+    """
+    champions = root / "models" / "champions"
+    draft = champions / f".{run}.draft"
+    draft.mkdir(parents=True)
+    onnx.save(_graph(slope, side), draft / "model.onnx")
+    np.savez(draft / "guard.npz", **(plain_guard() if guard is None else guard))
+    (draft / "card.md").write_text("# A tiny champion\n")
+    folder = champions / seal(draft, contract("", side) | {"run": run} | changes)
+    if folder.exists():  # written before: the same bytes
+        shutil.rmtree(draft)
+    else:
+        os.replace(draft, folder)
+    point_at(root, folder.name)
+    return folder
+
+
+def seal(folder: Path, promise: dict[str, Any]) -> str:
+    """Write the contract of the files in `folder` as `package` does; returns the version that its content gives."""
+    files = {path.name: sha256_of(path) for path in folder.iterdir() if path.name not in verification.UNNAMED}
+    promise = promise | {"files": files}
+    promise["version"] = registry_contract.version_of(promise)
+    (folder / "contract.json").write_text(json.dumps(promise))
+    return promise["version"]
+
+
+def point_at(root: Path, version: str) -> None:
+    """Make models/CHAMPION name this version, as a promotion does."""
     pointer = root / "models" / "CHAMPION.tmp"
     pointer.write_text(f"{version}\n")
     os.replace(pointer, root / "models" / "CHAMPION")
-    return folder
 
 
 def plain_guard(limit: float = 1e9) -> dict[str, np.ndarray]:
@@ -72,10 +105,11 @@ def contract(version: str, side: int = SIDE) -> dict[str, Any]:
             "sensitive": {"threshold": 0.4, "bound": 0.95},
             "specific": {"threshold": 0.6, "bound": 0.95},
         },
+        "recalibration": {"intercept": 0.0, "slope": 1.0},
         "prevalence": 0.5,
         "map_scale": [-1.0, 1.0],
         "figures": {"validation": {"auc": figure}, "test": {"auc": figure}},
-        "digests": {"data": "0" * 64, "code": "0" * 64, "settings": "0" * 64},
+        "format": registry_contract.FORMAT,
         "intended_use": "Tests.",
         "changelog": ["made by a test"],
     }

@@ -36,6 +36,7 @@ DONE = {  # name -> quality of its predictions; resnet50 and the robust group ar
 }
 SHORT = "densenet121-raw-0"  # fewer epochs than the run that it would be compared with
 COLLAPSED = "vgg16-augmented-0"  # constant on validation, wrong on test, and the best of all under stress
+NOT_MEASURED = "densenet121-balanced-0"  # good, and its network was not kept
 NOT_RUN = ["resnet50-balanced-0", "custom_cnn-robust-0"]
 
 
@@ -43,6 +44,7 @@ def project(root: Path, done: dict[str, float] = DONE, **facts: str) -> Path:
     """A folder with params.yaml (few resamples) and the predictions of some runs."""
     params = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
     params["evaluate"]["resamples"] = 100
+    params["train"]["common"]["epochs"] = 5
     lines = (params["train"]["planned"] or {}) | params["train"]["runs"]
     params["train"]["runs"] = {name: lines[name] for name in DONE}
     params["train"]["planned"] = {name: lines[name] for name in NOT_RUN}
@@ -51,6 +53,7 @@ def project(root: Path, done: dict[str, float] = DONE, **facts: str) -> Path:
         line = lines[name]
         own: dict[str, Any] = {"network": line["network"], "group": line["group"], "weights": line["weights"]}
         own |= {"parameters": PARAMETERS[line["network"]], "epochs": 3 if name == SHORT else 5}
+        own["measured"] = name != NOT_MEASURED
         folder = root / "predictions" / name
         write_run(folder, ROWS, seed=seed, quality=quality, **own, **facts)
         if name == COLLAPSED:

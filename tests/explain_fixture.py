@@ -8,13 +8,14 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import yaml
 
 from pipeline.data.tables import read_table, write_table
 from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS
 from pipeline.robustness.families import TRAINED
 from tests import champion_fixture
-from tests.candidate_fixture import RUN, command, write_network, write_root
+from tests.candidate_fixture import RUN, SIDE, command, write_network, write_root
 
 
 @cache
@@ -28,6 +29,7 @@ def explained() -> Path:
     write_predictions(root)
     (root / "models" / "candidate").mkdir()  # what `package` leaves, as far as `explain` reads it
     np.savez(root / "models" / "candidate" / "guard.npz", **champion_fixture.plain_guard(limit=0.0))
+    onnx.save(champion_fixture._graph(8.0, SIDE), root / "models" / "candidate" / "model.onnx")
     for stage in ("evaluate", "compare", "explain"):
         done = command(root, f"pipeline.stages.{stage}")
         assert done.returncode == 0, done.stderr

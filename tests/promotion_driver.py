@@ -3,6 +3,9 @@
 Usage: python promotion_driver.py crash VERB     kills one try after another, each a step later, until one has moved
 the champion
        python promotion_driver.py hold VERB N    says "waiting" before step N and goes on when its input ends
+       python promotion_driver.py run VERB       does it
+
+VERB: promote, rollback, or install=FOLDER, which delivers the candidate of a retraining's workspace.
 """
 
 import json
@@ -10,8 +13,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from pipeline.registry import champion, record
+from pipeline import paths
+from pipeline.registry import champion, contract, record
+from pipeline.retraining import deliver
 
 CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.copyfile", "shutil.rmtree", "open")
 
@@ -20,25 +26,36 @@ def main() -> None:
     what, verb = sys.argv[1], sys.argv[2]
     if what == "hold":
         before_step(int(sys.argv[3]), wait)
-        getattr(champion, verb)()
+    if what in ("hold", "run"):
+        act(verb)
         return
     serving = record.champion()
     for step in range(1, 200):
         child = os.fork()  # the imports are shared; nothing has computed yet
         if child == 0:
             before_step(step, lambda: os.kill(os.getpid(), signal.SIGKILL))
-            getattr(champion, verb)()
+            act(verb)
             sys.stdout.flush()
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         said = {"step": step, "status": status, "champion": record.champion(), "shown": champion.show()}
+        promise = contract.read(paths.CANDIDATE)
+        said |= {"candidate": promise["version"], "broken": contract.check_files(paths.CANDIDATE, promise)}
         sys.stdout.write(f"{json.dumps(said)}\n")
         if status != -signal.SIGKILL or record.champion() != serving:
             return
 
 
-def before_step(number: int, act: Callable[[], None]) -> None:
-    """Call `act` just before the process changes a file for the `number`-th time."""
+def act(verb: str) -> None:
+    name, _, folder = verb.partition("=")
+    if name == "install":
+        deliver.install(Path(folder))
+    else:
+        getattr(champion, name)()
+
+
+def before_step(number: int, call: Callable[[], None]) -> None:
+    """Call `call` just before the process changes a file for the `number`-th time."""
     seen = 0
 
     def watch(event: str, arguments: tuple) -> None:
@@ -46,7 +63,7 @@ def before_step(number: int, act: Callable[[], None]) -> None:
         if event in CHANGES and (event != "open" or writes(*arguments)):
             seen += 1
             if seen == number:
-                act()
+                call()
 
     sys.addaudithook(watch)
 

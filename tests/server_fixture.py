@@ -51,10 +51,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serve(root: Path, until: str = "/readyz", target: str = SERVICE, **environment: str) -> Iterator[Server]:
+def serve(
+    root: Path, until: str = "/readyz", target: str = SERVICE, before: tuple[str, ...] = (), **environment: str
+) -> Iterator[Server]:
     """Run `bentoml serve` over the champion in `root`, with one worker unless told otherwise; stop it at the end.
 
-    Yields when the address `until` answers 200.
+    Yields when the address `until` answers 200; `before` stands before the command.
     """
     if not (root / "params.yaml").exists():
         shutil.copy(CHECKOUT / "params.yaml", root)
@@ -64,7 +66,7 @@ def serve(root: Path, until: str = "/readyz", target: str = SERVICE, **environme
     settings = {"SERVE_WORKERS": "1", "SERVE_OUT_OF_DISTRIBUTION": "warn", **environment}
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)],
+            [*before, sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)],
             cwd=CHECKOUT if target == SERVICE else root,
             env={**inherited, "PIPELINE_ROOT": str(root), **settings},
             stdout=stream,

@@ -27,9 +27,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "learning": {"data", "evaluation"},
     "figures": {"data", "evaluation"},
     "explain": {"data", "evaluation", "figures"},
-    "serving": {"data", "decoding", "evaluation", "input_check"},
+    "serving": {"data", "decoding", "evaluation", "input_check", "registry"},
     "external_validation": {"data", "decoding", "evaluation", "input_check", "learning", "serving"},
-    "registry": {"data", "evaluation", "learning", "serving"},
+    "registry": {"data", "evaluation", "learning", "robustness"},
     "tracking": {"data", "evaluation", "registry"},
     "reporting": {"data", "evaluation", "explain", "figures", "registry"},
     "ci": {"data", "evaluation", "registry"},
@@ -204,6 +204,7 @@ NO_OUTPUT = {
     "pipeline/data/parallel.py": "how many at a time",
     "pipeline/errors.py": "the exception that a person reads",
     "pipeline/files.py": "writes the bytes that it is given, atomically",
+    "pipeline/git.py": "asks git for the commit, which goes into environment.json",
     "pipeline/old_names.py": "gives a setting its new name, not another value",
     "pipeline/paths.py": "says where files lie; another place is another output of the stage",
     "pipeline/schema.py": "checks a setting; the value is a dependency under `params`",
@@ -224,7 +225,8 @@ REBUILT = dict.fromkeys(
 )
 # Of `stress`: read only where a run's network is kept nowhere and a champion was made of it.
 COMMITTED_GRAPH = dict.fromkeys(
-    ["pipeline/inference.py", "pipeline/registry/contract.py"], "finds and runs a champion's committed graph"
+    ["pipeline/inference.py", "pipeline/outcomes.py", "pipeline/registry/contract.py"],
+    "finds and runs a champion's committed graph",
 )
 
 

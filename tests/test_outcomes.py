@@ -14,7 +14,7 @@ from pipeline.errors import ProjectError
 from pipeline.inference import Outputs
 from pipeline.outcomes import INDETERMINATE, NONE, SIGNS, Threshold, Thresholds
 from pipeline.serving import model, schemas
-from tests.champion_fixture import contract, write_champion
+from tests.champion_fixture import write_champion
 
 CHAMPIONS = sorted((Path(__file__).resolve().parents[1] / "models" / "champions").glob("*/contract.json"))
 share = st.floats(0, 1)
@@ -128,9 +128,7 @@ def test_a_score_that_is_no_number_is_no_outcome(tmp_path: Path, monkeypatch: py
 def test_the_card_has_the_thresholds_in_order_and_the_checks_of_its_own_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = write_champion(tmp_path)
-    crossed = contract("1") | old(0.9, 0.6)
-    (folder / "contract.json").write_text(json.dumps(crossed))
+    write_champion(tmp_path, **old(0.9, 0.6))
     (tmp_path / "metrics" / "explain").mkdir(parents=True)
     summary = tmp_path / "metrics" / "explain" / "summary.json"
     checks = {"border": {"asks": "a", "found": "b", "passes": False}}
@@ -145,7 +143,6 @@ def test_the_card_has_the_thresholds_in_order_and_the_checks_of_its_own_run(
 
 
 def test_a_champion_without_thresholds_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write_champion(tmp_path)
-    (folder / "contract.json").write_text(json.dumps(contract("1") | {"operating_points": {}}))
-    with pytest.raises(ProjectError, match=r"models/champions/1/contract.json: the contract's thresholds"):
+    write_champion(tmp_path, operating_points={})
+    with pytest.raises(ProjectError, match=r"models/champions/tiny-\w+/contract.json: the contract's thresholds"):
         served(tmp_path, monkeypatch)

@@ -354,6 +354,9 @@ def test_a_section_written_and_read_again_is_equal(kind, data):
                 "max_metadata_megabytes": 0.5,
                 "max_megabytes": 1.0,
                 "max_held_megabytes": 2.0,
+                "hosts": ["cxr.example", "::1"],
+                "origins": ["https://pacs.example"],
+                "proxies": ["10.0.0.0/8"],
             }
         section = kind.model_validate(drawn)
     except ValidationError:  # a bound that is excluded, or a rule about two keys

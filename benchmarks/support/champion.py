@@ -8,18 +8,24 @@ import numpy as np
 import onnx
 
 from pipeline.data.imaging import read_pixels
-from pipeline.input_check import fit
+from pipeline.inference import Graph
+from pipeline.input_check import fit, network_features
 
 
 def write(root: Path, graph: onnx.ModelProto, network: str, side: int) -> None:
     """Write `models/champions/untrained/` and make it the champion below `root`; its figures are empty."""
     folder = root / "models" / "champions" / "untrained"
     folder.mkdir(parents=True)
-    onnx.save(graph, folder / "model.onnx")
+    onnx.save(network_features.add(graph), folder / "model.onnx")
+    served = Graph(folder / "model.onnx")
     source = Path(os.environ["CXR_DATA"]) if "CXR_DATA" in os.environ else root / "phantoms"
     files = sorted(source.rglob("*.jpeg"))
     chest = np.stack([read_pixels(path, side) for path in files[:: max(1, len(files) // 300)]])
-    np.savez(folder / "guard.npz", **fit.fit(chest, seed=0))
+
+    def ask(pixels: np.ndarray, what: str) -> fit.Seen:
+        return fit.seen(pixels, served.answer(pixels, what).features)
+
+    np.savez(folder / "guard.npz", **fit.fit(fit.gather(chest, ask, seed=0), ask(chest, "chests")))
     contract = {
         "version": "untrained",
         "network": network,

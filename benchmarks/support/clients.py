@@ -105,7 +105,7 @@ def send_all(
                 continue
             seconds = time.perf_counter() - started
             with lock:
-                outcome.answers.append((number, status, json.loads(body), seconds))
+                outcome.answers.append((number, status, json.loads(body) if body.startswith(b"{") else None, seconds))
                 if arrived:
                     arrived(len(outcome.answers))
 

@@ -173,3 +173,24 @@ def resident(parent: int) -> float:
         lines = Path(f"/proc/{worker}/status").read_text().splitlines()
         total += next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
     return total / 1024
+
+
+def family(process: int) -> list[int]:
+    """A process and all below it."""
+    found = [process]
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(OSError):
+            for child in (thread / "children").read_text().split():
+                found += family(int(child))
+    return found
+
+
+def memory(processes: list[int]) -> float:
+    """Megabytes that processes hold together: data that forks share counted once, pages of files for each of them."""
+    total = 0
+    for process in processes:
+        with contextlib.suppress(OSError, ValueError):
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
+            held = {name: int(size) for name, size, _ in (line.replace(":", "").split() for line in lines)}
+            total += held["Pss_Anon"] + held["Rss"] - held["Anonymous"]
+    return total / 1024

@@ -14,6 +14,7 @@ from pipeline.errors import ProjectError
 log = logging.getLogger(__name__)
 
 OWNER, NAME, VERSION = "paultimothymooney", "chest-xray-pneumonia", 2
+MAX_BYTES, MAX_MEMBERS = 8 * 2**30, 100_000  # the published archive: 2.5 GB in 17,600 files, each image twice or thrice
 OTHERWISE = (
     "connect to the network and run again (what has arrived is kept), or give a copy of the data set: "
     "`make repro SOURCE=<folder>`, or generate pictures: `ingest.dataset: phantom` in params.yaml"
@@ -23,15 +24,17 @@ OTHERWISE = (
 def download(cache: Path) -> Path:
     """The unpacked archive, read-only for the caller, downloaded to `cache` unless it is there already.
 
-    kagglehub keeps the part that has arrived and asks for the rest; it unpacks with `zipfile`, which takes `..` and
-    leading slashes out of member names, so that nothing lands outside. Its marker file says that all is there.
+    kagglehub keeps the part that has arrived and asks for the rest. Its marker file says that all is there.
 
     Raises:
         ProjectError: Kaggle cannot be reached, refuses, or sends a broken archive twice.
     """
     os.environ["KAGGLEHUB_CACHE"] = str(cache)
     import kagglehub  # after the variable, and only where it is used
+    from kagglehub import http_resolver
     from kagglehub.exceptions import DataCorruptionError
+
+    http_resolver._extract_archive = _unpack  # its own knows no bound
 
     archive = cache / "datasets" / OWNER / NAME / f"{VERSION}.archive"
     spoilt = False
@@ -52,6 +55,27 @@ def download(cache: Path) -> Path:
                 raise ProjectError(f"Kaggle's archive of {OWNER}/{NAME} is broken; {OTHERWISE}") from None
             log.warning("the archive is broken; downloading it again")
             spoilt = True
+
+
+def _unpack(archive_path: str, out_path: str) -> None:
+    """Unpack a zip archive: no more than the data set can have, and nothing outside `out_path`.
+
+    `zipfile` takes `..` and leading slashes out of the names of members, writes links as files with their target's name, and
+    reads no more of a member than its header says.
+
+    Raises:
+        BadZipFile: it is no zip archive.
+        ProjectError: it would unpack to more than `MAX_BYTES`, or to more than `MAX_MEMBERS` files.
+    """
+    with zipfile.ZipFile(archive_path) as archive:
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        if size > MAX_BYTES or len(members) > MAX_MEMBERS:
+            raise ProjectError(
+                f"Kaggle's archive of {OWNER}/{NAME} would unpack to {len(members)} files of {size} bytes; at most "
+                f"{MAX_MEMBERS} of {MAX_BYTES} are unpacked; {OTHERWISE}"
+            )
+        archive.extractall(out_path)
 
 
 def _size(archive: Path) -> int:

@@ -14,10 +14,12 @@ Result = TypeVar("Result")
 BATCH = 512  # items in flight
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], total: int, name: str) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], total: int, name: str, unit: str = "picture"
+) -> Iterator[Result]:
     """`work` of each item, in their order; threads, since decoding, hashing and numpy leave Python's lock alone."""
     remaining = iter(items)
-    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=total, desc=name, unit="picture", disable=None) as bar:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=total, desc=name, unit=unit, disable=None) as bar:
         while batch := list(islice(remaining, BATCH)):
             for result in pool.map(work, batch):
                 yield result

@@ -1,8 +1,10 @@
 """The pictures in data/raw: bringing them there, listing them, saying which set it is."""
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,14 @@ def _bring(source: Path, target: Path, link: bool) -> None:
             return
         except OSError:  # another file system, or one without links
             pass
-    shutil.copyfile(source, target)
+    descriptor = os.open(
+        source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    )  # it may have become a link since it was listed
+    with os.fdopen(descriptor, "rb") as original:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", str(source))
+        with target.open("xb") as copy:
+            shutil.copyfileobj(original, copy)
 
 
 def pictures(raw: Path) -> Iterator[str]:

@@ -38,6 +38,7 @@ SYNTAX_OF_PROCESS = {
     jpeg_structure.JPEG_LS: JPEGLSLossless,
 }
 SOC_SIZ = b"\xff\x4f\xff\x51"  # the first two markers of every JPEG 2000 codestream (ISO 15444-1, A.4 and A.5)
+RLE_HEADER = 64  # bytes before the run lengths
 JP2_START = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
 
@@ -101,6 +102,14 @@ def check_length(data: Dataset) -> None:
             "DICOM",
             f"has {len(data.PixelData)} bytes of pixel data; Rows, Columns and BitsAllocated need {needed}",
         )
+
+
+def check_runs(data: Dataset) -> None:
+    """Run lengths (PS3.5, G) take at most two bytes for one of the image: what is longer unpacks to more than the image."""
+    most = RLE_HEADER + 2 * whole(data, "Rows") * (whole(data, "Columns") + 1) * whole(data, "BitsAllocated") // 8
+    length = len(_codestream(data))
+    if length > most:
+        raise broken("DICOM", f"has {length} bytes of run lengths; Rows, Columns and BitsAllocated need {most} at most")
 
 
 def check_codestream(data: Dataset, syntax: UID, limits: Limits) -> int:

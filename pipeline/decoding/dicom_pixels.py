@@ -17,7 +17,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pipeline.decoding.dicom_codestream import NATIVE, check_codestream, check_length, true_syntax
+from pipeline.decoding.dicom_codestream import NATIVE, check_codestream, check_length, check_runs, true_syntax
 from pipeline.decoding.dicom_values import is_given, numbers, whole
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.levels import BAND
@@ -46,7 +46,9 @@ def read(data: Dataset, syntax: UID | None, limits: Limits) -> Stored:
     precision = 0
     if syntax in NATIVE:
         check_length(data)
-    elif syntax != RLELossless:
+    elif syntax == RLELossless:
+        check_runs(data)
+    else:
         precision = check_codestream(data, syntax, limits)
     try:
         raw, _ = get_decoder(syntax).as_array(

@@ -20,6 +20,10 @@ class UnreadableImage(ProjectError):
         self.facts = facts
 
 
+class Unbounded(ProjectError):
+    """A file that is not decoded here, since its headers do not bound what that costs: not refused, only not here."""
+
+
 def broken(kind: str, what: str) -> UnreadableImage:
     """A file whose structure does not hold: `what` follows "the <kind> file"."""
     return UnreadableImage("undecodable", f"the {kind} file {what}")

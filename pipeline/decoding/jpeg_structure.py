@@ -2,33 +2,43 @@
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import Limits
 from pipeline.decoding.signatures import behind_fill
 
-MAX_SEGMENTS = 20_000
+MAX_SEGMENTS = 1_000  # Pillow joins those of a kind one by one, each time all of them
+MAX_FILL = 2**16  # bytes before markers, which Pillow reads one by one
 MAX_SCANS = 32  # of a progressive JPEG; each costs a pass over all of the image
 MAX_IMAGES = 16  # of a multi-picture file
 FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 JPEG_LS = 0xF7
 LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
-# In entropy-coded data FF is followed by 00 or a restart marker; any other marker ends the scan.
-SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+# In entropy-coded data FF is followed by 00 or a restart marker; any other marker ends the scan. A run of FF is looked at
+# once, from its start: a hostile one would else cost its length squared.
+RUN = rb"(?<!\xff)\xff++"
+SCAN_END = re.compile(RUN + rb"[^\x00\xff\xd0-\xd7]")
 # JPEG-LS stuffs a bit instead: whatever follows FF there and is below 80 is data (ISO 14495-1, A.1).
-SCAN_END_LS = re.compile(rb"\xff+[\x80-\xcf\xd8-\xfe]")
+SCAN_END_LS = re.compile(RUN + rb"[\x80-\xcf\xd8-\xfe]")
+FILL_BYTES = re.compile(rb"\xff++")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What the frame header of a JPEG says; `process` is the marker's second byte."""
+    """What the frame header of a JPEG says; `process` is the marker's second byte. `scans` follow it."""
 
     width: int
     height: int
     channels: int
     precision: int
     process: int
+    scans: int = 1
+
+    @property
+    def samples(self) -> int:
+        """Samples that a decoder works on: each scan is a pass over all of the image."""
+        return self.width * self.height * self.channels * self.scans
 
 
 def check(data: bytes, limits: Limits) -> Frame:
@@ -54,11 +64,16 @@ def walk(data: bytes, start: int, limits: Limits) -> tuple[Frame, int, bool]:
     Returns:
         Its frame header, the place behind its end marker, and whether it announces further images.
     """
-    position, metadata, scans, multiple = start + 2, 0, 0, False
+    position, metadata, fill, scans, multiple = start + 2, 0, 0, 0, False
     frame: Frame | None = None
     for _ in range(MAX_SEGMENTS):
-        while data[position : position + 2] == b"\xff\xff":  # fill bytes
-            position += 1
+        run = FILL_BYTES.match(data, position)
+        length = (
+            len(run[0]) - 1 if run else 0
+        )  # of the fill bytes, of which a marker may have any number before it (B.1.1.2)
+        position, fill = position + length, fill + length
+        if fill > MAX_FILL:
+            raise broken("JPEG", f"has more than {MAX_FILL} fill bytes between its segments")
         marker = data[position + 1 : position + 2]
         if data[position : position + 1] != b"\xff" or not marker:
             raise broken("JPEG", "ends early or has a gap")
@@ -66,7 +81,7 @@ def walk(data: bytes, start: int, limits: Limits) -> tuple[Frame, int, bool]:
         if code == 0xD9:
             if frame is None or not scans:
                 raise broken("JPEG", "holds no image")
-            return frame, position + 2, multiple
+            return replace(frame, scans=scans), position + 2, multiple
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         if length < 2:
             raise broken("JPEG", "has a segment without a length")

@@ -2,18 +2,22 @@
 
 from dataclasses import dataclass
 
-from pipeline.decoding.errors import UnreadableImage
+from pipeline.decoding.errors import Unbounded, UnreadableImage
 
 MEGABYTE = 2**20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one file: pixels, frames, and bytes of all that is not the image (tags, profiles, overlay planes)."""
+    """Of one file: pixels, frames, and bytes of all that is not the image (tags, profiles, overlay planes).
+
+    `max_samples`: samples that may be unpacked here, every pass over the image counted; None bounds nothing.
+    """
 
     max_pixels: int
     max_frames: int = 1
     max_metadata: int = 8 * MEGABYTE
+    max_samples: int | None = None
 
     @property
     def max_file(self) -> int:
@@ -30,6 +34,15 @@ class Limits:
                 pixels=pixels,
                 limit=self.max_pixels,
             )
+
+    def check_samples(self, kind: str, samples: int | None) -> None:
+        """Refuse to unpack more than `max_samples` here; None: the headers of this kind do not bound what it costs.
+
+        Raises:
+            Unbounded: whoever can end the work may decode the file.
+        """
+        if self.max_samples is not None and (samples is None or samples > self.max_samples):
+            raise Unbounded(f"the {kind} file may cost more than its headers bound")
 
     def check_frames(self, kind: str, frames: int) -> None:
         """Refuse a file of more than `max_frames`."""

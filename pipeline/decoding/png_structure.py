@@ -23,6 +23,11 @@ class Header:
     colour: int
     interlaced: bool
 
+    @property
+    def samples(self) -> int | None:
+        """Samples that a decoder works on, at most: with alpha on black they are four a pixel. None at 16 bits."""
+        return 4 * self.width * self.height if self.depth <= 8 else None
+
 
 def read_header(data: bytes) -> Header:
     """Read IHDR, which is the first chunk."""

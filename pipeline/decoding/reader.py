@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from pipeline.decoding import jpeg_structure, png_structure, raster, tiff, tiff_structure
-from pipeline.decoding.errors import UnreadableImage
+from pipeline.decoding.errors import Unbounded, UnreadableImage
 from pipeline.decoding.limits import TRUSTED, Limits
 from pipeline.decoding.signatures import check_alone, sniff
 
@@ -37,10 +37,12 @@ def decode(data: bytes, side: int | None = None, limits: Limits | None = None) -
             return _jpeg(data, side, limits)
         if kind == "PNG":
             return _png(data, limits)
+        if limits:
+            limits.check_samples(kind, None)
         if kind == "TIFF":
             return Decoded(*tiff.read_tiff(data, tiff_structure.check(data, limits or TRUSTED)))
         return _dicom(data, limits or TRUSTED)
-    except UnreadableImage:
+    except (UnreadableImage, Unbounded):
         raise
     except MemoryError:
         raise UnreadableImage("undecodable", f"the {kind} file needs more memory than there is") from None
@@ -53,6 +55,7 @@ def _jpeg(data: bytes, side: int | None, limits: Limits | None) -> Decoded:
         frame = jpeg_structure.check(data, limits)
         limits.check_pixels(frame.width, frame.height)
         jpeg_structure.check_process(frame)
+        limits.check_samples("JPEG", frame.samples)
     return Decoded(raster.read_jpeg(data, side), [])
 
 
@@ -60,6 +63,7 @@ def _png(data: bytes, limits: Limits | None) -> Decoded:
     header = png_structure.check(data, limits) if limits else png_structure.read_header(data)
     if limits:
         limits.check_pixels(header.width, header.height)
+        limits.check_samples("PNG", header.samples)
         png_structure.check_rows(data, header)
     return Decoded(*raster.read_png(data, header))
 

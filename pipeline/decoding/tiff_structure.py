@@ -10,6 +10,8 @@ from pipeline.decoding.limits import Limits
 UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 CODES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 MAX_STRIPS = 100_000
+PADDED = 2  # as many pixels may be unpacked as are read at most: tiles reach over the edges of an image
+SHARED = 4  # times the size of the file that its strips may have together; they may share bytes
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR = 256, 257, 258, 259, 262, 277, 284
 STRIP_OFFSETS, STRIP_COUNTS, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 273, 279, 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
@@ -105,8 +107,21 @@ def _check_size(directory: Directory, limits: Limits) -> None:
     width, height = directory.number(WIDTH), directory.number(LENGTH)
     if width < 1 or height < 1:
         raise broken("TIFF", "does not say its width and length")
-    tile = directory.number(TILE_WIDTH) * directory.number(TILE_LENGTH)
-    limits.check_pixels(width, height, max(width * height, tile))
+    limits.check_pixels(width, height)
+    _check_work(directory, width, height, limits)
+
+
+def _check_work(directory: Directory, width: int, height: int, limits: Limits) -> None:
+    """Bound what a decoder unpacks (tiles are whole, however little of them is image) and what it reads for that."""
+    across, down = directory.number(TILE_WIDTH), directory.number(TILE_LENGTH)
+    if across and down:
+        limits.check_pixels(across, down)
+        unpacked = -(-width // across) * across * -(-height // down) * down
+        if unpacked > PADDED * limits.max_pixels:
+            limits.check_pixels(width, height, unpacked)
+    packed = sum(directory.numbers(STRIP_COUNTS)) + sum(directory.numbers(TILE_COUNTS))
+    if directory.number(COMPRESSION, 1) != 1 and packed > SHARED * len(directory.data):
+        raise broken("TIFF", f"has strips or tiles of {packed} bytes in all, and {len(directory.data)} bytes itself")
 
 
 def rewrite(directory: Directory, changes: Mapping[int, tuple[int, ...]]) -> bytes:

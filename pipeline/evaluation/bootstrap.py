@@ -16,7 +16,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 LEVEL = 0.95
-_CELLS = 4_000_000  # pairs compared at once: bounds memory, not the result
 
 
 @dataclass(frozen=True)
@@ -154,13 +153,14 @@ def auc(labels: Bools, scores: Floats, sample: Sample) -> Floats:
     negative, negative_ids = _by_patient(scores, sample.patient, ~labels)
     if not len(positive) or not len(negative):
         return np.full(len(sample.weights), np.nan)
-    won = np.zeros((len(positive), len(negative_ids[0])))
-    step = max(1, _CELLS // len(negative))
-    for start in range(0, len(positive), step):
-        part = positive[start : start + step, None]
-        pairs = (part > negative).astype(np.float32) + np.float32(0.5) * (part == negative)
-        won[start : start + step] = np.add.reduceat(pairs, negative_ids[1], axis=1)
-    won = np.add.reduceat(won, positive_ids[1], axis=0)
+    # How many pictures of each negative patient lie below each place in the order of all negatives, float32 (exact counts).
+    order = np.argsort(negative, kind="stable")
+    owner = np.repeat(np.arange(len(negative_ids[0])), negative_ids[2])[order]
+    below = np.zeros((len(negative) + 1, len(negative_ids[0])), np.float32)
+    below[np.arange(1, len(negative) + 1), owner] = 1
+    np.cumsum(below, axis=0, out=below)
+    won = sum(below[negative[order].searchsorted(positive, side)] for side in ("left", "right")) / 2
+    won = np.add.reduceat(won, positive_ids[1], axis=0, dtype=np.float64)
     for_positive, for_negative = sample.weights[:, positive_ids[0]], sample.weights[:, negative_ids[0]]
     pairs_total = (for_positive @ positive_ids[2]) * (for_negative @ negative_ids[2])
     return divide(((for_positive @ won) * for_negative).sum(axis=1), pairs_total)

@@ -152,17 +152,15 @@ def reliability(labels: Bools, logits: Floats, sample: Sample, bins: int = 10) -
     probability = sigmoid(logits)
     edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)))
     place = np.clip(np.searchsorted(edges, probability, side="right") - 1, 0, max(0, len(edges) - 2))
-    points = []
-    for bin_ in np.unique(place):
-        inside = place == bin_
-        observed = divide(sample.totals(labels & inside), sample.totals(inside))
-        points.append(
-            {
-                "predicted": float(probability[inside].mean()),
-                "observed": float(observed[0]),
-                "observed_low": lower_bound(observed, 0.975),
-                "observed_high": upper_bound(observed, 0.975),
-                "pictures": int(inside.sum()),
-            }
-        )
-    return points
+    inside = place[:, None] == np.unique(place)
+    observed = divide(sample.totals(labels[:, None] & inside), sample.totals(inside))
+    return [
+        {
+            "predicted": float(probability[inside[:, bin_]].mean()),
+            "observed": float(observed[0, bin_]),
+            "observed_low": lower_bound(observed[:, bin_], 0.975),
+            "observed_high": upper_bound(observed[:, bin_], 0.975),
+            "pictures": int(inside[:, bin_].sum()),
+        }
+        for bin_ in range(inside.shape[1])
+    ]

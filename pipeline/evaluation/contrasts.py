@@ -1,24 +1,36 @@
-"""The planned contrasts: differences between runs on the same patients, paired, with intervals."""
+"""The planned contrasts: differences between runs on the same patients, paired, with intervals.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+Which pairs may be compared is fixed here, before any of them is looked at: both runs trained, for as many epochs and from
+the same start, except for what a contrast is about. Pairs of unfinished runs stand apart, and no conclusion uses them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.evaluation import bootstrap
+from pipeline.evaluation import bootstrap, published
 from pipeline.evaluation.run_metrics import Figures
 
 Facts = Mapping[str, Mapping[str, Any]]
 Pair = tuple[str, str]
-FIGURES = ("test_accuracy", "test_balanced_accuracy", "test_auc", "validation_auc", "stress_auc")
+Kind = Literal["planned", "winner", "release"]
+DECIDING = ("test_auc", "test_accuracy_at_sensitive")  # what a finding is answered by
+FIGURES = (*DECIDING, "test_accuracy", "validation_auc", "stress_auc", "unseen_auc")
 GROUPS = (("augmented", "raw"), ("balanced", "augmented"), ("robust", "balanced"))
-PAIRS = {
-    "transfer: ImageNet - random start (densenet121, balanced)": (
-        "densenet121-balanced-0",
-        "densenet121-balanced-0-random",
+TRANSFER = "transfer: ImageNet - random start (densenet121)"
+EQUAL_STEPS = "balancing at equal steps (custom_cnn)"
+# Contrasts that vary something else than the group: what, and the pairs they need.
+NAMED: dict[str, tuple[str, dict[str, Pair]]] = {
+    TRANSFER: (
+        "weights",
+        {
+            "balanced": ("densenet121-balanced-0", "densenet121-balanced-0-random"),
+            "robust": ("densenet121-robust-0", "densenet121-robust-0-random"),
+        },
     ),
-    "balancing at equal steps (custom_cnn)": ("custom_cnn-balanced-0", "custom_cnn-augmented-0-steps"),
+    EQUAL_STEPS: ("epochs", {"custom_cnn": ("custom_cnn-balanced-0", "custom_cnn-augmented-0-steps")}),
 }
 
 
@@ -26,11 +38,14 @@ PAIRS = {
 class Contrast:
     """A difference of one figure, first minus second, with its interval.
 
-    `over` says what was averaged, the difference in each network, how long each was trained, and what was left out;
-    `opposed` whether the intervals of two networks lie on opposite sides of 0, so that their mean hides both.
+    `over` says what was averaged: the difference in each network, of each seed, and the epochs. `left_out` names the pairs
+    that were not compared, each with the reason, `missing` the runs that were not trained. `opposed`: the intervals of two
+    networks lie on opposite sides of 0, so that their mean hides both. `p_holm` is adjusted over its family of tests.
     """
 
+    kind: Kind
     name: str
+    finished: bool
     figure: str
     value: float
     low: float
@@ -38,37 +53,52 @@ class Contrast:
     p: float
     p_holm: float | None
     over: str
+    left_out: str = ""
+    missing: str = ""
     opposed: bool = False
 
 
-def planned(figures: Mapping[str, Figures], facts: Facts) -> list[Contrast]:
-    """Groups against each other over the networks that have both; transfer; balancing at equal steps.
+@dataclass(frozen=True)
+class Plan:
+    """Which runs a contrast compares: the pairs of each part (a network, or a recipe), and why others are left out."""
 
-    A network with several seeds enters with the mean of the seeds that both groups have. A pair that was not trained
-    for as many epochs compares epochs, not groups: it is left out, and named; where no pair is left, the contrast is
-    undefined. The intervals hold the chance of other patients, not of other seeds.
+    name: str
+    finished: bool
+    parts: Mapping[str, Sequence[Pair]]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    missing: Sequence[str] = ()
+
+
+def planned(figures: Mapping[str, Figures], facts: Facts, epochs: int) -> list[Contrast]:
+    """Groups against each other, transfer, and balancing at equal steps; finished pairs first, the others after.
+
+    A network with several seeds enters with the mean of the seeds that both groups have. Networks and seeds are fixed: the
+    intervals hold the chance of other patients alone. Holm's adjustment is over all finished contrasts and both deciding
+    figures.
+
+    Args:
+        figures: replicates of each of FIGURES, for each run.
+        facts: `network`, `group`, `seed`, `weights`, `epochs` and `did_not_train` of each run, by its name.
+        epochs: how many a finished run has.
     """
-    found = []
-    for first, second in GROUPS:
-        equal, unequal = pairs(facts, first, second)
-        if equal or unequal:
-            found += [_averaged(f"{first} - {second}", one, equal, unequal, figures, facts) for one in FIGURES]
-    for name, (first, second) in PAIRS.items():
-        if first in figures and second in figures:
-            found += [_single(name, figure, (first, second), figures, facts) for figure in FIGURES]
-    return found
+    plans = [plan for finished in (True, False) for plan in plans_of(facts, epochs, finished)]
+    return _adjusted([_difference("planned", plan, figure, figures, facts) for plan in plans for figure in FIGURES])
 
 
-def winner(best: str, figures: Mapping[str, Figures], facts: Facts) -> list[Contrast]:
-    """The best run on stressed validation against each other run; p by Holm over all of them, figure by figure."""
-    found = []
-    for figure in FIGURES:
-        rest = [
-            _single(f"{best} - {other}", figure, (best, other), figures, facts) for other in figures if other != best
-        ]
-        adjusted = bootstrap.holm([one.p for one in rest])
-        found += [replace(one, p_holm=p) for one, p in zip(rest, adjusted, strict=True)]
-    return found
+def winner(by: str, figures: Mapping[str, Figures], facts: Facts, epochs: int) -> list[Contrast]:
+    """The best finished run against the best one of each other network; both chosen by a figure of validation, `by`.
+
+    Only the study's own groups and no control enter, so that networks are compared and not recipes. Holm's adjustment is
+    over these networks and both deciding figures.
+    """
+    best: dict[str, str] = {}
+    for run in sorted(finished_runs(facts, epochs), key=lambda run: (-figures[run][by][0], run)):
+        own = facts[run]
+        if own["group"] in published.GROUPS and run == f"{own['network']}-{own['group']}-{own['seed']}":
+            best.setdefault(own["network"], run)
+    first, *rest = best.values() or [""]
+    plans = [Plan(f"{first} - {other}", True, {"": [(first, other)]}) for other in rest]
+    return _adjusted([_difference("winner", plan, figure, figures, facts) for plan in plans for figure in FIGURES])
 
 
 def release(named: Mapping[str, Any], figures: Mapping[str, Figures], facts: Facts) -> list[Contrast]:
@@ -76,68 +106,115 @@ def release(named: Mapping[str, Any], figures: Mapping[str, Figures], facts: Fac
     released = named["released"]["run"] if named["released"] else named["run"]
     if released == named["run"]:
         return []
-    pair = (named["run"], released)
-    return [_single("cost of the release: candidate - released", figure, pair, figures, facts) for figure in FIGURES]
+    plan = Plan("cost of the release: candidate - released", True, {"": [(named["run"], released)]})
+    return [_difference("release", plan, figure, figures, facts) for figure in FIGURES]
 
 
-def pairs(facts: Facts, first: str, second: str) -> tuple[dict[str, list[Pair]], list[str]]:
-    """For each network, its runs `network-group-seed` of both groups, seed by seed; and networks with unequal epochs.
+def finished_runs(facts: Facts, epochs: int) -> list[str]:
+    """Runs that trained, for all their epochs: those that a conclusion may use."""
+    return [run for run, own in facts.items() if int(own["epochs"]) >= epochs and not own["did_not_train"]]
 
-    `facts` holds `network`, `seed` and `epochs` of each run, by its name. Controls, whose names say more, are no pairs.
-    """
-    equal: dict[str, list[Pair]] = {}
-    unequal = []
+
+def plans_of(facts: Facts, epochs: int, finished: bool) -> list[Plan]:
+    """The plans that have anything to say: of finished pairs, or of those in which a run is unfinished."""
+    plans = [group_plan(facts, first, second, epochs, finished) for first, second in GROUPS]
+    plans += [_named_plan(name, facts, epochs, finished) for name in NAMED]
+    # What is missing is said once, beside the finished pairs.
+    return [plan for plan in plans if plan.parts or plan.left_out or (finished and plan.missing)]
+
+
+def group_plan(facts: Facts, first: str, second: str, epochs: int, finished: bool = True) -> Plan:
+    """For each network, its runs `network-group-seed` of both, seed by seed; controls, whose names say more, are none."""
+    found: dict[str, list[Pair]] = {}
     for name, own in facts.items():
         network, seed = own["network"], own["seed"]
         other = f"{network}-{second}-{seed}"
-        if name != f"{network}-{first}-{seed}" or other not in facts:
-            continue
-        if int(own["epochs"]) == int(facts[other]["epochs"]):
-            equal.setdefault(network, []).append((name, other))
-        elif network not in unequal:
-            unequal.append(network)
-    return equal, unequal
+        if name == f"{network}-{first}-{seed}" and other in facts:
+            found.setdefault(network, []).append((name, other))
+    return _sorted_out(f"{first} - {second}", found, facts, epochs, finished)
 
 
-def _averaged(
+def _named_plan(name: str, facts: Facts, epochs: int, finished: bool) -> Plan:
+    varied, pairs = NAMED[name]
+    missing = [run for pair in pairs.values() for run in pair if run not in facts]
+    found = {part: [pair] for part, pair in pairs.items() if not set(pair) & set(missing)}
+    return _sorted_out(name, found, facts, epochs, finished, varied, missing if found else ())
+
+
+def _sorted_out(
     name: str,
-    figure: str,
-    equal: Mapping[str, Sequence[Pair]],
-    unequal: Sequence[str],
-    figures: Mapping[str, Figures],
+    found: Mapping[str, Sequence[Pair]],
     facts: Facts,
-) -> Contrast:
-    """One figure: the mean over seeds within a network, then over networks."""
-    by_network = {
-        network: np.mean([figures[a][figure] - figures[b][figure] for a, b in own], axis=0)
-        for network, own in equal.items()
-    }
-    told = [f"{network} {by_network[network][0]:+.3f} ({_trained(own, facts)})" for network, own in equal.items()]
-    over = ", ".join(told) or "no network"
-    over += f" (left out, unequal epochs: {', '.join(unequal)})" if unequal else ""
-    over += _collapsed([run for own in equal.values() for pair in own for run in pair], facts)
-    if not by_network:
-        return Contrast(name, figure, np.nan, np.nan, np.nan, np.nan, None, over)
-    bounds = [bootstrap.interval(difference) for difference in by_network.values()]
+    epochs: int,
+    finished: bool,
+    varied: str = "",
+    missing: Sequence[str] = (),
+) -> Plan:
+    """Pairs that may be compared apart from those that may not."""
+    parts: dict[str, list[Pair]] = {}
+    left_out = {}
+    for part, pairs in found.items():
+        for pair in pairs:
+            if all(int(facts[run]["epochs"]) >= epochs for run in pair) != finished:
+                continue
+            if reason := incomparable(pair, facts, varied):
+                left_out[" less ".join(pair)] = reason
+            else:
+                parts.setdefault(part, []).append(pair)
+    return Plan(name, finished, parts, left_out, missing)
+
+
+def incomparable(pair: Pair, facts: Facts, varied: str = "") -> str | None:
+    """Why two runs are no pair, or None; `varied` is what may differ: `weights`, `epochs` or nothing."""
+    idle = [run for run in pair if facts[run]["did_not_train"]]
+    if idle:
+        return f"did not train: {', '.join(idle)}"
+    for key, what in (("epochs", "epochs"), ("weights", "starts")):
+        ours, theirs = (str(facts[run][key]) for run in pair)
+        if ours != theirs and key != varied:
+            return f"unequal {what}: {ours} and {theirs}"
+    return None
+
+
+def _difference(kind: Kind, plan: Plan, figure: str, figures: Mapping[str, Figures], facts: Facts) -> Contrast:
+    """One figure: the mean over seeds within a part, then over parts; a pair without this figure is left out."""
+    left_out = dict(plan.left_out)
+    parts: dict[str, list[Pair]] = {}
+    for part, pair in ((part, pair) for part, pairs in plan.parts.items() for pair in pairs):
+        if all(np.isfinite(figures[run][figure][0]) for run in pair):
+            parts.setdefault(part, []).append(pair)
+        else:
+            left_out[" less ".join(pair)] = "not measured"
+    each = {part: [figures[a][figure] - figures[b][figure] for a, b in pairs] for part, pairs in parts.items()}
+    by_part = {part: np.mean(differences, axis=0) for part, differences in each.items()}
+    over = "; ".join(_over(part, parts[part], each[part], facts) for part in each) or "no pair"
+    why = "; ".join(f"{pair} ({reason})" for pair, reason in left_out.items())
+    missing = ", ".join(plan.missing)
+    if not by_part:
+        nothing = (np.nan, np.nan, np.nan, np.nan, None)
+        return Contrast(kind, plan.name, plan.finished, figure, *nothing, over, why, missing)
+    bounds = [bootstrap.interval(difference) for difference in by_part.values()]
     opposed = any(low > 0 for _, low, _ in bounds) and any(high < 0 for _, _, high in bounds)
-    difference = np.mean(list(by_network.values()), axis=0)
-    return Contrast(name, figure, *bootstrap.interval(difference), bootstrap.p_value(difference), None, over, opposed)
+    difference = np.mean(list(by_part.values()), axis=0)
+    numbers = (*bootstrap.interval(difference), bootstrap.p_value(difference), None)
+    return Contrast(kind, plan.name, plan.finished, figure, *numbers, over, why, missing, opposed)
 
 
-def _single(name: str, figure: str, pair: Pair, figures: Mapping[str, Figures], facts: Facts) -> Contrast:
-    """One figure of one run less that of another."""
-    first, second = pair
-    difference = figures[first][figure] - figures[second][figure]
-    over = " less ".join(f"{run} ({facts[run]['epochs']} epochs)" for run in pair) + _collapsed(pair, facts)
-    return Contrast(name, figure, *bootstrap.interval(difference), bootstrap.p_value(difference), None, over)
+def _over(part: str, pairs: Sequence[Pair], differences: Sequence[bootstrap.Floats], facts: Facts) -> str:
+    """`custom_cnn +0.035 (15 epochs, 3 seeds: +0.037, +0.056, +0.012)`; a single pair without a part by its runs."""
+    lengths = [dict.fromkeys(str(facts[run]["epochs"]) for run in pair) for pair in pairs]
+    epochs = "; ".join(dict.fromkeys(f"{' and '.join(length)} epochs" for length in lengths))
+    if not part:
+        return f"{' less '.join(pairs[0])} ({epochs})"
+    seeds = ", ".join(f"{difference[0]:+.3f}" for difference in differences)
+    told = f"{epochs}, {len(pairs)} seeds: {seeds}" if len(pairs) > 1 else epochs
+    return f"{part} {np.mean([difference[0] for difference in differences]):+.3f} ({told})"
 
 
-def _trained(own: Sequence[Pair], facts: Facts) -> str:
-    """How long the runs of a network were trained, and how many seeds there are."""
-    epochs = "; ".join(dict.fromkeys(f"{facts[first]['epochs']} epochs" for first, _ in own))
-    return f"{epochs}, {len(own)} seeds" if len(own) > 1 else epochs
-
-
-def _collapsed(used: Sequence[str], facts: Facts) -> str:
-    collapsed = sorted({run for run in used if facts[run]["collapsed"]})
-    return f" (collapsed: {', '.join(collapsed)})" if collapsed else ""
+def _adjusted(found: Iterable[Contrast]) -> list[Contrast]:
+    """With Holm's adjustment over the finished contrasts of the deciding figures."""
+    rows = list(found)
+    tested = [place for place, one in enumerate(rows) if one.finished and one.figure in DECIDING]
+    for place, p in zip(tested, bootstrap.holm([rows[place].p for place in tested]), strict=True):
+        rows[place] = replace(rows[place], p_holm=p)
+    return rows

@@ -8,6 +8,7 @@ from pipeline.evaluation.run_metrics import UNDEFINED
 from pipeline.settings import BASELINE
 
 Row = Mapping[str, Any]
+ALPHA = 0.05
 
 
 def figure(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> str:
@@ -37,15 +38,40 @@ def threshold(value: Any) -> str:
 
 
 def label(row: Row) -> str:
-    """What every row of a trained run says of itself: run, epochs, starting weights, and whether it learned nothing."""
+    """What every row of a trained run says of itself: run, epochs, start, and whether it is unfinished or did not train."""
     if row["run"] == BASELINE:
         return "**non-image baseline**"
-    return f"{row['run']} ({row['epochs']} epochs, {row['weights']}){' **(collapsed)**' if collapsed(row) else ''}"
+    unfinished = ", unfinished" if row.get("unfinished") else ""
+    return f"{row['run']} ({row['epochs']} epochs{unfinished}, {row['weights']}){idle(row)}"
 
 
-def collapsed(row: Row) -> bool:
-    """Whether a row of a table (`status`) or of metrics/runs (`collapsed`) belongs to a run that learned nothing."""
-    return row.get("status") == "collapsed" or row.get("collapsed") is True
+def idle(row: Row) -> str:
+    """Said of a row of a table (`status`) or of metrics/runs (`did_not_train`) whose run did not train."""
+    return " **did not train**" if row.get("status") == "did not train" or row.get("did_not_train") is True else ""
+
+
+def signed(value: Any, low: Any = None, high: Any = None) -> str:
+    """A difference with its interval, signs shown: `+.043 (-.005 to +.088)`; "undefined" as it is."""
+    if UNDEFINED in (value, low, high):
+        return UNDEFINED
+    text, *bounds = (
+        re.sub(r"^([+-])0\.", r"\1.", f"{round(float(number), 3) + 0.0:+.3f}")
+        for number in (value, low, high)
+        if number is not None
+    )
+    return f"{text} ({' to '.join(bounds)})" if bounds else text
+
+
+def significance(p_holm: Any) -> str:
+    """The one way in which a test is told: `significant (Holm-adjusted p = .010)`."""
+    if p_holm in ("", None, UNDEFINED):
+        return "not tested"
+    return f"{'significant' if is_significant(p_holm) else 'not significant'} (Holm-adjusted p = {figure(p_holm)})"
+
+
+def is_significant(p_holm: Any) -> bool:
+    """Whether an adjusted p is below .05."""
+    return p_holm not in ("", None, UNDEFINED) and float(p_holm) < ALPHA
 
 
 def markdown(header: Sequence[str], body: Iterable[Sequence[Any]]) -> str:

@@ -71,8 +71,11 @@ def ranking(labels: Bools, logits: Floats, sample: Sample) -> dict[str, Floats]:
     }
 
 
-def probabilities(labels: Bools, logits: Floats, sample: Sample) -> dict[str, Floats]:
-    """How good the probabilities are: log loss (the study's loss), Brier score, calibration intercept and slope."""
+def probabilities(labels: Bools, logits: Floats, sample: Sample, slope: Floats | None = None) -> dict[str, Floats]:
+    """How good the probabilities are: log loss (the study's loss), Brier score, calibration intercept and slope.
+
+    `slope`: replicates of the calibration slope where they are known; fitting it is most of the work.
+    """
     pictures = sample.totals(np.ones(len(labels)))
     losses = np.logaddexp(0, np.where(labels, -logits, logits))
     errors = (calibration.sigmoid(logits) - labels) ** 2
@@ -80,7 +83,7 @@ def probabilities(labels: Bools, logits: Floats, sample: Sample) -> dict[str, Fl
         "log_loss": divide(sample.totals(losses), pictures),
         "brier": divide(sample.totals(errors), pictures),
         "calibration_intercept": calibration.intercept(labels, logits, sample),
-        "calibration_slope": calibration.slope(labels, logits, sample),
+        "calibration_slope": calibration.slope(labels, logits, sample) if slope is None else slope,
     }
 
 

@@ -74,3 +74,4 @@ ROWS: dict[tuple[str, str], Published] = {
 }
 
 NETWORKS = frozenset(network for network, _ in ROWS)
+GROUPS = frozenset(group for _, group in ROWS)

@@ -1,5 +1,6 @@
 """Every figure of one run, as replicates, and its flat JSON."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,10 @@ from pipeline.evaluation.predictions import FACTS, SPLITS, Predictions, Split
 from pipeline.settings import Evaluate
 
 UNDEFINED = "undefined"
-COLLAPSED_AUC = 0.6
+MIN_AUC = 0.6  # of a run that trained, on validation
+ONE_CLASS = 0.99  # of the validation images in one class at the plain threshold: the run did not train
+FAMILIES = ("stress", "unseen")  # of changes to the validation images; fields of `Predictions`
+COMPARED = ("accuracy", "balanced_accuracy", "sensitivity", "specificity")
 GAPS = ("accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity")
 Figures = dict[str, Floats]
 
@@ -43,21 +47,33 @@ def thresholds(run: Predictions, samples: Samples, settings: Evaluate) -> dict[s
 
 
 def headline(run: Predictions, samples: Samples, settings: Evaluate) -> Figures:
-    """The few figures by which runs are compared: on validation, under stress and on test."""
-    figures: Figures = {"stress_auc": _pooled(run, samples)[0]}
+    """The few figures by which runs are compared: on validation, under stress and on test.
+
+    Decisions at the plain threshold, and at the run's own: the sensitive one, fixed on validation patients.
+    """
+    figures: Figures = {f"{family}_auc": _pooled(run, family, samples)[0] for family in FAMILIES}
+    cuts = thresholds(run, samples, settings)
     for name in SPLITS:
         split, sample = getattr(run, name), getattr(samples, name)
-        plain = metrics.decisions(split.labels, split.logits, sample, calibration.logit(settings.threshold))
         figures[f"{name}_auc"] = bootstrap.auc(split.labels, split.logits, sample)
-        figures |= {
-            f"{name}_{key}": plain[key] for key in ("accuracy", "balanced_accuracy", "sensitivity", "specificity")
-        }
+        for suffix in ("", "sensitive"):
+            decided = _decisions(split.labels, split.logits, sample, cuts[suffix])
+            figures |= {f"{name}_{key}{_at(suffix)}": decided[key] for key in COMPARED}
     return figures
 
 
-def measure(run: Predictions, samples: Samples, settings: Evaluate) -> tuple[Figures, dict[str, Any]]:
-    """All figures of a run as replicates, and its plain facts (counts, thresholds, training)."""
-    cuts = thresholds(run, samples, settings)
+def measure(
+    run: Predictions, samples: Samples, settings: Evaluate, fixed: Mapping[str, float] | None = None
+) -> tuple[Figures, dict[str, Any]]:
+    """All figures of a run as replicates, and its plain facts (counts, thresholds, training).
+
+    Args:
+        run: its predictions.
+        samples: of `draw`.
+        settings: section `evaluate`.
+        fixed: logit thresholds `sensitive` and `specific`; None for those of `thresholds`.
+    """
+    cuts = thresholds(run, samples, settings) | dict(fixed or {})
     recalibration = calibration.fit(run.validation.labels, run.validation.logits)
     figures: Figures = {}
     facts: dict[str, Any] = {
@@ -67,7 +83,7 @@ def measure(run: Predictions, samples: Samples, settings: Evaluate) -> tuple[Fig
     }
     for suffix, cut in cuts.items():
         name = f"threshold_{suffix}" if suffix else "threshold"
-        facts[name] = None if cut is None else float(calibration.sigmoid(np.float64(cut)))
+        facts[name] = served_score(cut, recalibration)
         facts[f"{name}_logit"] = cut
     for name in SPLITS:
         split, sample = getattr(run, name), getattr(samples, name)
@@ -78,20 +94,26 @@ def measure(run: Predictions, samples: Samples, settings: Evaluate) -> tuple[Fig
         facts[f"{name}_patients"] = len(set(split.patients))
         facts[f"{name}_prevalence"] = number(split.labels.mean())
     figures |= {f"gap_{key}": figures[f"validation_{key}"] - figures[f"test_{key}"] for key in GAPS}
-    figures |= _stress(run, samples, cuts)
-    facts["collapsed"] = _collapsed(run.validation, figures["validation_auc"])
+    for family in FAMILIES:
+        figures |= _stress(run, family, samples, cuts)
+    facts["did_not_train"] = did_not_train(
+        run.validation.logits, calibration.logit(settings.threshold), figures["validation_auc"][0]
+    )
     return figures, facts
 
 
-def learned_nothing(validation: Split) -> bool:
-    """Whether a run's output is constant, or its validation AUC below .6."""
-    sample = bootstrap.draw(validation.labels, validation.patients, resamples=1, seed=0)
-    return _collapsed(validation, bootstrap.auc(validation.labels, validation.logits, sample))
+def did_not_train(logits: Floats, cut: float, auc: float) -> bool:
+    """Whether a run gives one class to nearly every validation image at the plain threshold, or ranks them hardly at all."""
+    called = float(np.mean(logits >= cut))
+    return bool(max(called, 1 - called) >= ONE_CLASS or not auc >= MIN_AUC)
 
 
-def _collapsed(validation: Split, auc: Floats) -> bool:
-    """As `learned_nothing`, with the AUC and its resamples at hand."""
-    return bool(np.ptp(validation.logits) < 1e-6 or not auc[0] >= COLLAPSED_AUC)
+def served_score(cut: float | None, recalibration: calibration.Recalibration | None) -> float | None:
+    """A threshold on the scale of the served score, which is the recalibrated probability; as trained where there is none."""
+    if cut is None:
+        return None
+    logits = np.array([cut])
+    return float(calibration.sigmoid(recalibration(logits) if recalibration else logits)[0])
 
 
 def training(run: Predictions) -> dict[str, Any]:
@@ -143,19 +165,15 @@ def _split(
     figures = metrics.ranking(labels, logits, sample) | metrics.by_class(labels, logits, sample, plain)
     before = metrics.probabilities(labels, logits, sample)
     figures |= before
-    after = (
-        metrics.probabilities(labels, recalibration(logits), sample)
-        if recalibration
-        else {name: _undefined(sample) for name in before}
-    )
+    after = {name: _undefined(sample) for name in before}
+    if recalibration:
+        # The slope on logits that were multiplied by a number is the slope before, divided by it.
+        slope = before["calibration_slope"] / recalibration.slope
+        after = metrics.probabilities(labels, recalibration(logits), sample, slope)
     figures |= {f"{name}_recalibrated": value for name, value in after.items()}
     for suffix, cut in cuts.items():
-        at = f"_at_{suffix}" if suffix else ""
-        values = (
-            {name: _undefined(sample) for name in metrics.DECISIONS}
-            if cut is None
-            else metrics.decisions(labels, logits, sample, cut)
-        )
+        at = _at(suffix)
+        values = _decisions(labels, logits, sample, cut)
         ppv, npv = metrics.predictive_values(values["sensitivity"], values["specificity"], settings.prevalence)
         percent = f"{100 * settings.prevalence:g}_percent"
         values = values | {f"ppv_{percent}": ppv, f"npv_{percent}": npv}
@@ -166,47 +184,68 @@ def _split(
         part = sample.take(rows)
         figures[f"{subtype}_auc"] = bootstrap.auc(labels[rows], logits[rows], part)
         for suffix, cut in cuts.items():
-            at = f"_at_{suffix}" if suffix else ""
-            figures[f"{subtype}_sensitivity{at}"] = (
-                _undefined(sample)
-                if cut is None
-                else metrics.decisions(labels[rows], logits[rows], part, cut)["sensitivity"]
-            )
+            decided = _decisions(labels[rows], logits[rows], part, cut)
+            figures[f"{subtype}_sensitivity{_at(suffix)}"] = decided["sensitivity"]
     return figures
 
 
-def _stress(run: Predictions, samples: Samples, cuts: dict[str, float | None]) -> Figures:
-    """AUC, sensitivity and specificity under each change and pooled, at thresholds fixed on clean validation."""
+def _stress(run: Predictions, family: str, samples: Samples, cuts: dict[str, float | None]) -> Figures:
+    """AUC, sensitivity and specificity under each change of a family and pooled, at thresholds fixed on clean validation."""
     labels, sample = run.validation.labels, samples.validation
-    auc, every, many_labels, many_sample = _pooled(run, samples)
-    figures = {"stress_auc": auc}
-    parts = {f"stress_{change}": (labels, logits, sample) for change, logits in run.stress.items()}
+    auc, every, many_labels, many_sample = _pooled(run, family, samples)
+    figures = {f"{family}_auc": auc}
+    changed: dict[str, Floats] = getattr(run, family)
+    if not changed:
+        return figures
+    parts = {f"{family}_{change}": (labels, logits, sample) for change, logits in changed.items()}
     for name, (part_labels, logits, part_sample) in parts.items():
         figures[f"{name}_auc"] = bootstrap.auc(part_labels, logits, part_sample)
-    parts["stress"] = (many_labels, every, many_sample)
+    parts[family] = (many_labels, every, many_sample)
     for name, (part_labels, logits, part_sample) in parts.items():
         for suffix, cut in cuts.items():
-            at = f"_at_{suffix}" if suffix else ""
-            values = None if cut is None else metrics.decisions(part_labels, logits, part_sample, cut)
-            for key in ("sensitivity", "specificity"):
-                figures[f"{name}_{key}{at}"] = values[key] if values else _undefined(sample)
+            values = _decisions(part_labels, logits, part_sample, cut)
+            figures |= {f"{name}_{key}{_at(suffix)}": values[key] for key in ("sensitivity", "specificity")}
     return figures
 
 
-def _pooled(run: Predictions, samples: Samples) -> tuple[Floats, Floats, np.ndarray, Sample]:
-    """AUC over all stressed validation pictures together; their logits, labels and sample."""
-    times = len(run.stress)
-    logits = np.concatenate(list(run.stress.values()))
-    labels = np.tile(run.validation.labels, times)
-    sample = samples.validation.take(np.tile(np.arange(len(run.validation.labels)), times))
+def stressed(run: Predictions, samples: Samples) -> tuple[Floats, np.ndarray, Sample]:
+    """All copies of the validation images under the first family together: their logits, labels and sample."""
+    return _pooled(run, "stress", samples)[1:]
+
+
+def _pooled(run: Predictions, family: str, samples: Samples) -> tuple[Floats, Floats, np.ndarray, Sample]:
+    """AUC over all changed validation images together, undefined where there is none; their logits, labels and sample."""
+    changed: dict[str, Floats] = getattr(run, family)
+    if not changed:
+        return (
+            _undefined(samples.validation),
+            np.zeros(0),
+            np.zeros(0, dtype=bool),
+            samples.validation.take(np.zeros(0, dtype=np.intp)),
+        )
+    logits = np.concatenate(list(changed.values()))
+    labels = np.tile(run.validation.labels, len(changed))
+    sample = samples.validation.take(np.tile(np.arange(len(run.validation.labels)), len(changed)))
     return bootstrap.auc(labels, logits, sample), logits, labels, sample
+
+
+def _at(suffix: str) -> str:
+    """How the name of a metric ends at one of the thresholds."""
+    return f"_at_{suffix}" if suffix else ""
+
+
+def _decisions(labels: np.ndarray, logits: Floats, sample: Sample, cut: float | None) -> Figures:
+    """What a threshold decides; undefined where there is no threshold."""
+    if cut is None:
+        return {name: _undefined(sample) for name in metrics.DECISIONS}
+    return metrics.decisions(labels, logits, sample, cut)
 
 
 def _counts(split: Split, cuts: dict[str, float | None]) -> dict[str, int | None]:
     """Confusion counts at each threshold."""
     counts: dict[str, int | None] = {}
     for suffix, cut in cuts.items():
-        at = f"_at_{suffix}" if suffix else ""
+        at = _at(suffix)
         found = metrics.confusion(split.labels, split.logits, cut) if cut is not None else {}
         counts |= {f"{name}{at}": found.get(name) for name in ("tn", "fp", "fn", "tp")}
     return counts

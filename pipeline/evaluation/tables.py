@@ -20,11 +20,13 @@ WHO = [
     "seed",
     "seeds",
     "steps",
+    "unfinished",
     "status",
     "dataset",
 ]
 CLASS_FIGURES = [f"{figure}_{label}" for figure in ("recall", "precision", "f1") for label in ("normal", "pneumonia")]
 OURS = [
+    "accuracy_at_sensitive",
     "accuracy",
     "log_loss",
     *CLASS_FIGURES,
@@ -35,12 +37,17 @@ OURS = [
     "auc",
 ]
 COUNTS = ["tn", "fp", "fn", "tp"]
+VALIDATION = ["validation_accuracy", "validation_auc", "stress_auc", "unseen_auc"]
 LEARNING = ["epochs_to_95", "training_accuracy", "training_gap"]
 WITH_WILSON = ["accuracy", "recall_normal", "recall_pneumonia", "precision_normal", "precision_pneumonia"]
 PUBLISHED = ["accuracy", "loss", *CLASS_FIGURES, "auc_of_rounded", *COUNTS]
 STUDY = ("stress_auc", "test_auc")
-CONTRASTS = ["contrast", "figure", "difference", "low", "high", "p", "p_holm", "over", "opposed"]
+CONTRASTS = [
+    *("kind", "contrast", "finished", "figure", "difference", "low", "high", "p", "p_holm"),
+    *("over", "left_out", "missing", "opposed"),
+]
 NOT_RUN = "not run"
+DID_NOT_TRAIN = "did not train"
 Row = dict[str, Any]
 
 
@@ -62,13 +69,16 @@ def columns() -> list[str]:
         for name in PUBLISHED
         for end in (("", "_low", "_high") if name in WITH_WILSON else ("",))
     ]
-    return [*WHO, *ours, *COUNTS, "validation_accuracy", "validation_auc", "stress_auc", *LEARNING, *printed]
+    return [*WHO, *ours, *COUNTS, "threshold_sensitive", *VALIDATION, *LEARNING, *printed]
 
 
 def rows(
-    runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], baseline: Mapping[str, Any] | None
+    runs: Iterable[Run], metrics: Mapping[str, Mapping[str, Any]], baseline: Mapping[str, Any] | None, epochs: int
 ) -> list[Row]:
-    """One row a run, in the order of params.yaml, whether it ran or not; the non-image baseline last."""
+    """One row a run, in the order of params.yaml, whether it ran or not; the non-image baseline last.
+
+    A run of fewer than `epochs` is unfinished.
+    """
     planned = list(runs)
     seeds = Counter((run.network, run.group) for run in planned if run.name in metrics and not is_control(run))
     table = []
@@ -82,6 +92,7 @@ def rows(
             "status": NOT_RUN,
         }
         if run.name in metrics:
+            row["unfinished"] = "yes" if int(metrics[run.name]["epochs"]) < epochs else ""
             row |= _ours(metrics[run.name]) | {"seeds": 1 if is_control(run) else seeds[run.network, run.group]}
             # Published figures are about children; they do not stand beside generated pictures.
             if row["dataset"] == published.DATASET and is_main(run):
@@ -105,11 +116,11 @@ def study(candidate: str, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str,
 
 def _ours(own: Mapping[str, Any]) -> Row:
     row: Row = {key: own[key] for key in WHO if key in own}
-    row["status"] = "collapsed" if own["collapsed"] else "run"
+    row["status"] = DID_NOT_TRAIN if own["did_not_train"] else "run"
     for name in OURS:
         row |= {f"{name}{end}": own[f"test_{name}{end}"] for end in ("", "_low", "_high")}
     row |= {name: own[f"test_{name}"] for name in COUNTS}
-    return row | {name: own[name] for name in ("validation_accuracy", "validation_auc", "stress_auc", *LEARNING)}
+    return row | {name: own[name] for name in ("threshold_sensitive", *VALIDATION, *LEARNING)}
 
 
 def _published(network: str, group: str) -> Row:
@@ -130,7 +141,9 @@ def contrast_rows(contrasts: Iterable[Contrast]) -> list[Row]:
     """Rows of metrics/contrasts.csv."""
     return [
         {
+            "kind": one.kind,
             "contrast": one.name,
+            "finished": "yes" if one.finished else "",
             "figure": one.figure,
             "difference": number(one.value),
             "low": number(one.low),
@@ -138,6 +151,8 @@ def contrast_rows(contrasts: Iterable[Contrast]) -> list[Row]:
             "p": number(one.p),
             "p_holm": "" if one.p_holm is None else number(one.p_holm),
             "over": one.over,
+            "left_out": one.left_out,
+            "missing": one.missing,
             "opposed": "yes" if one.opposed else "",
         }
         for one in contrasts

@@ -11,7 +11,7 @@ from typing import Literal, TextIO
 
 from tqdm import tqdm
 
-from pipeline import decoding, paths
+from pipeline import decoding, outcomes, paths
 from pipeline.data import imaging
 from pipeline.data.brought_tables import cell
 from pipeline.data.tables import write_table
@@ -25,7 +25,7 @@ from pipeline.settings import Serve
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ["file", "status", "reason", "score", "verdict"]
+COLUMNS = ["file", "status", "reason", "score", "outcome"]
 REJECTED = "no_chest_radiograph"  # the input check's word
 
 
@@ -35,8 +35,8 @@ class Answer:
 
     `status`: answered; rejected (read, and the input check does not take it for a frontal chest radiograph); unreadable.
     `error` is the refusal's word for programs, empty where answered. `reason` says why, or what a reader should know of an
-    answer. `sha256` is of the file, empty where its bytes could not be read. `score` is the probability of pneumonia where
-    the file could be read; a verdict stands beside an answer alone.
+    answer. `sha256` is of the file, empty where its bytes could not be read. `score` is the network's, from 0 to 1, where the
+    file could be read; an outcome stands beside an answer alone.
     """
 
     status: Literal["answered", "rejected", "unreadable"]
@@ -44,7 +44,7 @@ class Answer:
     reason: str
     sha256: str = ""
     score: float | None = None
-    verdict: Literal["NORMAL", "PNEUMONIA"] | None = None
+    outcome: outcomes.Outcome | None = None
 
 
 def answer_all(champion: model.Model, images: Sequence[Image], serve: Serve, target: Path) -> list[Answer]:
@@ -81,24 +81,22 @@ async def _answer(champion: model.Model, data: bytes, limits: Limits) -> Answer:
     except Exception as error:  # noqa: BLE001 - one file must not end the others' turn; the table names it
         return Answer("unreadable", "undecodable", f"the decoder failed ({type(error).__name__})")
     outputs = await champion.network.infer(picture.pixels)
-    score, limit = guard.score(champion.guard, picture.pixels), float(champion.guard["threshold"])
-    if score > limit:
-        reason = f"not recognised as a frontal chest radiograph (score {score:.2f}, limit {limit:.2f})"
-        return Answer("rejected", REJECTED, reason, score=outputs.probability)
-    verdict: Literal["NORMAL", "PNEUMONIA"] = (
-        "PNEUMONIA" if outputs.probability >= champion.threshold("sensitive") else "NORMAL"
-    )
-    return Answer("answered", "", "; ".join(picture.warnings), score=outputs.probability, verdict=verdict)
+    judged = guard.judge(champion.guard, picture.pixels, outputs.features)
+    if judged.rejected:
+        return Answer("rejected", REJECTED, judged.said, score=outputs.probability)
+    told = [*picture.warnings, *([judged.said] if judged.said else [])]
+    outcome = outcomes.outcome(outputs.probability, champion.thresholds)
+    return Answer("answered", "", "; ".join(told), score=outputs.probability, outcome=outcome)
 
 
 def write(path: Path, images: Iterable[Image], answers: Iterable[Answer]) -> None:
-    """The table of every image: file, status, reason, score, verdict."""
+    """The table of every image: file, status, reason, score, outcome."""
     write_table(path, COLUMNS, (_row(image, answer) for image, answer in zip(images, answers, strict=True)))
 
 
 def _row(image: Image, answer: Answer) -> dict[str, str]:
     score = "" if answer.score is None else f"{answer.score:.6g}"
-    told = {"status": answer.status, "reason": cell(answer.reason), "score": score, "verdict": answer.verdict or ""}
+    told = {"status": answer.status, "reason": cell(answer.reason), "score": score, "outcome": answer.outcome or ""}
     return {"file": cell(image.name), **told}
 
 

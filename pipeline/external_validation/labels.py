@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,12 @@ class Labelled:
     pneumonia: bool
     patient: str
     view: str
+    sex: str = "unknown"
+    age: float | None = None  # years
 
 
 def read(source: Path, table: Path) -> list[Labelled]:
-    """The files below `source` that the table names: columns file, label, patient, and view where it is known.
+    """The files below `source` that the table names: columns file, label, patient; view, sex and age where known.
 
     Raises:
         ProjectError: as `brought_tables.read_brought`; a label is unknown, a patient is missing, or a file is missing, lies
@@ -49,10 +52,25 @@ def read(source: Path, table: Path) -> list[Labelled]:
             raise ProjectError(f"{where}: {line['file']} stands in line {seen[path]} already")
         seen[path] = number
         image = of_file(path, str(path.relative_to(source)))
-        labelled.append(Labelled(image, line["label"] == "PNEUMONIA", line["patient"], line.get("view") or "unknown"))
+        known = {column: line.get(column) or "unknown" for column in ("view", "sex")}
+        labelled.append(Labelled(image, line["label"] == "PNEUMONIA", line["patient"], **known, age=_age(line, where)))
     if not labelled:
         raise ProjectError(f"{table.name}: no line below the header")
     return labelled
+
+
+def _age(line: Mapping[str, str], where: str) -> float | None:
+    """Years, or None where the line does not say."""
+    text = line.get("age") or ""
+    if not text:
+        return None
+    try:
+        years = float(text)
+    except ValueError:
+        years = float("nan")
+    if not 0 <= years <= 130:
+        raise ProjectError(f"{where}: age {text!r} is no number of years")
+    return years
 
 
 def _file(source: Path, name: str, where: str) -> Path:

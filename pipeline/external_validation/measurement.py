@@ -5,8 +5,9 @@ Any number of images from one on: what is undefined for them (an AUC of one clas
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from pipeline.external_validation.answers import REJECTED, Answer
 from pipeline.external_validation.labels import Labelled
 from pipeline.settings import Evaluate
 
+AGES = (0, 1, 6, 18, 40, 60)  # years at which a band of ages begins, newborns and infants first
+WORST = 1e3  # a logit beyond every answered one
 ALMOST = 1e-7  # probabilities are held inside (0, 1), where they have a logit
 
 
@@ -25,6 +28,13 @@ class Case:
 
     labelled: Labelled
     answer: Answer
+
+
+SUBGROUPS: dict[str, Callable[[Labelled], str]] = {
+    "views": lambda labelled: labelled.view,
+    "sexes": lambda labelled: labelled.sex,
+    "ages": lambda labelled: _age_band(labelled),
+}
 
 
 def measure(cases: Sequence[Case], thresholds: Mapping[str, float], options: Evaluate) -> dict[str, Any]:
@@ -40,14 +50,19 @@ def measure(cases: Sequence[Case], thresholds: Mapping[str, float], options: Eva
         "copies": _copies(cases),
         "refusals": dict(sorted(Counter(case.answer.error for case in cases if case.answer.error).items())),
         "share_refused_by_guard": _rejected_share(cases, options),
+        "share_indeterminate": _indeterminate_share(answered, thresholds, options),
         "accepted": _figures(answered, thresholds, options),
         "with_refused": _figures(readable, thresholds, options),
+        "refused_as_errors": _as_errors(cases, thresholds, options),
         "local_threshold": _local(answered, options),
         "reliability": _reliability(answered, options),
     }
-    views = sorted({case.labelled.view for case in cases})
-    if len(views) > 1:
-        report["views"] = {view: _of_view(cases, view, thresholds, options) for view in views}
+    for name, group_of in SUBGROUPS.items():
+        groups = [group_of(case.labelled) for case in cases]
+        if len(set(groups)) > 1:
+            report[name] = {
+                group: _of_group(cases, groups, group, thresholds, options) for group in sorted(set(groups))
+            }
     return report
 
 
@@ -61,10 +76,45 @@ def _copies(cases: Sequence[Case]) -> dict[str, int]:
     return {"files": sum(map(len, copied)), "under_both_labels": sum(len(own) for own in copied if len(set(own)) > 1)}
 
 
-def _of_view(cases: Sequence[Case], view: str, thresholds: Mapping[str, float], options: Evaluate) -> dict[str, Any]:
-    seen = [case for case in cases if case.labelled.view == view]
+def _of_group(
+    cases: Sequence[Case], groups: Sequence[str], group: str, thresholds: Mapping[str, float], options: Evaluate
+) -> dict[str, Any]:
+    """The images of one group: those that were answered, all that could be read, and rejections as errors."""
+    seen = [case for case, own in zip(cases, groups, strict=True) if own == group]
     answered = [case for case in seen if case.answer.status == "answered"]
-    return {"films": len(seen), "refused": len(seen) - len(answered), **_figures(answered, thresholds, options)}
+    readable = [case for case in seen if case.answer.score is not None]
+    return {
+        "films": len(seen),
+        "refused": len(seen) - len(answered),
+        **_figures(answered, thresholds, options),
+        "with_refused": _figures(readable, thresholds, options),
+        "refused_as_errors": _as_errors(seen, thresholds, options),
+    }
+
+
+def _as_errors(cases: Sequence[Case], thresholds: Mapping[str, float], options: Evaluate) -> dict[str, Any]:
+    """What a reader meets who gets no answer to some images: each of them counts as the worst answer that there is."""
+    labels = np.array([case.labelled.pneumonia for case in cases], dtype=bool)
+    answered = np.array([case.answer.status == "answered" for case in cases], dtype=bool)
+    logits = np.where(labels, -WORST, WORST)
+    logits[answered] = _arrays([case for case in cases if case.answer.status == "answered"])[1]
+    sample = _sample(cases, options)
+    figures = {"auc": bootstrap.auc(labels, logits, sample)}
+    for point, threshold in thresholds.items():
+        found = metrics.decisions(labels, logits, sample, calibration.logit(threshold))
+        figures |= {f"{name}_at_{point}": found[name] for name in ("accuracy", "sensitivity", "specificity")}
+    certain = _has_an_interval(cases)
+    return {name: _numbers(bootstrap.interval(value), certain) for name, value in figures.items()}
+
+
+def _age_band(labelled: Labelled) -> str:
+    """The band of years that an image's age lies in."""
+    if labelled.age is None:
+        return "unknown"
+    for start, following in pairwise(AGES):
+        if labelled.age < following:
+            return f"{start} to {following - 1}" if start else f"under {following}"
+    return f"{AGES[-1]} and over"
 
 
 def _figures(cases: Sequence[Case], thresholds: Mapping[str, float], options: Evaluate) -> dict[str, Any]:
@@ -88,6 +138,17 @@ def _rejected_share(cases: Sequence[Case], options: Evaluate) -> list[float | No
     """The share of the images that the input check rejects, with its interval by patient."""
     rejected = np.array([case.answer.error == REJECTED for case in cases], dtype=np.float64)
     return _numbers(bootstrap.mean(rejected, _sample(cases, options)), _has_an_interval(cases))
+
+
+def _indeterminate_share(
+    cases: Sequence[Case], thresholds: Mapping[str, float], options: Evaluate
+) -> list[float | None]:
+    """The share of the answered images between the thresholds, with its interval by patient."""
+    if not cases:
+        return [None, None, None]
+    low, high = min(thresholds.values()), max(thresholds.values())
+    between = np.array([low <= (case.answer.score or 0) < high for case in cases], dtype=np.float64)
+    return _numbers(bootstrap.mean(between, _sample(cases, options)), _has_an_interval(cases))
 
 
 def _local(cases: Sequence[Case], options: Evaluate) -> dict[str, Any] | None:

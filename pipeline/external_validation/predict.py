@@ -3,7 +3,7 @@
     python -m pipeline.external_validation.predict --out OUT SOURCE...
 
 SOURCE is a folder, nested as it is, a zip archive, or a file: JPEG, PNG, TIFF or DICOM under any name. OUT is a CSV: file,
-status, reason, score, verdict. A run that was killed goes on where it was. Nothing leaves the machine.
+status, reason, score, outcome. A run that was killed goes on where it was. Nothing leaves the machine.
 """
 
 import argparse
@@ -13,8 +13,9 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
-from pipeline import settings
+from pipeline import outcomes, settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.external_validation import answers, images
@@ -41,9 +42,10 @@ def main() -> None:
     answered = answers.answer_all(champion, found, serve, target)
     answers.write(target, found, answered)
     answers.forget(champion, serve, target)
-    status, verdict = (Counter(getattr(one, name) for one in answered) for name in ("status", "verdict"))
+    status, outcome = (Counter(getattr(one, name) for one in answered) for name in ("status", "outcome"))
+    told = ", ".join(f"{outcome[name]} {name}" for name in get_args(outcomes.Outcome))
     print(
-        f"{len(found)} files: {status['answered']} answered ({verdict['PNEUMONIA']} PNEUMONIA, {verdict['NORMAL']} NORMAL), "
+        f"{len(found)} files: {status['answered']} answered ({told}), "
         f"{status['rejected']} rejected by the input check, {status['unreadable']} not readable"
     )
     if status["unreadable"] == len(found):

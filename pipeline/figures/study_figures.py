@@ -27,7 +27,7 @@ def draw(
     first = next(iter(runs.values()))
     dataset = first.facts["dataset"]
     real = dataset == published.DATASET
-    where = f"official test set, {len(first.test.paths)} pictures of {len(set(first.test.patients))} patients"
+    where = f"official test set, {len(first.test.paths)} images of {len(set(first.test.patients))} patients"
     bars = "Bars: 95 % bootstrap by patient within class."
     order = [*runs, *(name for name in (BASELINE,) if name in metrics)]
     # One run for each network and group: further seeds and controls stand in the overview of all runs.
@@ -58,11 +58,13 @@ def draw(
         for what in ("accuracy", "loss"):
             drawn = study_plots.training_curves(main, table, what, groups)
             save(f"training-{what}", drawn, f"{what.capitalize()} by epoch", note)
-    save("reliability", study_plots.reliability(runs[chosen], samples), f"Calibration of {chosen}", bars)
+    save(
+        "reliability", study_plots.reliability(runs[chosen], samples, metrics[chosen]), f"Calibration of {chosen}", bars
+    )
     crosses = "Crosses: the study's published accuracy." if real else ""
     note = _note(f"filled: {where}; hollow: validation", bars, crosses)
     save("forest", study_plots.forest(metrics, order, dataset), "All runs", note)
-    note = "Each change is made to the same validation pictures."
+    note = "Each change is made to the same validation images."
     title = "Specificity at 0.5: validation clean and changed, and the official test"
     save("stress", study_plots.stress(metrics, order, list(first.stress)), title, note)
 

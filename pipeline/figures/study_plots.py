@@ -14,6 +14,7 @@ from pipeline.evaluation.run_metrics import UNDEFINED, Samples
 from pipeline.figures.canvas import COLOURS, FAINT, INK, panels
 from pipeline.settings import Run
 
+TITLES = {"validation": "validation", "test": "official test"}
 Metrics = Mapping[str, Mapping[str, Any]]
 
 
@@ -72,7 +73,7 @@ def confusions(
         own = metrics[name]
         counts = np.array([[own["test_tn"], own["test_fp"]], [own["test_fn"], own["test_tp"]]])
         shares = counts / counts.sum(axis=1, keepdims=True)
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        heatmap(axes, shares, "Blues")
         for row, column in np.ndindex(2, 2):
             share = shares[row, column]
             colour = "white" if share > 0.6 else INK
@@ -103,10 +104,13 @@ def training_curves(
     return figure
 
 
-def reliability(run: Predictions, samples: Samples) -> Figure:
-    """Observed share of pneumonia against the predicted probability, on validation and test, before and after."""
+def reliability(run: Predictions, samples: Samples, own: Mapping[str, Any]) -> Figure:
+    """Observed share of pneumonia against the predicted probability, on validation and test, before and after.
+
+    `own` are the metrics of the run: intercept and slope after recalibration stand above each panel.
+    """
     recalibration = calibration.fit(run.validation.labels, run.validation.logits)
-    figure, grid = panels(1, 2, width=4.2, height=4.0)
+    figure, grid = panels(1, 2, width=4.2, height=5.0)
     for axes, name in zip(grid[0], ("validation", "test"), strict=True):
         split, sample = getattr(run, name), getattr(samples, name)
         stages = [("as trained", split.logits, COLOURS[1], -0.004)]
@@ -120,7 +124,10 @@ def reliability(run: Predictions, samples: Samples) -> Figure:
             )
             axes.errorbar(x, y, [y - low, high - y], fmt="o-", color=colour, ms=4, lw=1, capsize=2, label=label)
         axes.plot([0, 1], [0, 1], color=FAINT, lw=1, zorder=0)
-        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), title=name)
+        told = (
+            f"{what} {_interval(own, f'{name}_calibration_{what}_recalibrated', 2)}" for what in ("intercept", "slope")
+        )
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), title="\n".join((f"{TITLES[name]}; recalibrated:", *told)))
         axes.set(xlabel="predicted probability of pneumonia", ylabel="observed share of pneumonia")
         axes.set_aspect("equal")
     grid[0][0].legend(loc="upper left")
@@ -128,8 +135,16 @@ def reliability(run: Predictions, samples: Samples) -> Figure:
 
 
 def forest(metrics: Metrics, order: Sequence[str], dataset: str) -> Figure:
-    """Every run's accuracy and AUC with intervals; hollow is validation, a cross is the study's published accuracy."""
-    columns = (("accuracy", "accuracy at 0.5"), ("auc", "ROC AUC"), ("stress_auc", "AUC, stressed validation"))
+    """Every run's accuracy at both thresholds and AUC, with intervals.
+
+    Hollow is validation, a cross the study's published accuracy.
+    """
+    columns = (
+        ("accuracy_at_sensitive", "accuracy at own threshold"),
+        ("accuracy", "accuracy at 0.5"),
+        ("auc", "ROC AUC"),
+        ("stress_auc", "AUC, stressed validation"),
+    )
     figure, grid = panels(1, len(columns), width=3.6, height=max(2.5, 0.24 * len(order)), sharey=True)
     places = np.arange(len(order))[::-1]
     for axes, (figure_name, title) in zip(grid[0], columns, strict=True):
@@ -151,7 +166,7 @@ def forest(metrics: Metrics, order: Sequence[str], dataset: str) -> Figure:
         axes.set_title(title)
         axes.grid(axis="x", color=FAINT, lw=0.5)
         axes.set_axisbelow(True)
-    names = [f"{name} (collapsed)" if metrics[name]["collapsed"] else name for name in order]
+    names = [f"{name} ({_state(metrics[name])})" for name in order]
     grid[0][0].set_yticks(places, names, fontsize=8)
     grid[0][0].set_ylim(-0.8, len(order) - 0.2)
     return figure
@@ -163,7 +178,7 @@ def stress(metrics: Metrics, order: Sequence[str], changes: Sequence[str]) -> Fi
     values = np.array([[_value(metrics[name][column]) for column in columns] for name in order])
     figure, grid = panels(1, 1, width=1.8 + 0.62 * len(columns), height=max(2.5, 0.27 * len(order)))
     axes = grid[0][0]
-    axes.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    heatmap(axes, values, "cividis")
     for row, column in np.ndindex(values.shape):
         value = values[row, column]
         text = UNDEFINED if np.isnan(value) else f"{value:.2f}".replace("0.", ".", 1)
@@ -175,17 +190,30 @@ def stress(metrics: Metrics, order: Sequence[str], changes: Sequence[str]) -> Fi
     return figure
 
 
+def heatmap(axes: Axes, shares: np.ndarray, colours: str) -> None:
+    """Cells of shares 0 to 1, the first row on top, as drawn rectangles: a figure in git holds no pixels."""
+    rows, columns = (np.arange(count + 1) - 0.5 for count in shares.shape)
+    axes.pcolormesh(columns, rows, np.ma.masked_invalid(shares), cmap=colours, vmin=0, vmax=1)
+    axes.invert_yaxis()
+
+
 def _point(axes: Axes, own: Mapping[str, Any], figure: str, place: float, colour: str, filled: bool) -> None:
     value, low, high = (_value(own[f"{figure}{end}"]) for end in ("", "_low", "_high"))
     axes.plot([low, high], [place, place], color=colour, lw=1.2)
     axes.plot(value, place, "o", ms=4, color=colour, mfc=colour if filled else "white")
 
 
-def _interval(own: Mapping[str, Any], figure: str) -> str:
+def _state(own: Mapping[str, Any]) -> str:
+    """How long a run was trained, and whether it trained at all; the baseline has no epochs."""
+    trained = f"{own['epochs']} epochs" if own["epochs"] else "no network"
+    return f"{trained}, did not train" if own["did_not_train"] else trained
+
+
+def _interval(own: Mapping[str, Any], figure: str, digits: int = 3) -> str:
     value, low, high = (own[f"{figure}{end}"] for end in ("", "_low", "_high"))
     if UNDEFINED in (value, low, high):
         return f"{value}"
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def _value(value: Any) -> float:
@@ -214,7 +242,8 @@ def _by_network_and_group(
     for line, network in zip(grid, networks, strict=True):
         for axes, group in zip(line, groups, strict=True):
             name = places.get((network, group))
-            axes.set_title(f"{network}, {group}", fontsize=9)
+            epochs = f", {runs[name].facts['epochs']} epochs" if name else ""
+            axes.set_title(f"{network}, {group}{epochs}", fontsize=9)
             if name is None:
                 axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center", color=INK)
             cells.append((axes, name))

@@ -1,108 +1,154 @@
-"""Fit the input check on radiographs alone: its negatives are made up (`ood_negatives.py`)."""
+"""Fit the input check: radiographs of training patients and varied copies of them against made-up negatives."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.errors import ProjectError
 from pipeline.input_check import guard as guards
-from pipeline.input_check import ood_negatives
+from pipeline.input_check import ood_negatives, variations
 from pipeline.input_check.guard import Guard
 
-AXES = 60
-REFUSED = 0.005  # of the validation images
-RIDGE = 10.0
-SAMPLES = 200  # of each kind of made-up negative
-MOST = 3000  # radiographs that are fitted
-MOVED = 1000  # of them that are fitted a second time, moved and lit otherwise
+REFUSED = 0.0095  # of the validation images; the bound is 1 % of them
+UNLIKE = 0.05  # of the validation images lie above the start of the band that is answered with a warning
+STRENGTH = 2.2e-4  # scikit-learn's C: the features are many, and those of other hospitals lie elsewhere
+LAYOUT = np.array([20.0, 20.0])  # how much more freely than a feature the two numbers of the layout may weigh
+TEMPLATE_STRENGTH, REASON_STRENGTH = 1e-3, 3e-4
+MOST = 1000  # radiographs that are fitted, with a varied copy of each
+SAMPLES = 100  # of each kind of made-up negative
+ASKED = 80  # of each kind that is left out and asked
+SELF = ("turned", "negative")  # kinds that the layout tells without having been fitted against them
+CROP_SHARE = 0.8  # of each axis, in the middle: what a tight collimation leaves
 
 
-def fit(chest: np.ndarray, seed: int) -> Guard:
-    """Fit a guard on radiographs alone; its negatives are made up.
+class Seen(NamedTuple):
+    """What the check reads of n images: ranks [n, 16, 16] and network features [n, k]."""
+
+    ranks: np.ndarray
+    features: np.ndarray
+
+
+Ask = Callable[[np.ndarray, str], Seen]  # of images uint8 [n, side, side], and what they are
+
+
+class Material(NamedTuple):
+    """What a check is fitted on: radiographs as they are and varied, and made-up negatives by kind."""
+
+    plain: Seen
+    varied: Seen
+    negatives: Mapping[str, Seen]
+
+
+def seen(pictures: np.ndarray, features: np.ndarray | None) -> Seen:
+    """What the check reads of images, uint8 [n, side, side], and of their network features, float32 [n, k]."""
+    if features is None:
+        raise ProjectError("the input check reads the output `features`, which the graph does not have")
+    return Seen(guards.ranks(pictures), features)
+
+
+def gather(chest: np.ndarray, ask: Ask, seed: int) -> Material:
+    """Draw, vary and make up images, and ask the network about all of them.
 
     Args:
-        chest: uint8 [n, side, side], frontal chest X-rays of training patients, some hundreds or more; 3000 are drawn.
+        chest: uint8 [n, side, side], frontal chest radiographs of training patients, some hundreds or more; 1000 are drawn.
+        ask: the network.
         seed: of everything drawn.
-
-    Returns:
-        Arrays for `guard.npz`; `calibrate` moves the threshold to validation pictures.
     """
-    return _finish(_prepare(chest, seed), tuple(ood_negatives.KINDS))
+    random = np.random.default_rng(seed)
+    used = chest[np.sort(random.permutation(len(chest))[:MOST])]
+    negatives = {kind: ask(ood_negatives.make(kind, SAMPLES, used, seed), kind) for kind in ood_negatives.KINDS}
+    return Material(ask(used, "training"), ask(variations.vary(random, used), "varied"), negatives)
 
 
-def calibrate(guard: Guard, pictures: np.ndarray) -> Guard:
-    """The same guard with the threshold that refuses 0.5 % of `pictures`, uint8 [n, side, side]: the validation pictures."""
-    return guard | {"threshold": np.quantile(guards.scores(guard, pictures), 1 - REFUSED)}
+def fit(material: Material, validation: Seen) -> Guard:
+    """The check, its limits at quantiles of the validation images."""
+    fitted = _accept(material, validation, _template(material))
+    made_up = {kind: _rows(fitted["upright"], seen) for kind, seen in material.negatives.items()}
+    standard = {kind: (rows - fitted["centre"]) / fitted["scale"] for kind, rows in made_up.items()}
+    return fitted | {"reasons": _reasons(standard)}
 
 
-def left_out(chest: np.ndarray, validation: np.ndarray, seed: int) -> dict[str, float]:
-    """Share of each kind of made-up negative that is accepted by a guard fitted without that kind; arguments as for `fit`."""
-    prepared = _prepare(chest, seed)
+def _accept(material: Material, validation: Seen, upright: np.ndarray, without: str | None = None) -> Guard:
+    """The check without its reasons; `without` leaves a kind of negatives out."""
+    chest = np.concatenate([_rows(upright, material.plain), _rows(upright, material.varied)])
+    kinds = [kind for kind in material.negatives if kind not in (*SELF, without)]
+    both = np.concatenate([chest, *(_rows(upright, material.negatives[kind]) for kind in kinds)])
+    centre, scale = both.mean(axis=0), both.std(axis=0) + 1e-6
+    scale[-2:] /= LAYOUT
+    line = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=300)
+    line.fit((both - centre) / scale, np.arange(len(both)) >= len(chest))
+    fitted = {"upright": upright, "centre": centre, "scale": scale, "weights": np.r_[line.coef_[0], line.intercept_]}
+    found = _scores(fitted, validation)
+    return fitted | {"threshold": np.quantile(found, 1 - REFUSED), "unlike": np.quantile(found, 1 - UNLIKE)}
+
+
+def rejects(guard: Guard, seen: Seen) -> np.ndarray:
+    """Which images the check rejects, bool [n]."""
+    return _scores(guard, seen) > guard["threshold"]
+
+
+def left_out(material: Material, validation: Seen, asked: Mapping[str, Seen]) -> dict[str, float]:
+    """Share of each kind of made-up negatives, `asked`, that is accepted by a check fitted without that kind."""
+    plain = _template(material)
     accepted = {}
-    for kind in ood_negatives.KINDS:
-        guard = calibrate(_finish(prepared, tuple(other for other in ood_negatives.KINDS if other != kind)), validation)
-        pictures = ood_negatives.make(kind, SAMPLES, validation, seed + 1)
-        accepted[kind] = float(np.mean(guards.scores(guard, pictures) <= guard["threshold"]))
+    for kind, others in asked.items():
+        upright = _template(material, without=kind) if kind in SELF else plain
+        check = _accept(material, validation, upright, without=kind)
+        accepted[kind] = float(np.mean(~rejects(check, others)))
     return accepted
 
 
-class _Prepared(NamedTuple):
-    """What all guards of one set of radiographs share: components, and features of the pictures."""
-
-    components: Guard
-    chest: np.ndarray
-    strange: dict[str, np.ndarray]
-    held: np.ndarray
+def ask_negatives(chest: np.ndarray, ask: Ask, seed: int) -> dict[str, Seen]:
+    """Negatives of each kind that no check was fitted on, from radiographs of other patients, uint8 [n, side, side]."""
+    return {kind: ask(ood_negatives.make(kind, ASKED, chest, seed + 1), kind) for kind in ood_negatives.KINDS}
 
 
-def _prepare(chest: np.ndarray, seed: int) -> _Prepared:
-    random = np.random.default_rng(seed)
-    order = random.permutation(len(chest))[:MOST]
-    held, used = chest[np.sort(order[: len(order) // 10])], chest[np.sort(order[len(order) // 10 :])]
-    ranks = guards.tone_ranks(guards.cell_means(used))
-    mean = ranks.mean(axis=0)
-    _, lengths, axes = np.linalg.svd(ranks - mean, full_matrices=False)
-    spread = lengths**2 / len(ranks)
-    components = {"mean": mean, "axes": axes[:AXES], "spread": spread[:AXES], "rest": spread[AXES:].sum()}
-    features = guards.view(components, np.concatenate([used, _moved(used[:MOVED], random)]))
-    strange = {
-        kind: guards.view(components, ood_negatives.make(kind, SAMPLES, used, seed)) for kind in ood_negatives.KINDS
-    }
-    return _Prepared(components, features, strange, held)
+def central(pictures: np.ndarray) -> np.ndarray:
+    """The central 80 % of each side of images, uint8 [n, side, side], as large as before."""
+    side = pictures.shape[1]
+    edge = round(side * (1 - CROP_SHARE) / 2)
+    return np.stack(
+        [variations.resized(picture[edge : side - edge, edge : side - edge], side, side) for picture in pictures]
+    )
 
 
-def _finish(prepared: _Prepared, kinds: tuple[str, ...]) -> Guard:
-    strange = np.concatenate([prepared.strange[kind] for kind in kinds])
-    guard = prepared.components | _logistic(prepared.chest, strange)
-    for name, found in zip(("distance", "likeness"), guards.parts(guard, prepared.held), strict=True):
-        guard[f"{name}_limit"] = np.quantile(found, 1 - REFUSED / 2)
-        guard[f"{name}_unit"] = found.std()
-    return calibrate(guard, prepared.held)
+def reasons_told(guard: Guard, asked: Mapping[str, Seen]) -> dict[str, dict[str, int]]:
+    """By kind of rejected negatives: how often each reason is the nearest."""
+    told: dict[str, Any] = {}
+    for kind, seen in asked.items():
+        rows = _rows(guard["upright"], seen)[rejects(guard, seen)]
+        places = guards.linear(guard, "reasons", rows).argmax(axis=1)
+        told[kind] = {reason: int(np.sum(places == place)) for place, reason in enumerate(guards.REASONS)}
+    return told
 
 
-def _logistic(chest: np.ndarray, strange: np.ndarray) -> Guard:
-    """Ridge logistic regression on standardised features, both classes weighing the same."""
-    features = np.concatenate([chest, strange])
-    centre, scale = features.mean(axis=0), features.std(axis=0) + 1e-9
-    target = np.r_[np.zeros(len(chest), bool), np.ones(len(strange), bool)]
-    line = LogisticRegression(C=1 / RIDGE, class_weight="balanced", max_iter=1000)
-    line.fit((features - centre) / scale, target)
-    return {"centre": centre, "scale": scale, "weights": np.r_[line.coef_[0], line.intercept_]}
+def _scores(guard: Guard, seen: Seen) -> np.ndarray:
+    return guards.linear(guard, "weights", _rows(guard["upright"], seen))
 
 
-def _moved(chest: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Radiographs shifted, turned by some degrees, zoomed and lit otherwise: films of other hospitals lie otherwise too."""
-    side = chest.shape[1]
-    moved = np.empty_like(chest)
-    for place, picture in enumerate(chest):
-        zoom, shift = random.uniform(0.85, 1.2, 2), random.uniform(-0.08, 0.08, 2) * side
-        angle = np.deg2rad(random.uniform(-7, 7))
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * zoom[:, None]
-        offset = side / 2 + shift - turn @ np.full(2, side / 2)
-        matrix = (*turn[0], offset[0], *turn[1], offset[1])
-        drawn = Image.fromarray(picture).transform(
-            (side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
-        )
-        moved[place] = np.rint(255 * (np.asarray(drawn) / 255.0) ** random.uniform(0.6, 1.6))
-    return moved
+def _rows(upright: np.ndarray, seen: Seen) -> np.ndarray:
+    """What the regressions read: float64 [n, k + 2]."""
+    return np.column_stack([seen.features, guards.layout(upright, seen.ranks)])
+
+
+def _template(material: Material, without: str | None = None) -> np.ndarray:
+    """The template that an upright chest agrees with better than its turned and inverted self: float64 [16, 16]."""
+    ranks = np.concatenate([material.plain.ranks, material.varied.ranks])
+    others = [] if without == "turned" else [np.rot90(ranks, turns, (1, 2)) for turns in (1, 2, 3)]
+    others += [] if without == "turned" else [ranks[:, ::-1]]
+    others += [] if without == "negative" else [-ranks]
+    better = np.concatenate([ranks - other for other in others]).reshape(-1, ranks[0].size)
+    line = LogisticRegression(C=TEMPLATE_STRENGTH, fit_intercept=False, max_iter=300)
+    line.fit(np.concatenate([better, -better]), np.arange(2 * len(better)) < len(better))
+    return line.coef_[0].reshape(ranks[0].shape)
+
+
+def _reasons(made_up: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The regression that names the nearest reason: float64 [reasons, inputs + 1]."""
+    place = {kind: guards.REASONS.index(kind if kind in guards.REASONS else "not a chest") for kind in made_up}
+    target = np.concatenate([np.full(len(found), place[kind]) for kind, found in made_up.items()])
+    line = LogisticRegression(C=REASON_STRENGTH, class_weight="balanced", max_iter=300)
+    line.fit(np.concatenate(list(made_up.values())), target)  # its classes are sorted, as the reasons are numbered
+    return np.column_stack([line.coef_, line.intercept_])

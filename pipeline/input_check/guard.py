@@ -1,99 +1,130 @@
 """Is this a frontal chest radiograph? How the service scores an image; `fit.py` makes what it scores with.
 
-Two views of the same 16 x 16 picture, its tones replaced by their ranks so that exposure does not matter: how far it lies
-from the radiographs (principal components: Mahalanobis distance inside, residual outside), and how much it looks like
-made-up negatives (logistic regression). The worse of the two counts.
+A logistic regression reads two things. What the champion's network sees (`network_features`: channel means of its last maps),
+and two numbers of the layout, each of which holds an image against itself, so that neither age nor exposure moves them: how
+much better it looks upright than turned or inverted, and how well it agrees with its mirror image.
 """
 
-import functools
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from pipeline.errors import ProjectError
+from pipeline.input_check import rank_view
 
 Guard = dict[str, np.ndarray]
 
-CELLS = 16
-PLAIN = 4.0  # tones; a picture with less contrast over its cells has no ranks worth the name
+REASONS = ("turned", "negative", "cropped", "not a chest")
+UPRIGHT_ENOUGH, ALIKE_ENOUGH = 2.0, 0.6  # of the layout: what lies above them says no more
+SHIFTS = range(-3, 4)  # cells that the middle of the body may lie beside the middle of the image
 
 
-def score(guard: Guard, pixels: np.ndarray) -> float:
-    """How strange one picture is, uint8 [side, side]; above `guard["threshold"]` it is refused."""
-    return float(scores(guard, pixels[None])[0])
+class Judgement(NamedTuple):
+    """What the check says of one image: its score, the limit above which it is rejected, and in words what seems wrong.
+
+    `unlike`: from here to the limit the image is answered with a warning; without such a band it is the limit itself.
+    """
+
+    score: float
+    limit: float
+    unlike: float
+    reason: str
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the image is not recognised as a frontal chest radiograph."""
+        return self.score > self.limit
+
+    @property
+    def said(self) -> str:
+        """What a person is told; empty where there is nothing to tell."""
+        if self.rejected:
+            nearest = f"; nearest reason: {self.reason}" if self.reason else ""
+            numbers = f"score {self.score:.2f}, limit {self.limit:.2f}"
+            return f"not recognised as a frontal chest radiograph ({numbers}{nearest})"
+        if self.score > self.unlike:
+            return f"unlike the training images (score {self.score:.2f}, usual up to {self.unlike:.2f})"
+        return ""
 
 
-def scores(guard: Guard, pictures: np.ndarray) -> np.ndarray:
-    """How strange each of some pictures is: uint8 [n, side, side] to float [n]."""
-    distance, likeness = parts(guard, pictures)
-    return np.maximum(
-        (distance - guard["distance_limit"]) / guard["distance_unit"],
-        (likeness - guard["likeness_limit"]) / guard["likeness_unit"],
-    )
+def judge(guard: Guard, pixels: np.ndarray, features: np.ndarray | None) -> Judgement:
+    """What the check says of one image, uint8 [side, side], and of its network features, float32 [k]."""
+    limit = float(guard["threshold"])
+    if not _reads_features(guard):
+        return Judgement(float(rank_view.scores(guard, pixels[None])[0]), limit, limit, "")
+    if features is None:
+        raise ProjectError("the input check reads the output `features`, which the champion's graph does not have")
+    seen = inputs(guard["upright"], pixels[None], features[None])
+    score = float(linear(guard, "weights", seen)[0])
+    reason = REASONS[int(linear(guard, "reasons", seen)[0].argmax())] if score > limit else ""
+    return Judgement(score, limit, float(guard["unlike"]), reason)
 
 
-def load(path: Path) -> Guard:
-    """Read `guard.npz`.
+def scores(guard: Guard, pictures: np.ndarray, features: np.ndarray | None) -> np.ndarray:
+    """The score of each of some images: uint8 [n, side, side] and float32 [n, k] to float [n]."""
+    if not _reads_features(guard):
+        return rank_view.scores(guard, pictures)
+    if features is None:
+        raise ProjectError("the input check reads the output `features`, which the champion's graph does not have")
+    return linear(guard, "weights", inputs(guard["upright"], pictures, features))
+
+
+def load(source: Path | BinaryIO) -> Guard:
+    """Read `guard.npz`, a file or its bytes as a stream.
 
     Raises:
         ProjectError: it is missing or is no guard.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(source, allow_pickle=False) as arrays:
             guard = dict(arrays)
-        score(guard, np.zeros((64, 64), np.uint8))
+        width = len(guard["centre"]) - 2
+        judge(guard, np.zeros((64, 64), np.uint8), np.zeros(width, np.float32))
     except FileNotFoundError:
-        raise ProjectError(f"{path.parent.name}/{path.name} is missing: the champion has no input guard") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise ProjectError(f"{path.parent.name}/{path.name} is no input guard: {error}") from None
+        raise ProjectError(f"{source} is missing: the champion has no input guard") from None
+    except Exception as error:  # noqa: BLE001 - NumPy and zipfile raise kinds of their own
+        raise ProjectError(f"guard.npz is no input guard: {error}") from None
     return guard
 
 
-@functools.cache
-def _weights(side: int) -> np.ndarray:
-    """Share of each row in each of 16 bands, float32 [16, side]."""
-    edges = np.linspace(0, side, CELLS + 1)
-    places = np.arange(side)
-    inside = np.minimum(places + 1, edges[1:, None]) - np.maximum(places, edges[:-1, None])
-    inside = inside.clip(0, 1)
-    return (inside / inside.sum(axis=1, keepdims=True)).astype(np.float32)
+def inputs(upright: np.ndarray, pictures: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """What the regression reads: float64 [n, k + 2]; `upright` is the template [16, 16] of an upright chest."""
+    return np.column_stack([features, layout(upright, ranks(pictures))])
 
 
-def cell_means(pictures: np.ndarray) -> np.ndarray:
-    """Mean tone of 16 x 16 cells: uint8 [n, side, side] to float64 [n, 256]."""
-    weights = _weights(pictures.shape[1])
-    return (weights @ pictures.astype(np.float32) @ weights.T).reshape(len(pictures), -1).astype(np.float64)
+def ranks(pictures: np.ndarray) -> np.ndarray:
+    """Ranks of the tones of 16 x 16 cells, from -0.5 to 0.5: uint8 [n, side, side] to float64 [n, 16, 16]."""
+    return rank_view.tone_ranks(rank_view.cell_means(pictures)).reshape(len(pictures), *2 * [rank_view.CELLS])
 
 
-def tone_ranks(cells: np.ndarray) -> np.ndarray:
-    """Ranks from -0.5 to 0.5, drawn together where there is next to no contrast."""
-    ranks = cells.argsort(axis=1, kind="stable").argsort(axis=1) / (cells.shape[1] - 1) - 0.5
-    return ranks * np.minimum(1, cells.std(axis=1, keepdims=True) / PLAIN)
+def layout(upright: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """How upright and how symmetric each image is, float64 [n, 2]."""
+    others = [_agreement(upright, np.rot90(ranks, turns, (1, 2))) for turns in (1, 2, 3)]
+    plain = _agreement(upright, ranks)
+    margin = plain - np.max([*others, -plain], axis=0)
+    return np.column_stack([margin.clip(max=UPRIGHT_ENOUGH), _symmetry(ranks).clip(max=ALIKE_ENOUGH)])
 
 
-def project(guard: Guard, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Standard scores along the axes [n, 40]; logarithms of the mean square inside [n] and of the residual outside [n]."""
-    offset = tone_ranks(cells) - guard["mean"]
-    along = offset @ guard["axes"].T
-    outside = ((offset**2).sum(axis=1) - (along**2).sum(axis=1)).clip(0) / guard["rest"]
-    standard = along / np.sqrt(guard["spread"])
-    return standard, np.log((standard**2).mean(axis=1) + 0.1), np.log(outside + 1e-3)
+def _agreement(upright: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    return (ranks * upright).sum(axis=(1, 2))
 
 
-def view(guard: Guard, pictures: np.ndarray) -> np.ndarray:
-    """What the logistic part looks at: distances, contrast and grain, with their squares; uint8 [n, side, side] to [n, k]."""
-    cells = cell_means(pictures)
-    standard, inside, outside = project(guard, cells)
-    contrast = np.log(cells.std(axis=1) + 1)
-    grain = np.log(
-        np.abs(np.diff(pictures.astype(np.int16), axis=2)).mean(axis=(1, 2)) / (cells.std(axis=1) + 1) + 1e-3
-    )
-    plain = np.column_stack([inside, outside, contrast, grain])
-    return np.column_stack([plain, plain**2, standard.clip(-6, 6), (standard**2).clip(0, 36)])
+def _symmetry(ranks: np.ndarray) -> np.ndarray:
+    """The correlation with the mirror image, the best over some middle lines: float64 [n]."""
+    found = []
+    for shift in SHIFTS:
+        part = ranks[:, :, max(0, shift) : rank_view.CELLS + min(0, shift)]
+        part = part - part.mean(axis=(1, 2), keepdims=True)
+        found.append((part * part[:, :, ::-1]).mean(axis=(1, 2)) / ((part**2).mean(axis=(1, 2)) + 1e-9))
+    return np.max(found, axis=0)
 
 
-def parts(guard: Guard, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distance and the likeness to negatives of some images, each float [n], in units of their own."""
-    _, inside, outside = project(guard, cell_means(pictures))
-    features = (view(guard, pictures) - guard["centre"]) / guard["scale"]
-    return inside + outside, features @ guard["weights"][:-1] + guard["weights"][-1]
+def _reads_features(guard: Guard) -> bool:
+    return "upright" in guard
+
+
+def linear(guard: Guard, name: str, seen: np.ndarray) -> np.ndarray:
+    """The regression `name` of inputs [n, k + 2]: `weights` to float64 [n], `reasons` to float64 [n, reasons]."""
+    weights = guard[name]
+    return ((seen - guard["centre"]) / guard["scale"]) @ weights[..., :-1].T + weights[..., -1]

@@ -139,7 +139,7 @@ def _ultrasound(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
 
 
 def _screen(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """A radiograph small among the bars, panels and letters of a window or a page."""
+    """A radiograph below half of the side among the bars, panels and letters of a window or a page."""
     side = 3 * len(picture)
     dark = random.random() < 0.5
     page = Image.new("L", (side, side), int(random.uniform(0, 60) if dark else random.uniform(170, 255)))
@@ -152,7 +152,7 @@ def _screen(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
         place = (random.uniform(0, 0.9 * side), random.uniform(0, 0.9 * side))
         word = "".join(random.choice(list("abcdefghij klmnop ABC 0123456789:./"), int(random.uniform(4, 25))))
         pen.text(place, word, fill=int(random.uniform(0, 255)), font=font)
-    tall = int(side * random.uniform(0.3, 0.62))
+    tall = int(side * random.uniform(0.25, 0.5))
     wide = int(tall * random.uniform(0.8, 1))
     film = Image.fromarray(picture).resize((wide, tall), Image.Resampling.BILINEAR)
     page.paste(film, (int(random.uniform(0, side - wide)), int(random.uniform(0, side - tall))))

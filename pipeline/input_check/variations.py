@@ -11,16 +11,19 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 Random = np.random.Generator
 Change = Callable[[Random, np.ndarray], np.ndarray]
 
+PLAINLY_CROPPED = 0.33  # of the copies: tight collimation is the commonest habit
 FINE = 3  # shapes are drawn this many times larger, so that their edges are smooth
 LETTERS = list("LRABCDEPM0123456789 ")
 
 
 def vary(random: Random, radiographs: np.ndarray) -> np.ndarray:
-    """One copy of each radiograph, uint8 [n, side, side], with none to four changes at once."""
+    """One copy of each radiograph, uint8 [n, side, side]: a third cropped and no more, the others with up to four changes."""
     return np.stack([_varied(random, radiograph) for radiograph in radiographs])
 
 
 def _varied(random: Random, radiograph: np.ndarray) -> np.ndarray:
+    if random.random() < PLAINLY_CROPPED:
+        return tight_crop(random, radiograph)
     chosen = [FRAMINGS[random.integers(len(FRAMINGS))]] if random.random() < 0.8 else []
     chosen += [OVERLAYS[place] for place in random.permutation(len(OVERLAYS))[: random.integers(0, 3)]]
     chosen += [tones] if random.random() < 0.8 else []
@@ -36,7 +39,7 @@ def tight_crop(random: Random, radiograph: np.ndarray) -> np.ndarray:
     top, left = (side - tall) // 2, (side - wide) // 2
     if random.random() < 0.5:
         top, left = int(random.uniform(0, side - tall)), int(random.uniform(0, side - wide))
-    return _resized(radiograph[top : top + tall, left : left + wide], side, side)
+    return resized(radiograph[top : top + tall, left : left + wide], side, side)
 
 
 def margin(random: Random, radiograph: np.ndarray) -> np.ndarray:
@@ -50,7 +53,7 @@ def margin(random: Random, radiograph: np.ndarray) -> np.ndarray:
         top, left = int(random.uniform(0, side - tall + 1)), int(random.uniform(0, side - wide + 1))
     around = random.choice([0, 0, 0, random.uniform(0, 60), random.uniform(180, 255)])
     sheet = np.full((side, side), around, np.uint8)
-    sheet[top : top + tall, left : left + wide] = _resized(radiograph, wide, tall)
+    sheet[top : top + tall, left : left + wide] = resized(radiograph, wide, tall)
     return sheet
 
 
@@ -58,10 +61,10 @@ def long_trunk(random: Random, radiograph: np.ndarray) -> np.ndarray:
     """The chest in the upper part, a belly with a spine below it."""
     side = len(radiograph)
     tall = int(side * random.uniform(0.62, 0.88))
-    chest, below = _resized(radiograph, side, tall).astype(float), side - tall
+    chest, below = resized(radiograph, side, tall).astype(float), side - tall
     row = chest[-max(4, tall // 8) :].mean(axis=0)
     belly = row * np.linspace(1, random.uniform(0.8, 1.15), below)[:, None]
-    organs = _resized(np.rint(random.uniform(0, 255, (6, 6))).astype(np.uint8), side, below) - 127.0
+    organs = resized(np.rint(random.uniform(0, 255, (6, 6))).astype(np.uint8), side, below) - 127.0
     spine = np.exp(-(((np.arange(side) - side / 2 - random.normal(0, 3)) / (0.045 * side)) ** 2))
     belly += (row > 0.3 * row.max()) * (organs * random.uniform(0, 0.25) + spine * random.uniform(0, 45))
     joined = np.vstack([chest, belly])
@@ -181,7 +184,8 @@ def _finished(sheet: Image.Image, radiograph: np.ndarray) -> np.ndarray:
     return np.asarray(sheet.resize(radiograph.shape, Image.Resampling.BILINEAR))
 
 
-def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
+def resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """One image, uint8, at another size: bilinear."""
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((width, height), Image.Resampling.BILINEAR))
 
 

@@ -19,8 +19,8 @@ from pipeline import paths
 from pipeline import settings as all_settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
-from pipeline.files import atomic_folder, write_text
-from pipeline.registry import contract, gate, record
+from pipeline.files import atomic_folder, put_on_disk, write_text
+from pipeline.registry import contract, gate, record, verification
 
 log = logging.getLogger(__name__)
 
@@ -66,16 +66,18 @@ def promote(again: bool = False) -> str:
         if version in record.rolled_back(history) and not again:
             raise ProjectError(f"{version} was rolled back before; `--again` promotes it all the same")
         decision = gate.judge(paths.CANDIDATE, settings)
-        gate.publish(decision)
+        gate.show(decision)
+        gate.keep(decision)
         if not decision.passed:
             raise ProjectError(gate.rejection(decision))
         for left_over in paths.CHAMPIONS.glob(".*.tmp"):  # of a promotion that was killed while it copied
             shutil.rmtree(left_over)
         with atomic_folder(paths.CHAMPIONS / version) as folder:
             shutil.copytree(paths.CANDIDATE, folder, dirs_exist_ok=True)
+            put_on_disk(folder)  # before the pointer names it
         event = _event("promote", promise, champion) | {"gate": gate.describe(decision)}
         record.append(history, event)
-        write_text(paths.CHAMPION, f"{version}\n")
+        write_text(paths.CHAMPION, f"{version}\n", durable=True)
     log.info("%s is the champion now, in place of %s", version, champion or "none")
     return version
 
@@ -94,7 +96,7 @@ def rollback() -> str:
         champion, version = line[-1], line[-2]
         _expect_files(version)
         record.append(history, _event("rollback", contract.read(paths.CHAMPIONS / version), champion))
-        write_text(paths.CHAMPION, f"{version}\n")
+        write_text(paths.CHAMPION, f"{version}\n", durable=True)
     log.info("%s is the champion again, in place of %s", version, champion)
     return version
 
@@ -164,9 +166,11 @@ def _expect_files(version: str) -> None:
 
 
 def _problems(version: str) -> list[str]:
+    problem = verification.problem(version)
+    if problem is None:
+        return []
     return [
         f"the files of {version} are not at hand: {problem}; `git checkout -- models/champions/{version}` brings them back"
-        for problem in record.missing_files(version)
     ]
 
 

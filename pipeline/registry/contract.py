@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import paths
+from pipeline import outcomes, paths
 from pipeline.errors import ProjectError
 from pipeline.files import sha256_of
-from pipeline.inference import PRECISION, RUNTIME, Graph
+from pipeline.inference import RUNTIME, Graph
 
 INTENDED_USE = (
     "Research and teaching: how a network trained on chest X-rays of children aged 1 to 5 from one hospital ranks "
     "frontal films by signs of pneumonia. Not a medical device; not for diagnosis, triage or treatment; not for adults, "
-    "side views or other questions. NORMAL means that no sign of pneumonia was found; nothing else was looked for."
+    f"side views or other questions. {outcomes.CAUTION}"
 )
 KEYS = [
     "name",
@@ -39,11 +39,12 @@ KEYS = [
 ]
 FORMAT = 2  # of the contract: raised when its keys or the rule of its version change
 ANSWERING = ("guard.npz", "model.onnx")  # the files that decide an answer
+SCALES = ("input", "map_scale", "precision", "prevalence", "recalibration")  # the numbers beside them that do
 TOLERANCE = 1e-4
 
 
 def version_of(contract: dict[str, Any]) -> str:
-    """The run's name and eight digits of a digest of what answers: network, input check, thresholds and recalibration.
+    """The run's name and eight digits of a digest of what answers: network, input check, thresholds, recalibration, scales.
 
     Figures, texts and the code that wrote them are not in it. Contracts of 0.1.0 (no `format`) hashed all their content.
     """
@@ -52,8 +53,8 @@ def version_of(contract: dict[str, Any]) -> str:
     else:
         answers = {
             "files": {name: contract["files"][name] for name in ANSWERING},
-            "recalibration": contract["recalibration"],
-            "thresholds": {name: point["threshold"] for name, point in contract["operating_points"].items()},
+            **{key: contract[key] for key in SCALES},
+            "thresholds": [limit.score for limit in outcomes.thresholds(contract)],
         }
     text = json.dumps(answers, sort_keys=True, allow_nan=False)
     return f"{contract['run']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -111,15 +112,22 @@ def check(folder: Path) -> list[str]:
         return broken
     if contract["version"] != version_of(contract):
         broken.append(f"the version is {contract['version']}, its content says {version_of(contract)}")
-    points = contract["operating_points"]
-    for name in ("sensitive", "specific"):
-        if not 0 <= points.get(name, {}).get("threshold", -1) <= 1:
-            broken.append(f"the operating point {name} has no threshold between 0 and 1")
+    broken += _check_thresholds(contract)
     for split in ("validation", "test"):
         for name, figure in contract["figures"][split].items():
             if figure["low"] != "undefined" and not figure["low"] <= figure["value"] <= figure["high"]:
                 broken.append(f"figure {split} {name} lies outside its interval")
     return broken + _check_graph(folder / "model.onnx", contract)
+
+
+def _check_thresholds(contract: dict[str, Any]) -> list[str]:
+    """Are both thresholds there, in order, and those that were fixed point by point?"""
+    try:
+        limits = [limit.score for limit in outcomes.thresholds(contract)]
+        points = sorted(float(point["threshold"]) for point in contract["operating_points"].values())
+    except (ProjectError, KeyError, TypeError, ValueError, AttributeError) as error:
+        return [str(error)]
+    return [] if limits == points else [f"the thresholds {limits} are not the operating points {points}"]
 
 
 def _check_graph(path: Path, contract: dict[str, Any]) -> list[str]:
@@ -131,7 +139,10 @@ def _check_graph(path: Path, contract: dict[str, Any]) -> list[str]:
     answers = graph.answer(pictures)
     one = graph.answer(pictures[:1])
     broken = []
-    for name, values in zip(("logit", "probability", "map"), answers, strict=True):
+    for name, values in zip(("logit", "probability", "map", "features"), answers, strict=True):
+        if values is None or name not in contract["outputs"]:
+            broken += [f"output {name} is declared and missing"] if name in contract["outputs"] else []
+            continue
         declared = [len(pictures), *contract["outputs"][name]["shape"][1:]]
         if list(values.shape) != declared:
             broken.append(f"output {name} has the shape {list(values.shape)} in place of {declared}")
@@ -150,54 +161,3 @@ def _check_graph(path: Path, contract: dict[str, Any]) -> list[str]:
         if np.abs(other.probabilities - answers.probabilities).max() > TOLERANCE:
             broken.append("OpenVINO and ONNX Runtime disagree on a probability")
     return broken
-
-
-def card(contract: dict[str, Any]) -> str:
-    """The model's card in Markdown, from the contract alone."""
-    points, figures = contract["operating_points"], contract["figures"]
-    phantom = contract["dataset"] == "phantom"
-    rows = [
-        ("AUC", "auc"),
-        ("sensitivity, sensitive point", "sensitivity_at_sensitive"),
-        ("specificity, sensitive point", "specificity_at_sensitive"),
-        ("sensitivity, specific point", "sensitivity_at_specific"),
-        ("specificity, specific point", "specificity_at_specific"),
-        ("log loss, recalibrated", "log_loss_recalibrated"),
-        ("Brier score, recalibrated", "brier_recalibrated"),
-    ]
-    table = "\n".join(
-        f"| {title} | {_figure(figures['validation'].get(key))} | {_figure(figures['test'].get(key))} |"
-        for title, key in rows
-    )
-    warning = (
-        "**Trained on generated pictures (phantoms): its figures say nothing about children.**\n\n" if phantom else ""
-    )
-    return f"""# {contract["name"]} {contract["version"]}
-
-{warning}{contract["intended_use"]}
-
-- Network: {contract["network"]}, run {contract["run"]}, weights stored as {contract["weights"]}, computed in {PRECISION}.
-- Data: {contract["dataset"]}, edition {contract["edition"]}, digest {contract["dataset_digest"][:12]}.
-- Input: `pixels`, uint8 [n, {contract["input"]["shape"][1]}, {contract["input"]["shape"][2]}, 1], 0 to 255, one channel.
-- Probability assumes that {100 * contract["prevalence"]:.1f} % of the pictures show pneumonia (the validation pictures' share).
-- Operating points on the probability, fixed on validation patients: sensitive {points["sensitive"]["threshold"]:.4f}
-  (95 % bound of sensitivity at least {points["sensitive"]["bound"]:g}), specific {points["specific"]["threshold"]:.4f}
-  (95 % bound of specificity at least {points["specific"]["bound"]:g}).
-
-| figure (95 % interval by patient) | validation | official test |
-|---|---|---|
-{table}
-
-AUC on the validation pictures under stress, pooled: {_figure(figures["stress"].get("auc"))}.
-All figures were computed from the shipped graph. The map is Grad-CAM evidence on a coarse grid: it localises nothing by itself.
-
-## Changelog
-
-{chr(10).join(f"- {entry}" for entry in contract["changelog"])}
-"""
-
-
-def _figure(figure: dict[str, Any] | None) -> str:
-    if figure is None or isinstance(figure["value"], str):
-        return "undefined"
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

@@ -1,8 +1,11 @@
-"""Does the candidate become champion? Rules on validation patients, each with its margin and a one-sided 95 % bound.
+"""A gate that checks non-inferiority on validation patients before promotion: each rule with its limit and a bound.
 
-Test figures are shown and no rule reads them. `python -m pipeline.registry.gate` shows the decision and changes nothing.
+The candidate is held against the serving champion, and against the best champion on record beside it, under changes that no
+recipe trains on. Test figures are shown and no rule reads them. `python -m pipeline.registry.gate` shows the decision and
+changes nothing; `--keep` writes metrics/gate.json.
 """
 
+import argparse
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +34,7 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Decision:
-    """All rules for one candidate, and the champion it was measured against (None: the first of its data set)."""
+    """All rules for one candidate, and the champion that it was held against first (None: the first of its data set)."""
 
     version: str
     against: str | None
@@ -44,10 +47,14 @@ class Decision:
 
 
 def main() -> None:
-    """Print the decision on models/candidate/, write it to metrics/gate.json, and end with status 1 if it is no."""
-    settings = all_settings.load()
-    decision = judge(paths.CANDIDATE, settings)
-    publish(decision)
+    """Print the decision on models/candidate/, and end with status 1 if it is no."""
+    parser = argparse.ArgumentParser(prog="gate", description=main.__doc__)
+    parser.add_argument("--keep", action="store_true", help="write the decision to metrics/gate.json")
+    asked = parser.parse_args()
+    decision = judge(paths.CANDIDATE, all_settings.load())
+    show(decision)
+    if asked.keep:
+        keep(decision)
     if not decision.passed:
         raise ProjectError(rejection(decision))
 
@@ -65,17 +72,18 @@ def judge(folder: Path, settings: Settings) -> Decision:
         graph = Graph(folder / "model.onnx")
         for name, chosen in settings.gate.extra.items():
             extra[name] = _read_extra(name, paths.ROOT / chosen.folder, graph, promise["input"]["shape"][1])
-    rivals = {}
+    incumbents = {}
     for version in dict.fromkeys(event["version"] for event in record.events()):
         if version == promise["version"]:
             continue
         if contract.read(paths.CHAMPIONS / version)["dataset"] == promise["dataset"]:
-            rivals[version] = validation_predictions.read(paths.CHAMPIONS / version)
-    against, rules = decide(validation_predictions.read(folder), rivals, settings.gate, settings.evaluate)
+            incumbents[version] = validation_predictions.measured(paths.CHAMPIONS / version)
+    candidate = validation_predictions.measured(folder)
+    against, rules = decide(candidate, incumbents, record.champion(), settings.gate, settings.evaluate)
     threshold = promise["operating_points"]["sensitive"]["threshold"]
     for name, (split, probabilities) in extra.items():
         sample = bootstrap.draw(split.labels, split.patients, settings.evaluate.resamples, settings.evaluate.seed)
-        called, on = probabilities >= threshold, f"{len(split.paths)} pictures"
+        called, on = probabilities >= threshold, f"{len(split.paths)} images"
         rules += minima(f"{name} ", split.labels, called, sample, settings.gate.extra[name], on)
     rules.append(Rule("contract tests", not broken, None, None, None, "; ".join(broken) or "all green"))
     return Decision(promise["version"], against, rules)
@@ -104,10 +112,10 @@ def _read_extra(name: str, folder: Path, graph: Graph, side: int) -> tuple[Split
     return Split(names, labels, ["" for _ in found], names, answered.logits), answered.probabilities
 
 
-def publish(decision: Decision) -> None:
-    """Print every rule with its numbers, beside the test figures that none of them reads; write metrics/gate.json."""
+def show(decision: Decision) -> None:
+    """Print every rule with its numbers, beside the test figures that none of them reads."""
     lines = [
-        f"{'':4} {'rule':22} {'value':>8} {'95 % bound':>11} {'limit':>8}  on",
+        f"{'':4} {'rule':22} {'value':>8} {'bound':>11} {'limit':>8}  on",
         *(
             f"{'pass' if rule.passed else 'FAIL'} {rule.name:22} {_number(rule.value):>8} {_number(rule.bound):>11} "
             f"{_number(rule.limit):>8}  {rule.on}"
@@ -122,6 +130,10 @@ def publish(decision: Decision) -> None:
     lines.append(f"{decision.version}: {'passes' if decision.passed else 'rejected'}")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def keep(decision: Decision) -> None:
+    """Write metrics/gate.json: what a report and a retraining read of the last decision that mattered."""
     write_json(paths.METRICS / "gate.json", describe(decision))
 
 

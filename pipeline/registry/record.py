@@ -1,20 +1,22 @@
 """Who was champion when: models/promotions.jsonl and models/CHAMPION. The pointer alone says who serves."""
 
 import json
+import os
 from typing import Any
 
 from pipeline import paths
 from pipeline.errors import ProjectError
 from pipeline.files import write_text
-from pipeline.registry import contract
+from pipeline.registry import verification
 
 
 def champion() -> str | None:
-    """The version that models/CHAMPION names; None where there is none yet."""
-    try:
-        return paths.CHAMPION.read_text(encoding="utf-8").strip() or None
-    except FileNotFoundError:
-        return None
+    """The version that models/CHAMPION names; None where there is none yet.
+
+    Raises:
+        ProjectError: the pointer is damaged.
+    """
+    return verification.pointer() if os.path.lexists(paths.CHAMPION) else None
 
 
 def events() -> list[dict[str, Any]]:
@@ -66,13 +68,4 @@ def rolled_back(history: list[dict[str, Any]]) -> set[str]:
 def append(history: list[dict[str, Any]], event: dict[str, Any]) -> None:
     """Write the record with one more line; an event that was never carried out is dropped."""
     lines = [json.dumps(line, sort_keys=True, allow_nan=False) for line in [*history, event]]
-    write_text(paths.PROMOTIONS, "".join(f"{line}\n" for line in lines))
-
-
-def missing_files(version: str) -> list[str]:
-    """What is wrong with the files of a champion, one line each; none when all are at hand and whole."""
-    folder = paths.CHAMPIONS / version
-    try:
-        return contract.check_files(folder, contract.read(folder))
-    except ProjectError as error:
-        return [str(error)]
+    write_text(paths.PROMOTIONS, "".join(f"{line}\n" for line in lines), durable=True)

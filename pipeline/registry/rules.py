@@ -1,20 +1,22 @@
-"""The gate's rules on validation patients: pure functions of what two networks said of the same pictures."""
+"""The gate's rules on validation patients: pure functions of what two networks said of the same images."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.errors import ProjectError
-from pipeline.evaluation import bootstrap, calibration, operating
+from pipeline.evaluation import bootstrap, cross_fitting, operating
 from pipeline.evaluation.bootstrap import Bools, Floats, Sample
-from pipeline.evaluation.predictions import Split
+from pipeline.evaluation.cross_fitting import Scores
 from pipeline.registry.validation_predictions import Validation
 from pipeline.settings import Evaluate, Gate, Minimum
+
+Pair = tuple[Validation, Validation]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One question: the figure, its one-sided 95 % bound, and what the bound is held against."""
+    """One question: the metric, its one-sided bound (of level `gate.level` or 95 %), and what the bound is held against."""
 
     name: str
     passed: bool
@@ -25,44 +27,88 @@ class Rule:
 
 
 def decide(
-    candidate: Validation, rivals: dict[str, Validation], gate: Gate, evaluate: Evaluate
+    candidate: Validation, incumbents: dict[str, Validation], serving: str | None, gate: Gate, evaluate: Evaluate
 ) -> tuple[str | None, list[Rule]]:
     """The rules on validation patients.
 
     Args:
-        candidate: its answers to its validation pictures.
-        rivals: the answers of every champion on record (of the same data set), by version. Only pictures that are
-            validation pictures of both are compared, so nobody is measured on patients it was trained on.
+        candidate: its answers to its validation images.
+        incumbents: the answers of every champion on record (of the same data set), by version. Only images that are
+            validation images of both are compared, so nobody is measured on patients it was trained on.
+        serving: the champion, which is always compared when it is among the incumbents.
         gate: margins and minima.
         evaluate: operating points, resamples and seed.
 
     Returns:
-        The rival it was held against (the one with the best AUC; None without rivals), and the rules.
+        The incumbent that it was held against first (the champion, else the best on record; None without incumbents),
+        and the rules.
     """
+    floors = floors_of(candidate, gate, evaluate)
+    if not incumbents:
+        return None, floors
+    shared = {version: shared_images(candidate, incumbent) for version, incumbent in incumbents.items()}
+    enough = {version: pair for version, pair in shared.items() if _patients(pair[0]) >= gate.min_patients}
+    measured = {version: scores_of(pair[1], gate, evaluate) for version, pair in enough.items()}
+    best = max(measured, key=lambda version: measured[version].auc[0], default=None)
+    first = serving if serving in incumbents else best
+    rules = []
+    for version in dict.fromkeys((first, best)):
+        if version not in enough:
+            return version or next(iter(shared)), [_no_comparison(shared, gate), *floors]
+        ours = shared[version][0]
+        who = f"champion {version}" if version == serving else f"best on record {version}"
+        on = f"{len(set(ours.clean.patients))} patients, {len(ours.unseen)} changes, against {who}"
+        suffix = "" if version == first else ", best"
+        rules += non_inferiority(scores_of(ours, gate, evaluate), measured[version], gate, suffix, on)
+    return first, rules + floors
+
+
+def scores_of(validation: Validation, gate: Gate, evaluate: Evaluate) -> Scores:
+    """AUC and log loss on the family that decides, by patient."""
+    sample = _draw(validation, evaluate)
+    return cross_fitting.scores(validation.clean, validation.unseen, sample, gate.folds, evaluate.seed)
+
+
+def non_inferiority(ours: Scores, theirs: Scores, gate: Gate, suffix: str = "", on: str = "") -> list[Rule]:
+    """Is the candidate worse by less than the margins? Paired: both saw the same images and the same resamples."""
+    gain, worse = ours.auc - theirs.auc, ours.log_loss - theirs.log_loss
+    low, high = bootstrap.lower_bound(gain, gate.level), bootstrap.upper_bound(worse, gate.level)
+    return [
+        _rule(f"AUC{suffix}", low >= -gate.auc_margin, gain, low, -gate.auc_margin, on),
+        _rule(f"log loss{suffix}", high <= gate.log_loss_margin, worse, high, gate.log_loss_margin, on),
+    ]
+
+
+def floors_of(candidate: Validation, gate: Gate, evaluate: Evaluate) -> list[Rule]:
+    """Minima at the sensitive operating point, on the images as they are and under the first family of changes."""
     sample = _draw(candidate, evaluate)
     labels = candidate.clean.labels
     on = f"{len(set(candidate.clean.patients))} validation patients"
     called, stressed = cross_fitted_calls(candidate, sample, gate.folds, evaluate)
-    rules = minima("", labels, called, sample, gate.validation, on)
     times = len(stressed)
     many = sample.take(np.tile(np.arange(len(labels)), times))
     pooled = np.concatenate(list(stressed.values()))
-    rules += minima("stressed ", np.tile(labels, times), pooled, many, gate.stress, f"{on}, {times} changes")
-    if not rivals:
-        return None, rules
-    against, compared = _compare(candidate, rivals, gate, evaluate)
-    return against, compared + rules
+    return [
+        *minima("", labels, called, sample, gate.validation, on),
+        *minima("stressed ", np.tile(labels, times), pooled, many, gate.stress, f"{on}, {times} changes"),
+    ]
+
+
+def _no_comparison(shared: dict[str, Pair], gate: Gate) -> Rule:
+    most = max(_patients(pair[0]) for pair in shared.values())
+    found = f"{most} patients of the rarer class held out by both; at least {gate.min_patients}"
+    return Rule("comparison possible", False, None, None, None, found)
 
 
 def cross_fitted_calls(
     validation: Validation, sample: Sample, folds: int, evaluate: Evaluate
 ) -> tuple[Bools, dict[str, Bools]]:
-    """Which pictures are called pneumonia, `[pictures]`, as they are and under each change.
+    """Which images are called pneumonia, `[images]`, as they are and under each change.
 
     Each fold of patients is called at the sensitive threshold that the other folds gave.
     """
     clean = validation.clean
-    fold = _folds(clean, folds, evaluate.seed)
+    fold = cross_fitting.deal(clean, folds, evaluate.seed)
     called = np.zeros(len(clean.labels), dtype=bool)
     stressed = {change: np.zeros(len(clean.labels), dtype=bool) for change in validation.stress}
     for number in range(folds):
@@ -78,52 +124,6 @@ def cross_fitted_calls(
     return called, stressed
 
 
-def cross_fitted_logits(clean: Split, folds: int, seed: int) -> Floats:
-    """Logits recalibrated, each fold of patients by what the other folds gave.
-
-    Where they allow no recalibration (the classes are apart), the logits stay as they are.
-    """
-    fold = _folds(clean, folds, seed)
-    recalibrated = clean.logits.copy()
-    for number in range(folds):
-        inside, others = fold == number, fold != number
-        fitted = calibration.fit(clean.labels[others], clean.logits[others])
-        if fitted:
-            recalibrated[inside] = fitted(clean.logits[inside])
-    return recalibrated
-
-
-def _compare(
-    candidate: Validation, rivals: dict[str, Validation], gate: Gate, evaluate: Evaluate
-) -> tuple[str, list[Rule]]:
-    """AUC and log loss against the rival with the best AUC, paired, on the pictures that both have."""
-    shared = {version: _shared(candidate, rival) for version, rival in rivals.items()}
-    enough = {version: pair for version, pair in shared.items() if _patients(pair[0]) >= gate.min_patients}
-    if not enough:
-        most = max(shared, key=lambda version: _patients(shared[version][0]))
-        found = (
-            f"{_patients(shared[most][0])} patients of the rarer class held out by both; at least {gate.min_patients}"
-        )
-        return most, [Rule("comparison possible", False, None, None, None, found)]
-    samples = {version: _draw(rival, evaluate) for version, (_, rival) in enough.items()}
-    areas = {
-        version: bootstrap.auc(rival.clean.labels, rival.clean.logits, samples[version])
-        for version, (_, rival) in enough.items()
-    }
-    best = max(enough, key=lambda version: areas[version][0])
-    ours, theirs = (one.clean for one in enough[best])
-    labels, sample = ours.labels, samples[best]
-    on = f"{len(set(ours.patients))} patients, against {best}"
-    gain = bootstrap.auc(labels, ours.logits, sample) - areas[best]
-    bound = bootstrap.lower_bound(gain)
-    rules = [_rule("AUC", bound >= -gate.auc_margin, gain, bound, -gate.auc_margin, on)]
-    losses = [_log_loss(labels, cross_fitted_logits(one, gate.folds, evaluate.seed), sample) for one in (ours, theirs)]
-    worse = losses[0] - losses[1]
-    bound = bootstrap.upper_bound(worse)
-    rules.append(_rule("log loss", bound <= gate.log_loss_margin, worse, bound, gate.log_loss_margin, on))
-    return best, rules
-
-
 def minima(prefix: str, labels: Bools, called: Bools, sample: Sample, minimum: Minimum, on: str) -> list[Rule]:
     """Sensitivity and specificity of the calls: the lower bound of each must reach its minimum."""
     rules = []
@@ -137,35 +137,21 @@ def minima(prefix: str, labels: Bools, called: Bools, sample: Sample, minimum: M
     return rules
 
 
-def _log_loss(labels: Bools, logits: Floats, sample: Sample) -> Floats:
-    losses = np.logaddexp(0, np.where(labels, -logits, logits))
-    return bootstrap.divide(sample.totals(losses), sample.totals(np.ones(len(labels))))
-
-
 def _draw(validation: Validation, evaluate: Evaluate) -> Sample:
     return bootstrap.draw(validation.clean.labels, validation.clean.patients, evaluate.resamples, evaluate.seed)
 
 
-def _folds(clean: Split, folds: int, seed: int) -> np.ndarray:
-    """A fold for each picture, int `[pictures]`: patients dealt out within their class, so that each fold has both."""
-    rng = np.random.default_rng(seed)
-    ill = {patient for patient, label in zip(clean.patients, clean.labels, strict=True) if label}
-    place: dict[str, int] = {}
-    for group in (ill, set(clean.patients) - ill):
-        place |= {patient: number % folds for number, patient in enumerate(rng.permutation(sorted(group)))}
-    return np.array([place[patient] for patient in clean.patients])
-
-
-def _shared(candidate: Validation, rival: Validation) -> tuple[Validation, Validation]:
-    """Both, narrowed to the pictures that both have with the same label; the same order."""
-    known = dict(zip(rival.clean.paths, rival.clean.labels, strict=True))
+def shared_images(candidate: Validation, incumbent: Validation) -> Pair:
+    """Both, narrowed to the images that both have with the same label; the same order."""
+    known = dict(zip(incumbent.clean.paths, incumbent.clean.labels, strict=True))
     common = {
         path
         for path, label in zip(candidate.clean.paths, candidate.clean.labels, strict=True)
         if path in known and known[path] == label
     }
     ours, theirs = (
-        one.take(np.array([path in common for path in one.clean.paths], dtype=bool)) for one in (candidate, rival)
+        held.take(np.array([path in common for path in held.clean.paths], dtype=bool))
+        for held in (candidate, incumbent)
     )
     order = {path: row for row, path in enumerate(theirs.clean.paths)}
     return ours, theirs.take(np.array([order[path] for path in ours.clean.paths], dtype=np.intp))

@@ -1,45 +1,37 @@
-"""Does it work? The champion on validation, on the official test, and on every other hospital's films measured."""
+"""Does it work? The champion on validation, on the official test, and on every external test that was measured."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline import paths
-from pipeline.evaluation.formatting import Row, figure
+from pipeline import outcomes, paths
+from pipeline.evaluation.formatting import Row, figure, markdown
+from pipeline.reporting import external_table
 
+NONE = "No champion yet."
 SAME = 0.001  # AUC: float16 weights and another runtime move it less
-FIGURES = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
-TITLES = {"validation": "validation patients", "stress": "the same, stressed", "test": "official test set"}
+TITLES = {"validation": "validation patients", "stress": "the same, changed (stress)", "test": "official test set"}
+POINTS = ("lower", "sensitive")  # the point of the verdict, in a contract of today and in one of 0.1.0
 
 
 def table(folder: Path, candidate: Row) -> str:
-    """The champion's figures as Markdown, and what a reader has to know of them; `folder` is metrics/."""
-    if not paths.CHAMPION.exists():
-        return "No champion yet."
-    version = paths.CHAMPION.read_text(encoding="utf-8").strip()
-    contract = json.loads((paths.CHAMPIONS / version / "contract.json").read_text(encoding="utf-8"))
-    sites = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "site").glob("*.json"))]
-    sites = [site for site in sites if site["version"] == version]
-    lines = ["| measured on | ROC AUC | sensitivity | specificity | refused by the guard |", "|---|---|---|---|---|"]
-    for part, title in TITLES.items():
-        cells = [
-            figure(*(contract["figures"][part][name][key] for key in ("value", "low", "high"))) for name in FIGURES
-        ]
-        lines.append(f"| {title} | {' | '.join(cells)} | |")
-    for site in sites:
-        refused = figure(*site["share_refused_by_guard"])
-        parts = {"": site["accepted"], **{f", {view} alone": one for view, one in site.get("views", {}).items()}}
-        for title, part in parts.items():
-            cells = [figure(*part.get(name, [None])) for name in FIGURES]
-            lines.append(
-                f"| another hospital: {site['name']}{title} | {' | '.join(cells)} | {'' if title else refused} |"
-            )
-    lines += ["", f"Champion: `{version}`, as it is served, at its sensitive operating point.", *_points(contract)]
-    lines += [_views(site) for site in sites if "views" in site]
+    """The champion's metrics as Markdown, and what a reader has to know of them; `folder` is metrics/."""
+    contract = champion_contract()
+    if contract is None:
+        return NONE
+    sites = external_table.sites(folder, contract["version"])
+    lines = [
+        _grid(folder, contract, sites),
+        "",
+        f"Champion: `{contract['version']}`, as it is served, at the lower threshold of its score.",
+        *_points(contract),
+        calibration(contract),
+        *(external_table.note(site) for site in sites),
+    ]
     named = (candidate["released"] or candidate)["run"]
     if named != contract["run"]:
         lines.append(f"The rule's candidate is now `{named}` (below); {_verdict(folder / 'gate.json', named)}.")
-    own = folder / "runs" / f"{contract['run']}.json"
-    now = json.loads(own.read_text(encoding="utf-8"))["test_auc"] if own.exists() else None
+    now = _counts(folder, contract).get("test_auc")
     if now is not None and abs(now - contract["figures"]["test"]["auc"]["value"]) > SAME:
         lines.append(
             f"`{contract['run']}` has been trained again since: its rows in the tables are of the later training."
@@ -47,46 +39,114 @@ def table(folder: Path, candidate: Row) -> str:
     return "\n".join(lines)
 
 
+def short(folder: Path) -> str:
+    """The same in a few lines, for a first screen: the table, and what limits it most."""
+    contract = champion_contract()
+    if contract is None:
+        return NONE
+    sites = external_table.sites(folder, contract["version"])
+    notes = [said for site in sites if (said := external_table.NOTES.get(site["name"]))]
+    limits = "In brackets 95 % intervals by patient; thresholds were fixed on validation patients."
+    table = _grid(folder, contract, sites, ("test",))
+    return "\n".join([_works(contract, sites), "", table, "", " ".join([limits, *notes, calibration(contract)])])
+
+
+def _works(contract: Row, sites: Sequence[Row]) -> str:
+    """Does it work? On the official test, and on each external one, all images counted."""
+    told = [
+        f"ROC AUC {_of(contract['figures']['test'], 'auc')} on the official test of the hospital that it learned from"
+    ]
+    for site in sites:
+        auc, sensitivity, specificity = external_table.metrics_of(site.get("with_refused"))
+        told.append(
+            f"{auc} on all {site['films']} images of the external test {site['name']}, where its threshold gives sensitivity "
+            f"{sensitivity} and specificity {specificity}, and its input check rejects {external_table.rejected(site)}"
+        )
+    ending = "" if sites else "; it was measured on no external test"
+    return f"**Does it work?** {'; '.join(told)}{ending}."
+
+
+def _grid(folder: Path, contract: Row, sites: Sequence[Row], parts: Sequence[str] = tuple(TITLES)) -> str:
+    metrics, counts = _names(contract), _counts(folder, contract)
+    body = []
+    for part in parts:
+        images = counts.get("test_pictures" if part == "test" else "validation_pictures", "-")
+        body.append([TITLES[part], images, "", *(_of(contract["figures"][part], name) for name in metrics)])
+    for site in sites:
+        body += external_table.summary_rows(site)
+    header = ["measured on", "images", "rejected by the input check", "ROC AUC", "sensitivity", "specificity"]
+    return markdown(header, body)
+
+
+def _counts(folder: Path, contract: Row) -> Row:
+    """The metrics of the champion's run in this study, with the numbers of images; empty where it is no run of it."""
+    return _read(folder / "runs" / f"{contract['run']}.json") or {}
+
+
+def champion_contract() -> Row | None:
+    """The contract of the serving champion; None where there is none."""
+    if not paths.CHAMPION.exists():
+        return None
+    version = paths.CHAMPION.read_text(encoding="utf-8").strip()
+    return _read(paths.CHAMPIONS / version / "contract.json")
+
+
+def calibration(contract: Row) -> str:
+    """Intercept and slope of the served score, as a probability, on validation and on the official test."""
+    told = []
+    for part, title in (("validation", "on validation"), ("test", "on the official test")):
+        found = contract["figures"][part]
+        intercept, slope = (_of(found, f"calibration_{name}_recalibrated", 2) for name in ("intercept", "slope"))
+        told.append(f"{title} intercept {intercept} and slope {slope}")
+    return (
+        f"Calibration of the score, read as a probability: {'; '.join(told)}. An intercept of 0 and a slope of 1 would be "
+        "right; an intercept below 0 means that the score is too high. The score is no patient's risk."
+    )
+
+
+def _names(contract: Row) -> list[str]:
+    """The metrics shown, at the point that gives the verdict."""
+    found = contract["figures"]["test"]
+    point = next((point for point in POINTS if f"sensitivity_at_{point}" in found), POINTS[-1])
+    return ["auc", f"sensitivity_at_{point}", f"specificity_at_{point}"]
+
+
 def _points(contract: Row) -> list[str]:
     """How the validation row is to be read: its threshold was fixed there, and nothing is certain."""
     said = ["Its thresholds were fixed on the validation patients, so the first row flatters it."]
-    found = [contract["figures"][part][name]["value"] for part in TITLES for name in FIGURES]
-    if 1.0 in found:
+    values = [contract["figures"][part].get(name, {}).get("value") for part in TITLES for name in _names(contract)]
+    if 1.0 in values:
         said.append(
-            "Where not one picture is wrong the bootstrap says 1.000 (1.000 to 1.000): that is its limit, not certainty."
+            "Where not one image is wrong the bootstrap says 1.000 (1.000 to 1.000): that is its limit, not certainty."
         )
-    points = {name: point["threshold"] for name, point in contract["operating_points"].items()}
-    if points["specific"] < points["sensitive"]:
-        said.append(
-            f"The specific point ({figure(points['specific'])}) lies below the sensitive one "
-            f"({figure(points['sensitive'])}): on validation both promises hold at any threshold between them."
-        )
-    return said
-
-
-def _views(site: Row) -> str:
-    """What the view of an answered film tells of its class, without the film."""
-    counts = {view: (one["pneumonia"], one["pneumonia"] + one["normal"]) for view, one in site["views"].items()}
-    share = {view: ill / every for view, (ill, every) in counts.items() if every}
-    if not share:
-        return f"Of the films of {site['name']} none was answered."
-    told = " and ".join(f"{value:.0%} of {view}" for view, value in share.items())
-    return (
-        f"Of the films of {site['name']} that were answered, {told} show pneumonia: "
-        "the rows by view leave out what the view itself tells."
+    limits = outcomes.thresholds(contract)
+    said.append(
+        f"A score from {figure(limits.lower.score)} to {figure(limits.upper.score)} is indeterminate; below it no pneumonia "
+        "is detected, above it are signs of pneumonia."
     )
+    return said
 
 
 def _verdict(path: Path, run: str) -> str:
     """What the gate said of a run's network when it was last asked."""
-    gate = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    gate = _read(path)
     if gate is None or not gate["version"].startswith(f"{run}-"):
         return "the gate has not been asked about it"
     if gate["passed"]:
         return "the gate passed it, and it has not been promoted yet"
     why = "; ".join(
-        f"{rule['name']}, 95 % bound {figure(rule['bound'])}, limit {figure(rule['limit'])}"
+        f"{rule['name']}, bound {figure(rule['bound'])}, limit {figure(rule['limit'])}"
         for rule in gate["rules"]
         if not rule["passed"]
     )
     return f"the gate, which reads validation patients alone, rejected it: {why}"
+
+
+def _of(part: Mapping[str, Row], name: str, digits: int = 3) -> str:
+    """A metric of a contract with its interval; a dash where the contract has none."""
+    found = part.get(name, {})
+    return figure(found.get("value"), found.get("low"), found.get("high"), digits)
+
+
+def _read(path: Path) -> Row | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

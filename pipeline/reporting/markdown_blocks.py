@@ -1,4 +1,4 @@
-"""The committed figures as Markdown, put between markers of README.md and docs/results.md.
+"""The committed figures as Markdown, put between markers of README.md and of pages in docs/.
 
     python -m pipeline.reporting.markdown_blocks
 
@@ -9,7 +9,8 @@ document comes from metrics/, so a document cannot say what was not measured.
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline import paths, settings
@@ -17,14 +18,15 @@ from pipeline.command import run as run_command
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import published
-from pipeline.evaluation.formatting import Row, collapsed, figure, label, markdown, of
+from pipeline.evaluation.formatting import Row, figure, idle, label, markdown, of, signed, significance
 from pipeline.files import write_text
-from pipeline.reporting import champion_table, findings, overview, run_tables, site_table, speed
+from pipeline.reporting import champion_table, external_table, findings, overview, run_tables, site_table, speed
 from pipeline.settings import BASELINE
 
 log = logging.getLogger("documents")
 
-DOCUMENTS = ("README.md", "docs/results.md")
+WITHOUT_CAPTION = ("answer-short", "findings-short", "unfinished", "caveats")  # they stand below one that has it
+DOCUMENTS = ("README.md", "docs/results.md", "docs/speed.md")
 MARKER = re.compile(r"(<!-- (?P<name>[a-z0-9-]+) -->\n).*?(<!-- /(?P=name) -->)", re.DOTALL)
 
 
@@ -61,11 +63,14 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
     contrasts = read_table(folder / "contrasts.csv")
     candidate = json.loads((folder / "candidate.json").read_text(encoding="utf-8"))
     names = [name for name in [*options.table, BASELINE] if (folder / "runs" / f"{name}.json").exists()]
-    runs = [json.loads((folder / "runs" / f"{name}.json").read_text(encoding="utf-8")) for name in names]
+    epochs = options.train.common.epochs
+    runs = [_run(folder / "runs" / f"{name}.json", epochs) for name in names]
+    champion = champion_table.champion_contract()
     caption = _caption(runs[0])
     made = {
-        "accuracy": overview.accuracy([*table2, *table3]),
-        "areas": overview.areas([*table2, *table3], runs),
+        "accuracy": overview.accuracy([*table2, *table3], epochs),
+        "unfinished": overview.unfinished(runs, epochs, paths.ROOT / "benchmarks" / "training.json"),
+        "areas": overview.areas([*table2, *table3], epochs),
         "table2": f"{_results(table2)}\n\n{WILSON}",
         "table3": f"{_results(table3)}\n\n{WILSON}",
         "table2-classes": _classes(table2),
@@ -76,27 +81,44 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
         "fixed": run_tables.fixed(runs),
         "calibration": run_tables.calibration(runs),
         "subtypes": run_tables.subtypes(runs),
-        "stress": run_tables.stress(runs),
+        "stress": run_tables.stress(runs, "stress"),
+        "unseen": run_tables.stress(runs, "unseen"),
         "stress-decisions": run_tables.stress_decisions(runs, "sensitive"),
         "seeds": run_tables.seeds(runs, options.table),
-        "contrasts": _contrasts(row for row in contrasts if not row["p_holm"]),
-        "winner": _contrasts((row for row in contrasts if row["p_holm"] and row["figure"] == "test_auc"), holm=True),
-        "findings": findings.table(contrasts, candidate["best"]),
+        "contrasts": _contrasts([row for row in contrasts if row["kind"] != "winner" and row["finished"]]),
+        "contrasts-unfinished": _contrasts(
+            [row for row in contrasts if row["kind"] != "winner" and not row["finished"]]
+        ),
+        "findings": findings.table(contrasts),
+        "findings-short": findings.short(contrasts),
         "candidate": _candidate(candidate),
         "answer": champion_table.table(folder, candidate),
-        "elsewhere": site_table.table(folder, folder.parent / "predictions", runs, options.evaluate),
+        "answer-short": champion_table.short(folder),
+        "external": external_table.table(folder, champion["version"] if champion else None),
+        "elsewhere": site_table.table(folder, folder.parent / "predictions", runs, options.evaluate, epochs),
         "caveats": run_tables.caveats(runs, _baseline(folder.parent / "predictions" / BASELINE / "run.json")),
     }
-    captioned = {name: f"{caption}\n\n{text}" for name, text in made.items()}
+    generated = runs[0]["dataset"] == published.GENERATED
+    captioned = {
+        name: f"{caption}\n\n{text}" if generated or name not in WITHOUT_CAPTION else text
+        for name, text in made.items()
+    }
+    captioned["quick"] = speed.quick(paths.ROOT / "benchmarks" / "measured.json")
     return captioned | {"speed": speed.table(paths.ROOT / "benchmarks" / "measured.json")}
 
 
+def _run(path: Path, epochs: int) -> Row:
+    """The metrics of a run, and whether it is unfinished."""
+    run = json.loads(path.read_text(encoding="utf-8"))
+    return run | {"unfinished": run["run"] != BASELINE and int(run["epochs"]) < epochs}
+
+
 def _caption(run: Row) -> str:
-    patients = f"{run['test_pictures']} test pictures of {run['test_patients']} patients"
-    validation = f"{run['validation_pictures']} validation pictures of {run['validation_patients']} patients"
+    patients = f"{run['test_pictures']} test images of {run['test_patients']} patients"
+    validation = f"{run['validation_pictures']} validation images of {run['validation_patients']} patients"
     bars = f"{patients}, {validation}; in brackets 95 % intervals by patient."
     if run["dataset"] == published.GENERATED:
-        return f"**Generated radiographs ({run['dataset']}): these figures say nothing about children.** {bars}"
+        return f"**Generated radiographs ({run['dataset']}): these metrics say nothing about children.** {bars}"
     return f"{run['dataset']}, {run['edition']} edition: {bars}"
 
 
@@ -108,9 +130,9 @@ def _who(row: Row) -> list[str]:
         return [row["run"], row["weights"], "-", f"{row['seed']}"]
     seeds = "one seed" if row["seeds"] == "1" else f"{row['seeds']} seeds"
     return [
-        f"{row['run']}{' **(collapsed)**' if collapsed(row) else ''}",
+        f"{row['run']}{idle(row)}",
         f"{row['weights']}, {row['backend']}, {row['precision']}",
-        row["epochs"],
+        f"{row['epochs']}{', unfinished' if row['unfinished'] else ''}",
         f"{row['seed']} ({seeds})",
     ]
 
@@ -122,7 +144,15 @@ WHO = ["run", "start, backend, precision", "epochs", "seed"]
 
 
 def _results(table: Sequence[Row]) -> str:
-    header = [*WHO, "accuracy", "published", "ROC AUC", "balanced accuracy", 'published "AUC"']
+    header = [
+        *WHO,
+        "accuracy at the validation threshold",
+        "accuracy at 0.5",
+        "published",
+        "ROC AUC",
+        "balanced accuracy",
+        'published "AUC"',
+    ]
     header += ["sensitivity", "published", "specificity", "published"]
     body = []
     for row in table:
@@ -130,7 +160,7 @@ def _results(table: Sequence[Row]) -> str:
         if row["status"] == "not run":
             body.append([*line, "not run", *["-"] * (len(header) - len(line) - 1)])
             continue
-        line += [of(row, "accuracy"), of(row, "published_accuracy"), of(row, "auc")]
+        line += [of(row, "accuracy_at_sensitive"), of(row, "accuracy"), of(row, "published_accuracy"), of(row, "auc")]
         line += [of(row, "balanced_accuracy"), of(row, "published_auc_of_rounded")]
         for name in ("recall_pneumonia", "recall_normal"):
             line += [of(row, name), of(row, f"published_{name}", 2)]
@@ -175,29 +205,45 @@ def _counts(row: Row, prefix: str) -> str:
     return f"{tn} {fp} / {fn} {tp}" if tn else "-"
 
 
-def _contrasts(rows: Iterable[Row], holm: bool = False) -> str:
-    header = ["contrast", "figure", "difference", "p", *(["p, Holm"] if holm else []), "over"]
+def _contrasts(rows: Sequence[Row]) -> str:
+    header = ["contrast", "metric", "difference", "p", "significance", "averaged over", "left out"]
     body = [
         [
             row["contrast"],
-            row["figure"].replace("_", " "),
-            figure(row["difference"], row["low"], row["high"]),
+            METRICS.get(row["figure"], row["figure"]),
+            signed(row["difference"], row["low"], row["high"]),
             figure(row["p"]),
-            *([figure(row["p_holm"])] if holm else []),
+            significance(row["p_holm"]) if row["p_holm"] else "-",
             row["over"],
+            "; ".join(filter(None, [row["left_out"], f"missing: {row['missing']}" if row["missing"] else ""])) or "-",
         ]
         for row in rows
     ]
-    return markdown(header, body) if body else "None yet: the runs that they compare have not been made."
+    return markdown(header, body) if body else "None: there is no such pair."
+
+
+METRICS = {
+    "test_auc": "test AUC",
+    "test_accuracy_at_sensitive": "test accuracy at the validation threshold",
+    "test_accuracy": "test accuracy at 0.5",
+    "validation_auc": "validation AUC",
+    "stress_auc": "AUC, stressed validation",
+    "unseen_auc": "AUC, validation under unseen changes",
+}
 
 
 def _candidate(named: Row) -> str:
     lines = [
         f"Rule: {named['rule']}.",
-        f"Best on stressed validation: {named['best']}, {figure(named['best_value'])} "
-        f"(standard error {figure(named['standard_error'], digits=4)}).",
-        f"Candidate: **{named['run']}**, {figure(named['value'])}.",
+        f"Best AUC on validation under unseen changes: {named['best']}, {figure(named['best_value'])} "
+        f"(standard error {figure(named['standard_error'], digits=4)}), "
+        f"log loss {figure(named['best_log_loss'])} ({figure(named['log_loss_standard_error'], digits=4)}).",
+        f"Candidate: **{named['run']}**, AUC {figure(named['value'])}, log loss {figure(named['log_loss'])}.",
     ]
+    if named["left_out"]:
+        reasons = Counter(run["because"] for run in named["left_out"])
+        said = ", ".join(f"{count} ({reason})" for reason, count in sorted(reasons.items()))
+        lines.append(f"Runs that could not be the candidate: {said}.")
     released = named["released"]
     if released is None:
         lines.append("None of the runs may be released.")
@@ -205,10 +251,10 @@ def _candidate(named: Row) -> str:
         lines.append("It may be released.")
     else:
         reason = next(run["not_released_because"] for run in named["considered"] if run["run"] == named["run"])
-        value, low, high = released["cost_stress_auc"]
+        value, low, high = released["cost_unseen_auc"]
         lines.append(f"It may not be released: {reason}.")
         lines.append(f"Released: **{released['run']}**, {figure(released['value'])}.")
-        lines.append(f"What that costs of the stressed validation AUC: {figure(value, low, high, digits=4)}.")
+        lines.append(f"What that costs of the AUC under unseen changes: {figure(value, low, high, digits=4)}.")
     return "\n".join(f"- {line}" for line in lines)
 
 

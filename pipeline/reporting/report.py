@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
-from pipeline import paths
+from pipeline import outcomes, paths
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import formatting, published
 from pipeline.evaluation.run_metrics import UNDEFINED
-from pipeline.reporting import markdown_blocks
+from pipeline.reporting import champion_table, markdown_blocks
 from pipeline.settings import Settings
 
 TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpeg": "image/jpeg"}
@@ -27,6 +28,7 @@ SUBTYPES = ("normal", "bacterial", "viral", "unknown")
 Row = Mapping[str, Any]
 Context = dict[str, Any]
 
+LONG_CELL = re.compile(r"<td>(?=[^<]{48})")
 _markdown = mistune.create_markdown(plugins=["table"])
 
 
@@ -51,17 +53,26 @@ def collect(options: Settings) -> Context:
         "baseline": _json(paths.METRICS / "runs" / "baseline.json"),
         "baseline_reads": baseline_reads(_json(paths.predictions("baseline") / "run.json")),
         "contract": contract,
+        "outcomes": outcomes,
+        "thresholds": outcomes.thresholds(contract) if contract else None,
         "champion": champion,
         "served": served(contract, champion),
         "flow": flow(options),
         "files": files(),
         "blocks": _blocks(options),
+        "images": True,
         "sites": own,
+        "champion_contract": champion_table.champion_contract(),
         "foreign_sites": [site for site in sites if site not in own],
         "explain": _explain(),
         "gallery": _gallery(paths.REPORTS / "explain" / "gallery"),
         "options": options,
     }
+
+
+def without_images(context: Context) -> Context:
+    """The same with every image that shows a patient left out, and every drawing that holds pixels: what git may keep."""
+    return context | {"images": False, "gallery": None}
 
 
 def served(contract: Row | None, champion: str | None) -> str:
@@ -96,9 +107,15 @@ def render(template: str, context: Context) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals |= {"image": image, "table": table, "figure": figure}
-    environment.filters["md"] = lambda text: Markup(_markdown(text))  # noqa: S704 - our own Markdown, escaped by mistune
+    shown = image if context["images"] else drawing
+    environment.globals |= {"image": shown, "table": table, "figure": figure}
+    environment.filters["md"] = _html
     return environment.get_template(template).render(context)
+
+
+def _html(text: str) -> Markup:
+    """Our own Markdown as HTML, escaped by mistune; a cell of prose may wrap, unlike one of numbers."""
+    return Markup(LONG_CELL.sub('<td class="long">', str(_markdown(text))))  # noqa: S704
 
 
 def image(name: str) -> str | None:
@@ -110,6 +127,14 @@ def image(name: str) -> str | None:
     if path.suffix == ".png":
         data, kind = webp(path), "image/webp"
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def drawing(name: str) -> str | None:
+    """As `image`, for a drawing of lines and text alone; None where it holds pixels."""
+    path = paths.ROOT / name
+    if path.suffix != ".svg" or (path.is_file() and b"data:image" in path.read_bytes()):
+        return None
+    return image(name)
 
 
 def webp(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Runs on other hospitals' films as a table: does what holds up under stress hold up elsewhere? Promised by neither figure."""
+"""Runs on external tests as a table: does what holds up under stress hold up elsewhere? Promised by neither metric."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import bootstrap, contrasts, metrics
-from pipeline.evaluation.formatting import Row, figure, label, markdown, of
+from pipeline.evaluation.formatting import Row, figure, label, markdown, of, signed
 from pipeline.files import sha256_of
-from pipeline.reporting import findings
+from pipeline.reporting import external_table
 from pipeline.settings import BASELINE, Evaluate
 
 POINT = "sensitive"
 
 
-def table(folder: Path, predictions: Path, runs: Sequence[Row], options: Evaluate) -> str:
-    """All hospitals of metrics/site_runs/, each with its runs, and the robust runs against the balanced ones."""
-    parts = [_hospital(path, predictions, runs, options) for path in sorted((folder / "site_runs").glob("*.json"))]
-    return "\n\n".join(parts) or "No run has answered another hospital's films yet (`make evaluate-site ... RUNS=...`)."
+def table(folder: Path, predictions: Path, runs: Sequence[Row], options: Evaluate, epochs: int) -> str:
+    """All external tests of metrics/site_runs/, each with its runs, and the robust runs against the balanced ones."""
+    parts = [
+        _hospital(path, predictions, runs, options, epochs) for path in sorted((folder / "site_runs").glob("*.json"))
+    ]
+    return "\n\n".join(parts) or "No run has answered an external test yet (`make evaluate-site ... RUNS=...`)."
 
 
-def _hospital(path: Path, predictions: Path, runs: Sequence[Row], options: Evaluate) -> str:
+def _hospital(path: Path, predictions: Path, runs: Sequence[Row], options: Evaluate, epochs: int) -> str:
     site = json.loads(path.read_text(encoding="utf-8"))
     labels = np.array([film["pneumonia"] for film in site["films"]])
     views = np.array([film["view"] for film in site["films"]])
@@ -33,10 +35,10 @@ def _hospital(path: Path, predictions: Path, runs: Sequence[Row], options: Evalu
         "run",
         "AUC stressed validation",
         "AUC official test",
-        "AUC elsewhere",
+        "AUC external test",
         *(f"{kind} alone" for kind in kinds),
     ]
-    header += ["sensitivity elsewhere", "specificity elsewhere"]
+    header += ["sensitivity external test", "specificity external test"]
     body, areas = [], {}
     for run in measured:
         logits = np.array(site["runs"][run["run"]]["logits"])
@@ -49,22 +51,28 @@ def _hospital(path: Path, predictions: Path, runs: Sequence[Row], options: Evalu
         found = metrics.decisions(labels, logits, sample, cut) if isinstance(cut, float) else {}
         line += [_told(found[name]) if found else "-" for name in ("sensitivity", "specificity")]
         body.append(line)
-    films = f"{len(labels)} films of {site['name']} ({int(labels.sum())} with pneumonia), all answered, no guard before them"
-    parts = [f"{films}:", markdown(header, body)]
+    ill = int(labels.sum())
+    images = f"{len(labels)} images of {site['name']} ({ill} with pneumonia), all scored, no input check before them"
+    parts = [
+        f"{images}; sensitivity and specificity at each run's own threshold, fixed on validation:",
+        markdown(header, body),
+    ]
+    if said := external_table.NOTES.get(site["name"]):
+        parts.append(said)
     if len(kinds) > 1:
         parts.append(_views(labels, views, sample))
-    parts.append(_robust({run["run"]: run for run in measured}, areas))
+    parts.append(_robust({run["run"]: run for run in measured}, areas, epochs))
     return "\n\n".join(parts)
 
 
 def _views(labels: bootstrap.Bools, views: np.ndarray, sample: bootstrap.Sample) -> str:
-    """What the view tells without the film: each film gets the share of pneumonia among those of its view."""
+    """What the view tells without the image: each image gets the share of pneumonia among those of its view."""
     shares = {view: float(labels[views == view].mean()) for view in sorted(set(views))}
     told = ", ".join(f"{share:.0%} of {view}" for view, share in shares.items())
     area = _told(bootstrap.auc(labels, np.array([shares[view] for view in views]), sample))
     return (
-        f"The view tells the classes apart without the film ({told} show pneumonia): AUC {area}. "
-        "So the columns by view say more than the one over all films."
+        f"The view tells the classes apart without the image ({told} show pneumonia): AUC {area}. "
+        "So the columns by view say more than the one over all images."
     )
 
 
@@ -74,16 +82,16 @@ def _current(answers: Mapping[str, Any], predictions: Path, run: str) -> bool:
     return run in answers and pictures.exists() and answers[run]["predictions"] == sha256_of(pictures)
 
 
-def _robust(runs: Mapping[str, Row], areas: Mapping[str, bootstrap.Floats]) -> str:
-    """AUC of each robust run less that of the balanced run of the same network, seed and epochs."""
-    equal, _ = contrasts.pairs(runs, "robust", "balanced")
+def _robust(runs: Mapping[str, Row], areas: Mapping[str, bootstrap.Floats], epochs: int) -> str:
+    """AUC of each robust run less that of the balanced run of the same network, seed, start and epochs; both finished."""
+    plan = contrasts.group_plan(runs, "robust", "balanced", epochs)
     lines = []
-    for name, other in (pair for own in equal.values() for pair in own):
+    for name, other in (pair for pairs in plan.parts.values() for pair in pairs):
         stressed = runs[name]["stress_auc"] - runs[other]["stress_auc"]
         difference = bootstrap.interval(areas[name] - areas[other])
-        elsewhere = findings.signed(*difference) if np.isfinite(difference).all() else "undefined"
-        lines.append(f"- `{name}` less `{other}`: AUC {stressed:+.3f} on stressed validation, {elsewhere} elsewhere.")
-    return "\n".join(lines) or "No robust run has answered beside its balanced one yet."
+        elsewhere = signed(*difference) if np.isfinite(difference).all() else "undefined"
+        lines.append(f"- `{name}` less `{other}`: AUC {signed(stressed)} on stressed validation, {elsewhere} here.")
+    return "\n".join(lines) or "No finished robust run has answered beside its balanced one yet."
 
 
 def _told(replicates: bootstrap.Floats) -> str:

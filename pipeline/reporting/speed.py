@@ -27,5 +27,16 @@ def table(kept: Path) -> str:
     )
 
 
+def quick(kept: Path) -> str:
+    """How long `make demo` takes, where it was measured, for the quick start of README.md."""
+    found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    told = [f"{row['what']}: {_short(row['here'])} {row['unit']}" for row in found.get("demo", {}).get("rows", [])]
+    return (
+        f"Measured here: {'; '.join(told)}."
+        if told
+        else "How long `make demo` takes was not measured here yet: `make benchmarks`."
+    )
+
+
 def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.errors import ProjectError
-from pipeline.files import atomic_folder
+from pipeline.files import exchange, put_on_disk
 from pipeline.retraining import request as requests
 from pipeline.retraining.detect_new_data import NOTHING_TO_DO
 from pipeline.retraining.incumbent import promoted
@@ -19,6 +19,7 @@ log = logging.getLogger("deliver")
 
 # What a reviewer reads. Pictures of patients lie in none of these.
 COMMITTED = ("params.yaml", "dvc.lock", "metrics", "predictions", "plots", "models", "docs")
+BEFORE = paths.CANDIDATE.with_name("candidate-before.tmp")  # the candidate that the checkout had
 
 
 def main() -> None:
@@ -31,6 +32,7 @@ def main() -> None:
     elif request.deliver == "checkout" and promoted(folder):
         install(folder)
     else:
+        clear(folder)
         log.info("nothing to do: the results stay in %s", folder)
         sys.exit(NOTHING_TO_DO)
 
@@ -59,24 +61,40 @@ def commit(folder: Path, request: requests.Request) -> None:
 def install(folder: Path) -> None:
     """Make the workspace's candidate the checkout's, and promote it there: the service picks it up within a second.
 
-    A refused one leaves the checkout with the candidate that it had.
+    A refused one leaves the checkout with the candidate that it had. Killed at any moment, the checkout has the one or the
+    other, whole: they change places in one step. The other waits under `BEFORE` until the gate has spoken.
 
     Raises:
         ProjectError: the gate of the checkout refuses it.
     """
-    before = paths.CANDIDATE.with_name("candidate-before.tmp")
-    if paths.CANDIDATE.exists() and not before.exists():  # else a try that was killed has put it aside already
-        os.replace(paths.CANDIDATE, before)
+    candidate, had_one = folder / paths.CANDIDATE.relative_to(paths.ROOT), paths.CANDIDATE.exists()
+    if not _same(candidate, paths.CANDIDATE):  # else a try that was killed has come further
+        shutil.rmtree(BEFORE, ignore_errors=True)
+        shutil.copytree(candidate, BEFORE)
+        put_on_disk(BEFORE)
+        exchange(BEFORE, paths.CANDIDATE) if paths.CANDIDATE.exists() else os.replace(BEFORE, paths.CANDIDATE)
     try:
-        with atomic_folder(paths.CANDIDATE) as candidate:
-            shutil.copytree(folder / paths.CANDIDATE.relative_to(paths.ROOT), candidate, dirs_exist_ok=True)
         check([sys.executable, "-m", "pipeline.registry.champion", "promote"], paths.ROOT, "promote")
     except (ProjectError, OSError):
-        shutil.rmtree(paths.CANDIDATE, ignore_errors=True)
-        if before.exists():
-            os.replace(before, paths.CANDIDATE)
+        if BEFORE.exists():
+            exchange(BEFORE, paths.CANDIDATE)
+            shutil.rmtree(BEFORE)
+        elif not had_one:
+            shutil.rmtree(paths.CANDIDATE, ignore_errors=True)
         raise
-    shutil.rmtree(before, ignore_errors=True)
+    shutil.rmtree(BEFORE, ignore_errors=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove what a delivery that was killed at its very end left beside the candidate."""
+    if _same(folder / paths.CANDIDATE.relative_to(paths.ROOT), paths.CANDIDATE):
+        shutil.rmtree(BEFORE, ignore_errors=True)
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two candidates are the same, by their contracts."""
+    files = [folder / "contract.json" for folder in (one, other)]
+    return all(file.is_file() for file in files) and files[0].read_bytes() == files[1].read_bytes()
 
 
 def git(folder: Path, *arguments: str) -> str:

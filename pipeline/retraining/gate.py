@@ -22,7 +22,7 @@ def main() -> None:
     decision = folder / "metrics" / "gate.json"
     decision.unlink(missing_ok=True)
     try:
-        check([sys.executable, "-m", "pipeline.registry.gate"], folder, "gate")
+        check([sys.executable, "-m", "pipeline.registry.gate", "--keep"], folder, "gate")
     except ProjectError:
         if decision.is_file() and not json.loads(decision.read_text(encoding="utf-8"))["passed"]:
             log.info("rejected: the candidate stays a challenger, and nothing that serves changes")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.errors import ProjectError
-from pipeline.registry import contract, record
+from pipeline.registry import contract, record, verification
 
 
 def expect_whole() -> None:
@@ -15,10 +15,10 @@ def expect_whole() -> None:
         ProjectError: files of the champion are missing or are not those that were packaged.
     """
     version = record.champion()
-    problems = record.missing_files(version) if version else []
-    if problems:
+    problem = verification.problem(version) if version else None
+    if problem:
         raise ProjectError(
-            f"the champion is damaged ({'; '.join(problems)}): `git checkout -- models/champions/{version}` brings it back"
+            f"the champion is damaged ({problem}): `git checkout -- models/champions/{version}` brings it back"
         )
 
 

@@ -2,11 +2,13 @@
 
 import copy
 import difflib
+import fnmatch
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -18,6 +20,7 @@ from pipeline.retraining import remote
 from pipeline.schema import Section, parse
 
 PARAMS = "RETRAIN_PARAMS"  # JSON
+PATHS = ("serve.log", "gate.extra.*.folder")  # the settings that hold a path
 
 
 class Parameters(Section):
@@ -95,8 +98,9 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
 
     Raises:
         ProjectError: a run, network or group is unknown, no line of train.runs is left, or lines that a branch must keep
-            are not.
+            are not, or a path leads out of the workspace.
     """
+    _expect_paths_inside(request.settings)
     merged = copy.deepcopy(workspaces.merge(dict(params), request.settings))
     parse(_Layout, merged, "", "params.yaml with the run's settings")
     train = merged["train"]
@@ -147,6 +151,25 @@ class _Layout(BaseModel):
 
     train: _Train
     groups: _Groups
+
+
+def _expect_paths_inside(settings: Mapping[str, Any]) -> None:
+    """Of names and numbers the settings' own models know what may be; where a path leads, only who asks knows."""
+    for key, value in _paths(settings, "", PATHS):
+        path = PurePosixPath(value) if isinstance(value, str) else None
+        if path is not None and (path.is_absolute() or ".." in path.parts or value.startswith("~") or "\0" in value):
+            raise ProjectError(
+                f"{PARAMS}: settings: {key}: {value!r} leads out of the run's workspace: name a path below the project"
+            )
+
+
+def _paths(settings: Any, where: str, patterns: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """The keys of settings that hold paths, each with its value; a `*` in a pattern is any key."""
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            yield from _paths(value, f"{where}.{key}".removeprefix("."), patterns)
+    elif any(fnmatch.fnmatchcase(where, pattern) for pattern in patterns):
+        yield where, settings
 
 
 def _expect_known(kind: str, names: list[str], table: Mapping[str, Any]) -> None:

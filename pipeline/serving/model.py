@@ -1,8 +1,8 @@
-"""The champion as it serves: contract, network and guard of one version, loaded and warmed."""
+"""The champion as it serves: contract, network and guard of one version, verified, loaded and warmed."""
 
+import io
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from pipeline import inference, outcomes, paths
 from pipeline.errors import ProjectError
 from pipeline.input_check import guard
 from pipeline.outcomes import Thresholds
+from pipeline.registry import verification
 
 
 @dataclass(frozen=True)
@@ -50,60 +51,48 @@ def champion_version() -> str:
     """The version named by models/CHAMPION.
 
     Raises:
-        ProjectError: there is none.
+        ProjectError: there is none, or it is no plain name.
     """
-    try:
-        return paths.CHAMPION.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        raise ProjectError("models/CHAMPION is missing: there is no champion yet (make promote)") from None
+    return verification.pointer()
 
 
 def load(version: str, threads: int) -> Model:
-    """Load and warm up `models/champions/<version>`.
+    """Load `models/champions/<version>`, from bytes that were verified.
 
     Raises:
         ProjectError: a file is missing or is not what it should be.
     """
-    folder = paths.CHAMPIONS / version
-    contract = _read_contract(folder / "contract.json")
+    champion = verification.read(version)
+    promise, files = champion.contract, champion.files
     try:
-        limits = outcomes.thresholds(contract)
+        network = inference.load(files["model.onnx"], threads, promise["precision"])
+        return Model(
+            version,
+            promise,
+            outcomes.thresholds(promise),
+            network,
+            guard.load(io.BytesIO(files["guard.npz"])),
+            _saliency_checks(promise["run"]),
+        )
     except ProjectError as error:
-        raise ProjectError(f"{folder.relative_to(paths.ROOT)}/contract.json: {error}") from None
-    graph = _load_network(folder / "model.onnx", threads, contract["precision"])
-    checks = _saliency_checks(contract.get("run"))
-    return Model(version, contract, limits, graph, guard.load(folder / "guard.npz"), checks)
+        raise ProjectError(f"models/champions/{version}: {error}") from None
 
 
-def _read_contract(path: Path) -> dict[str, Any]:
-    try:
-        contract = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProjectError(f"{path.relative_to(paths.ROOT)} is missing: the champion's files are not at hand") from None
-    except json.JSONDecodeError as error:
-        raise ProjectError(f"{path.relative_to(paths.ROOT)} is no JSON: {error}") from None
-    for key in ("version", "precision", "input", "prevalence", "map_scale"):
-        if key not in contract:
-            raise ProjectError(f"{path.relative_to(paths.ROOT)}: {key!r} is missing")
-    return contract
-
-
-def _load_network(path: Path, threads: int, precision: inference.Precision) -> inference.Network:
-    try:
-        return inference.load(path.read_bytes(), threads, precision)
-    except (OSError, ProjectError) as error:
-        raise ProjectError(f"{path.relative_to(paths.ROOT)}: {error}") from None
-
-
-def _saliency_checks(run: str | None) -> dict[str, Any] | None:
+def _saliency_checks(run: str) -> dict[str, Any] | None:
     """What `explain` found of this run's maps; None where it looked at another run, or its file is not at hand."""
     try:
         summary = json.loads(paths.SALIENCY.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return summary["checks"] if summary["run"] == run else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return summary["checks"] if run and summary.get("run") == run else None
 
 
 async def warm_up(model: Model) -> None:
-    """Answer one grey picture, so that the first client does not wait for buffers to be made."""
-    await model.network.infer(np.full((model.side, model.side), 127, np.uint8))
+    """Answer one grey image: the first client shall not wait for buffers, and what is no answer shall not serve.
+
+    Raises:
+        ProjectError: the network's answer is none.
+    """
+    outputs = await model.network.infer(np.full((model.side, model.side), 127, np.uint8))
+    if not (0 <= outputs.probability <= 1 and outputs.map.ndim == 2 and np.isfinite(outputs.map).all()):
+        raise ProjectError(f"models/champions/{model.version}: the network's answer to a grey image is none")

@@ -29,7 +29,7 @@ class PictureForm:
         self._header = b""
         self._value = b""
         self._disposition = b""
-        self._chunks: list[bytes] = []
+        self._content = bytearray()  # one block, which goes back to the system; chunks would leave holes
         try:
             self._parser = MultipartParser(
                 options[b"boundary"],
@@ -59,7 +59,11 @@ class PictureForm:
             raise Problem(400, "malformed", "the multipart body ends before its last boundary")
         if self._found != 1:
             raise Problem(400, "malformed", f"{self._found} files in the field 'image'; exactly one is expected")
-        return b"".join(self._chunks)
+        return bytes(self._content)
+
+    def drop(self) -> None:
+        """Let go of the file: parser and form hold each other, and would hold it until the collector comes."""
+        self._content = bytearray()
 
     def _begin_part(self) -> None:
         self._parts += 1
@@ -86,7 +90,7 @@ class PictureForm:
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         if self._wanted:
-            self._chunks.append(data[start:end])
+            self._content += memoryview(data)[start:end]
 
     def _end(self) -> None:
         self._ended = True

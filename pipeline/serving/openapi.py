@@ -7,12 +7,14 @@ from pipeline.serving.schemas import NOTICE
 REFUSED = {
     "400": "The body is no multipart form with one file in the field `image`.",
     "401": "The bearer token is missing or wrong.",
+    "403": "A browser sends it for a page of another site.",
     "408": "The body took too long.",
-    "413": "Too many bytes, pixels, frames or too much metadata.",
+    "413": "Too many bytes, pixels, frames, too much metadata, or more work than one upload may cost.",
     "415": "Not a type of file that is read.",
+    "421": "The header Host names another host.",
     "422": "The file cannot be decoded, or shows no frontal chest X-ray.",
     "429": "Too many requests of this address at once.",
-    "503": "Too many requests at once, or no champion is loaded yet.",
+    "503": "Too many requests at once, no turn in time, or no champion is loaded yet.",
 }
 PROBLEM = {
     "type": "object",
@@ -51,7 +53,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             "operationId": "model",
             "description": "The contract of the champion, and the runtime and precision that it is served with.",
             "responses": {"200": {"description": "The contract.", "content": {"application/json": {}}}}
-            | _refusals({code: REFUSED[code] for code in ("401", "503")}),
+            | _refusals({code: REFUSED[code] for code in ("401", "421", "503")}),
         }
     }
     return document

@@ -1,6 +1,6 @@
 """What the service shows beside its API: the page at /, the contract, the API's document, metrics."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,22 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from pipeline.decoding.limits import Limits
-from pipeline.serving import metrics, openapi, uploads
-from pipeline.serving.model import Model
+from pipeline.serving import metrics, openapi
 from pipeline.serving.problems import Problem
 
 STATIC = Path(__file__).parent / "static"
 
 
-def build(current: Callable[[], Model], limits: Limits, specification: Callable[[], dict[str, Any]]) -> Starlette:
+def build(
+    card: Callable[[], dict[str, Any]],
+    show: Callable[[bytes], Awaitable[bytes]],
+    specification: Callable[[], dict[str, Any]],
+) -> Starlette:
     """The app that is mounted beside the API.
 
     Args:
-        current: gives the model that serves.
-        limits: of a picture that is only shown.
+        card: gives the contract of the champion that answers, and what is refused in its place.
+        show: makes the grey PNG of an upload.
         specification: gives BentoML's OpenAPI document.
     """
 
@@ -38,11 +40,10 @@ def build(current: Callable[[], Model], limits: Limits, specification: Callable[
         return JSONResponse(openapi.complete(specification()))
 
     async def model(request: Request) -> Response:
-        return JSONResponse(current().card())
+        return JSONResponse(card())
 
     async def picture(request: Request) -> Response:
-        shown = await run_in_threadpool(uploads.show, request.state.picture, limits)
-        return Response(shown, media_type="image/png")
+        return Response(await show(request.state.picture), media_type="image/png")
 
     async def numbers(request: Request) -> Response:
         return Response(await run_in_threadpool(metrics.text), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.serving import metrics
+from pipeline.serving import http_rules, metrics
 from pipeline.serving.multipart import PictureForm
 from pipeline.serving.problems import Problem
 from pipeline.serving.settings import Serve
@@ -20,10 +20,12 @@ UPLOADS = ("/predict", "/explain", "/picture")
 OPEN = ("/livez", "/readyz", "/healthz", "/", "/docs", "/docs.json")  # without a token
 ROUTES = {*UPLOADS, *OPEN, "/model", "/metrics", "/schema.json"}  # a label for each; clients may ask for anything
 DRAIN_SECONDS = 5.0
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pneumonia"'}
+PIECE = 2**16  # bytes of an answer that the server is given at once
 PLAIN = {
     404: ("not_found", "there is nothing at this address"),
     405: ("method_not_allowed", "this address takes another method"),
-    503: ("not_ready", "no champion is loaded yet"),
+    503: ("not_ready", "no champion is loaded yet, or uploads wait too long for their turn"),
 }
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -35,6 +37,10 @@ HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
+
+
+class SlowReader(Exception):
+    """A client does not take its answer in time."""
 
 
 class Admission:
@@ -51,8 +57,10 @@ class Admission:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = _told(_measured(scope, send))
+        paced = _paced(send, self.limits.patience_seconds)
+        send = http_rules.relative_redirects(scope, _told(_measured(scope, paced)))
         try:
+            http_rules.check(scope, self.limits)
             self._check_token(scope)
             if scope["method"] == "POST" and scope["path"] in UPLOADS:
                 with self._admit(scope):
@@ -61,13 +69,15 @@ class Admission:
                 await self.app(scope, receive, send)
         except Problem as problem:
             await problem.response()(scope, receive, send)
+        except SlowReader:
+            pass  # the server closes what has no end
 
     def _check_token(self, scope: Scope) -> None:
         if not self.token or scope["path"] in OPEN or scope["path"].startswith(("/static/", "/static_content/")):
             return
         given = Headers(scope=scope).get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
-            raise Problem(401, "unauthorised", "send the header 'Authorization: Bearer <token>'")
+            raise Problem(401, "unauthorised", "send the header 'Authorization: Bearer <token>'", headers=CHALLENGE)
 
     @contextmanager
     def _admit(self, scope: Scope) -> Iterator[None]:
@@ -98,13 +108,15 @@ class Admission:
                         raise Problem(503, "overloaded", "too many uploads are being read")
                     form.feed(chunk)
             scope.setdefault("state", {})["picture"] = form.picture()
-            del form
+            form.drop()
             await self.app(scope, _nothing_more(receive), send)
         except TimeoutError:
             raise Problem(
                 408, "too_slow", f"the body took longer than {self.limits.patience_seconds:g} seconds"
             ) from None
         finally:
+            form.drop()
+            scope.get("state", {}).pop("picture", None)  # the server keeps the scope for longer
             self.held -= size
 
     async def _body(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
@@ -156,6 +168,34 @@ def _nothing_more(receive: Receive) -> Receive:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     return inner
+
+
+def _paced(send: Send, seconds: float) -> Send:
+    """A `send` that hands the server no more than a piece at a time, and gives up a client that does not take them.
+
+    The server would buffer the whole of an answer for a client that reads nothing, for ever.
+    """
+    deadline: float | None = None
+
+    async def inner(message: Message) -> None:
+        nonlocal deadline
+        deadline = deadline or asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                for piece in _pieces(message):
+                    await send(piece)
+        except TimeoutError:
+            raise SlowReader from None
+
+    return inner
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    body = message.get("body", b"")
+    for start in range(0, max(len(body), 1), PIECE):
+        last = start + PIECE >= len(body)
+        more = {} if last else {"more_body": True}
+        yield {**message, **more, "body": body[start : start + PIECE]} if body else message
 
 
 def _measured(scope: Scope, send: Send) -> Send:

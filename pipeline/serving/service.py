@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, cast
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # before BentoML asks
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")  # nothing reads its records
+# For the workers, which the process that reads this starts: what an upload took goes back to the system at its end.
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**22))
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**22))
+os.environ.setdefault("MALLOC_ARENA_MAX", "4")
 
 from pipeline.serving import metrics  # isort: skip - names its folder before BentoML can import prometheus_client
 
@@ -19,12 +21,15 @@ import bentoml
 import numpy as np
 from bentoml._internal.server.http import traffic
 from PIL import Image
+from starlette.middleware.cors import CORSMiddleware
 
 from pipeline import paths
 from pipeline.errors import ProjectError
 from pipeline.inference import Outputs
 from pipeline.input_check import guard
-from pipeline.serving import model, page, schemas, uploads
+from pipeline.serving import model, page, schemas, shutdown, supervisor
+from pipeline.serving.champion import LOOK_SECONDS, Champion
+from pipeline.serving.decoders import Decoders
 from pipeline.serving.journal import Journal
 from pipeline.serving.problems import Problem
 from pipeline.serving.request_limits import Admission
@@ -37,64 +42,9 @@ try:
     SETTINGS = load_serve()
 except ProjectError as error:
     sys.exit(f"serve: {error}")
-LIMITS = uploads.limits_of(SETTINGS)
-DECODERS = 2  # threads; more would hold more decoded pictures at once
-LOOK_SECONDS = 1.0  # between looks at models/CHAMPION
-
-
-class Champion:
-    """The model that answers, and the watch over models/CHAMPION."""
-
-    def __init__(self) -> None:
-        self._model: model.Model | None = None
-        self._refused = ""  # the last version that could not be loaded
-
-    @property
-    def ready(self) -> bool:
-        return self._model is not None
-
-    def current(self) -> model.Model:
-        """The champion of this moment; who holds it may finish with it.
-
-        Raises:
-            Problem: 503 while none is loaded.
-        """
-        if self._model is None:
-            raise Problem(503, "not_ready", "no champion is loaded yet")
-        return self._model
-
-    async def look(self) -> None:
-        """Load and warm up the version that models/CHAMPION names, then let it answer; keep the old one if it cannot."""
-        version = ""
-        try:
-            version = model.champion_version()
-            if version == self._refused or (self._model and version == self._model.version):
-                metrics.REFUSED.set(version == self._refused)
-                return
-            loaded = await asyncio.to_thread(model.load, version, SETTINGS.threads)
-            await model.warm_up(loaded)
-        except ProjectError as error:
-            if version != self._refused or not self.ready:
-                log.error("%s", error)
-            self._refused = version
-            metrics.REFUSED.set(1)
-            return
-        self._model, self._refused = loaded, ""
-        metrics.REFUSED.set(0)
-        metrics.loaded(version)
-        log.info("champion %s answers, on %s in %s", version, loaded.network.runtime, loaded.network.precision)
-
-    async def watch(self) -> None:
-        """Look again and again."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except Exception:
-                log.exception("a look at models/CHAMPION failed; the old champion goes on")
-
-
-CHAMPION = Champion()
+SHUTDOWN_SECONDS = 4  # that a request or a client that does not end may keep a worker which is told to stop
+CHAMPION = Champion(SETTINGS.threads)
+DECODERS = Decoders(SETTINGS)
 
 
 class _Examined(NamedTuple):
@@ -114,25 +64,37 @@ class Pneumonia:
     """Pneumonia in frontal chest radiographs of children aged 1 to 5. Research software, not a medical device."""
 
     def __init__(self) -> None:
-        self.decoders = ThreadPoolExecutor(DECODERS, "decoder")
         self.journal = Journal(paths.ROOT / SETTINGS.log) if SETTINGS.log else None
 
     @bentoml.on_startup
     async def start(self) -> None:
-        importlib.import_module("pipeline.decoding.dicom")  # the first film shall not wait for these two
-        Image.init()
+        DECODERS.start()
+        shutdown.bound(SHUTDOWN_SECONDS)
+        Image.init()  # the first image shall not wait for it
         await CHAMPION.look()
-        self.watch = asyncio.create_task(CHAMPION.watch())
+        self.watch = asyncio.create_task(self._watch())
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
+        DECODERS.close()
         self.watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self.watch
         if self.journal:
             self.journal.close()
 
+    async def _watch(self) -> None:
+        """Look again and again at what may have changed on the disk."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await CHAMPION.look()
+            metrics.keep_shared()
+
     async def __is_ready__(self) -> bool:
+        waits = "" if DECODERS.can_answer else "uploads wait for their turn"
+        troubles = [CHAMPION.trouble, metrics.trouble, self.journal.trouble if self.journal else "", waits]
+        if any(troubles):
+            raise Problem(503, "not_ready", "; ".join(filter(None, troubles)))
         return CHAMPION.ready
 
     @bentoml.api(input_spec=Upload)
@@ -160,40 +122,44 @@ class Pneumonia:
 
     async def _examine(self, picture: bytes) -> _Examined:
         champion = CHAMPION.current()
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(SETTINGS.patience_seconds):
-                pixels, warnings = await loop.run_in_executor(self.decoders, _look_at, picture, champion)
-                outputs = await champion.network.infer(pixels)
-        except TimeoutError:
-            raise Problem(503, "overloaded", f"no turn within {SETTINGS.patience_seconds:g} seconds") from None
+        async with DECODERS.patience():
+            image = await DECODERS.read(picture, champion.side)
+            outputs = await champion.network.infer(image.pixels)
+        warnings = [*image.warnings, *_check(champion, image.pixels, outputs)]
         metrics.SCORE.observe(outputs.probability)
         if self.journal:
-            self.journal.add(pixels.tobytes(), outputs.probability, champion.version)
+            self.journal.add(image.pixels.tobytes(), outputs.probability, champion.version)
         return _Examined(champion, outputs, warnings)
 
 
-def _look_at(data: bytes, champion: model.Model) -> tuple[np.ndarray, list[str]]:
-    """Decode an upload and ask the guard: pixels uint8 [side, side] and warnings.
+def _check(champion: model.Model, pixels: np.ndarray, outputs: Outputs) -> list[str]:
+    """What the input check warns of.
 
     Raises:
-        Problem: the upload is no picture, or none of a chest.
+        Problem: it rejects the image.
     """
-    picture = uploads.read(data, champion.side, LIMITS)
-    score, threshold = guard.score(champion.guard, picture.pixels), float(champion.guard["threshold"])
-    if score <= threshold:
-        return picture.pixels, picture.warnings
-    strange = f"the picture does not look like a frontal chest X-ray: strangeness {score:.2f}, limit {threshold:.2f}"
-    if SETTINGS.out_of_distribution == "refuse":
-        raise Problem(422, "no_chest_radiograph", strange, score=round(score, 4), limit=round(threshold, 4))
-    return picture.pixels, [*picture.warnings, strange]
+    judged = guard.judge(champion.guard, pixels, outputs.features)
+    if judged.rejected and SETTINGS.out_of_distribution == "refuse":
+        numbers = {"score": round(judged.score, 4), "limit": round(judged.limit, 4)}
+        reason = {"reason": judged.reason} if judged.reason else {}
+        raise Problem(422, "no_chest_radiograph", judged.said, None, **numbers, **reason)
+    return [judged.said] if judged.said else []
 
 
 _service = cast("bentoml.Service[Pneumonia]", Pneumonia)  # what the decorator has made of the class
 # BentoML's own timeout keeps what it knows of a request until its time is up, answered or not: under load some 20 MB for
-# each worker. `Admission` and `_examine` end what takes too long.
+# each worker. `Admission` and `Decoders` end what takes too long.
 traffic.TimeoutMiddleware = lambda app, timeout: app  # type: ignore[assignment,misc,return-value]
+supervisor.close_ports()
+os.environ["FORWARDED_ALLOW_IPS"] = ",".join(SETTINGS.proxies)  # uvicorn's own default believes everybody on loopback
+if SETTINGS.origins:
+    _service.add_asgi_middleware(
+        CORSMiddleware,
+        allow_origins=SETTINGS.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization"],
+    )
 _service.add_asgi_middleware(Admission, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
 _service.mount_asgi_app(
-    page.build(CHAMPION.current, LIMITS, lambda: _service.openapi_spec.asdict()), path="/", name="page"
+    page.build(CHAMPION.card, DECODERS.show, lambda: _service.openapi_spec.asdict()), path="/", name="page"
 )

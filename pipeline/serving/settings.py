@@ -1,13 +1,15 @@
 """Section `serve` of params.yaml, read alone: the service's image holds no code of the other sections."""
 
 import difflib
+import ipaddress
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pipeline import paths
 from pipeline.errors import ProjectError
@@ -18,6 +20,27 @@ log = logging.getLogger("bentoml.pneumonia")
 
 PREFIX = "SERVE_"
 NO_SETTINGS = ("SERVE_TOKEN", "SERVE_METRICS_FOLDER")  # the bearer token; the folder of the workers' counters
+
+
+def _host(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.:-]*[a-z0-9])?|::\d*", name) or (":" in name and name.count(":") < 2):
+        raise ValueError("must be a host's name or address in small letters, without a port")
+    return name
+
+
+def _origin(address: str) -> str:
+    if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", address):
+        raise ValueError("must be scheme, host and perhaps port, as in https://pacs.example, in small letters")
+    return address
+
+
+def _network(address: str) -> str:
+    try:
+        ipaddress.ip_network(address)
+    except ValueError:
+        raise ValueError("must be an address or a network, as in 10.0.0.1 or 10.0.0.0/24") from None
+    return address
+
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Megabytes = Annotated[float, Field(ge=0.001, le=1_000_000)]
@@ -35,9 +58,14 @@ class Serve(Section):
     max_per_client: Count
     max_waiting: Count
     max_held_megabytes: Megabytes
+    max_decode_seconds: int = Field(ge=1, le=3600)
+    max_decode_megabytes: int = Field(ge=64, le=1_000_000)
     patience_seconds: float = Field(gt=0, le=3600)
     prevalence: Annotated[float, Field(gt=0, lt=1)] | None
     out_of_distribution: Literal["refuse", "warn"]
+    hosts: Annotated[list[Annotated[str, AfterValidator(_host)]], Field(min_length=1)] | None
+    origins: list[Annotated[str, AfterValidator(_origin)]]
+    proxies: list[Annotated[str, AfterValidator(_network)]]
     log: Annotated[str, Field(min_length=1)] | None
     drift_window: int = Field(ge=10, le=1_000_000)  # `drift` compares tenths
     drift_limit: float = Field(gt=0, le=1000)

@@ -6,9 +6,10 @@ from typing import Any
 
 from pipeline import paths, settings
 from pipeline.command import run
+from pipeline.data.parallel import in_order
 from pipeline.data.tables import write_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import candidate, contrasts, predictions, published, run_metrics, tables
+from pipeline.evaluation import candidate, contrasts, cross_fitting, predictions, published, run_metrics, tables
 from pipeline.figures import study_figures
 from pipeline.files import atomic_folder, write_json
 
@@ -27,33 +28,53 @@ def main() -> None:
         raise ProjectError("predictions/ holds no run of params.yaml: train one first (make repro)")
 
     samples = run_metrics.draw(next(iter(runs.values())), options.evaluate)
-    headlines = {name: run_metrics.headline(one, samples, options.evaluate) for name, one in planned.items()}
-    facts = {name: one.facts | {"collapsed": metrics[name]["collapsed"]} for name, one in planned.items()}
 
-    sound = [name for name in planned if not metrics[name]["collapsed"]] or list(planned)
+    def headline(one: predictions.Predictions) -> run_metrics.Figures:
+        return run_metrics.headline(one, samples, options.evaluate)
+
+    measured = in_order(headline, planned.values(), len(planned), "compare", unit="run")
+    headlines = dict(zip(planned, measured, strict=True))
+    facts = {name: one.facts | {"did_not_train": metrics[name]["did_not_train"]} for name, one in planned.items()}
+
+    left_out = _left_out(planned, metrics)
+    sample, folds, seed = samples.validation, options.gate.folds, options.evaluate.seed
+    scores = {
+        name: cross_fitting.scores(one.validation, one.unseen, sample, folds, seed)
+        for name, one in planned.items()
+        if name not in left_out
+    }
     named = candidate.name(
-        {name: headlines[name][options.compare.candidate] for name in sound},
-        {name: headlines[name]["validation_auc"] for name in sound},
+        scores,
+        {name: headlines[name]["validation_auc"] for name in scores},
         facts,
+        left_out,
         options.compare.release,
         options.package.weights,
     )
     write_json(paths.METRICS / "candidate.json", named)
 
-    found = contrasts.planned(headlines, facts) + contrasts.release(named, headlines, facts)
-    found += contrasts.winner(named["best"], headlines, facts)
+    epochs = options.train.common.epochs
+    found = contrasts.planned(headlines, facts, epochs) + contrasts.release(named, headlines, facts)
+    found += contrasts.winner("stress_auc", headlines, facts, epochs)
     write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
 
     baseline = metrics.get(settings.BASELINE)
     for number, own in (("2", True), ("3", False)):
         shown = [one for one in options.table.values() if (one.network == published.OWN) == own]
-        table = tables.rows(shown, metrics, baseline)
+        table = tables.rows(shown, metrics, baseline, epochs)
         write_table(paths.METRICS / f"table{number}.csv", tables.columns(), table)
     trained = {name: metrics[name] for name in options.table if name in metrics}
     write_json(paths.METRICS / "study.json", tables.study(named["run"], trained))
     with atomic_folder(paths.PLOTS / "study") as folder:
         study_figures.draw(folder, planned, options.table, metrics, samples, named["run"], list(options.groups.sets))
-    log.info("candidate: %s (stressed validation AUC %s)", named["run"], named["value"])
+    log.info("candidate: %s (AUC %s on validation under unseen changes)", named["run"], named["value"])
+
+
+def _left_out(planned: dict[str, predictions.Predictions], metrics: dict[str, Any]) -> dict[str, str]:
+    """Why a run can be no candidate: it did not train (unless none did), or was never measured on the family that decides."""
+    none_trained = all(metrics[name]["did_not_train"] for name in planned)
+    reasons = {name: candidate.NOT_KEPT for name, one in planned.items() if not one.unseen}
+    return reasons | {name: "did not train" for name in planned if metrics[name]["did_not_train"] and not none_trained}
 
 
 def _metrics(runs: dict[str, predictions.Predictions]) -> dict[str, Any]:

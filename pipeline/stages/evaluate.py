@@ -1,11 +1,11 @@
 """Stage `evaluate`: the prediction files of every run -> its figures with intervals, and its curves."""
 
 import logging
-
-from tqdm import tqdm
+from typing import Any
 
 from pipeline import paths, settings
 from pipeline.command import run
+from pipeline.data.parallel import in_order
 from pipeline.evaluation import curves, predictions, run_metrics
 from pipeline.files import atomic_folder, write_json
 from pipeline.schema import read_yaml
@@ -20,11 +20,15 @@ def main() -> None:
     runs = predictions.read_all(paths.PREDICTIONS)
     samples = run_metrics.draw(next(iter(runs.values())), options)
     with atomic_folder(paths.METRICS / "runs") as metrics, atomic_folder(paths.PLOTS / "curves") as plots:
-        for name, one in tqdm(runs.items(), unit="run", desc="evaluate"):
-            figures, facts = run_metrics.measure(one, samples, options)
-            write_json(metrics / f"{name}.json", run_metrics.summary(one, figures, facts))
-            if facts["collapsed"]:
-                log.warning("%s learned nothing%s", name, advice(whole, name))
+
+        def measured(one: predictions.Predictions) -> dict[str, Any]:
+            return run_metrics.summary(one, *run_metrics.measure(one, samples, options))
+
+        for summary in in_order(measured, runs.values(), len(runs), "evaluate", unit="run"):
+            name = summary["run"]
+            write_json(metrics / f"{name}.json", summary)
+            if summary["did_not_train"]:
+                log.warning("%s did not train%s", name, advice(whole, name))
         curves.write(plots, runs.values(), samples)
     log.info("%d runs in %s", len(runs), paths.METRICS / "runs")
 

@@ -220,8 +220,8 @@ def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
     """The checks that ask the graph, on validation and test, by table."""
     setting = options.explain
     changes: dict[str, probes.Change] = {**TRAINED.changes, **probes.SMALL_CHANGES}
-    guard = _guard()
-    refuse = (lambda pictures: guards.scores(guard, pictures) > guard["threshold"]) if guard else None
+    check = _input_check()
+    refuse = (lambda pictures: check.scores(pictures) > check.limit) if check else None
     found: dict[str, list[Row]] = {"masking": [], "border": [], "stress": [], "unusual": []}
     for part in subject.parts.values():
         log.info("checking on %s", part.name)
@@ -232,10 +232,10 @@ def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
         found["border"] += saliency_checks.borders(part, subject.ask, setting.borders, BORDERS)
         found["stress"] += saliency_checks.stress(part, subject.ask, changes, subject.cuts)
         found["unusual"] += saliency_checks.unusual(part, subject.ask, probes.UNUSUAL, subject.cuts, refuse)
-    return found | {"strangers": list(_strangers(subject, guard)), "originals": _originals(subject)}
+    return found | {"strangers": list(_strangers(subject, check)), "originals": _originals(subject)}
 
 
-def _strangers(subject: Subject, guard: guards.Guard | None) -> Iterator[Row]:
+def _strangers(subject: Subject, check: "_InputCheck | None") -> Iterator[Row]:
     """What is said of single pictures that are no chest."""
     side = subject.parts["test"].pixels.shape[1]
     for name, picture in probes.strangers(side).items():
@@ -244,18 +244,30 @@ def _strangers(subject: Subject, guard: guards.Guard | None) -> Iterator[Row]:
         for point, cut in subject.cuts.items():
             if cut is not None:
                 row[point] = "PNEUMONIA" if logit[0] >= cut else "NORMAL"
-        if guard:
-            score = guards.score(guard, picture)
-            row |= {"guard_score": round(score, 3), "guard_threshold": round(float(guard["threshold"]), 3)}
-            row["refused"] = bool(score > guard["threshold"])
+        if check:
+            score = float(check.scores(picture[None])[0])
+            row |= {"guard_score": round(score, 3), "guard_threshold": round(check.limit, 3)}
+            row["refused"] = score > check.limit
         yield row
 
 
-def _guard() -> guards.Guard | None:
-    path = paths.CANDIDATE / "guard.npz"
-    if path.is_file():
-        return guards.load(path)
-    log.warning("models/candidate/guard.npz is missing: what the input guard refuses is not measured")
+class _InputCheck:
+    """The candidate's input check, which reads what the candidate's graph sees."""
+
+    def __init__(self) -> None:
+        self._guard = guards.load(paths.CANDIDATE / "guard.npz")
+        self._graph = Graph(paths.CANDIDATE / "model.onnx")
+        self.limit = float(self._guard["threshold"])
+
+    def scores(self, pictures: np.ndarray) -> np.ndarray:
+        """The score of each image, uint8 [n, side, side]; above `limit` it is rejected."""
+        return guards.scores(self._guard, pictures, self._graph.answer(pictures, "input check").features)
+
+
+def _input_check() -> _InputCheck | None:
+    if (paths.CANDIDATE / "guard.npz").is_file():
+        return _InputCheck()
+    log.warning("models/candidate/guard.npz is missing: what the input check rejects is not measured")
     return None
 
 

@@ -2,8 +2,9 @@
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -16,9 +17,9 @@ from pipeline.errors import ProjectError
 from pipeline.evaluation import bootstrap, calibration, run_metrics
 from pipeline.evaluation.predictions import Predictions, Split
 from pipeline.files import atomic_folder, sha256_of, write_json, write_text
-from pipeline.inference import PRECISION, Graph
-from pipeline.input_check import fit, guard
-from pipeline.registry import contract, validation_predictions
+from pipeline.inference import PRECISION, Answers, Graph
+from pipeline.input_check import fit, network_features
+from pipeline.registry import card, contract, thresholds, validation_predictions
 from pipeline.robustness.families import TRAINED
 from pipeline.settings import Settings
 
@@ -28,76 +29,125 @@ NAME = "pneumonia-in-childrens-chest-xrays"
 
 
 def main() -> None:
-    """Write models/candidate/: the graph, its contract and card, and its answers to the validation pictures."""
+    """Write models/candidate/: the graph, its contract and card, and its answers to the validation images."""
     settings = all_settings.load()
     name = _candidate()
     facts = _json(paths.predictions(name) / "run.json")
     with atomic_folder(paths.CANDIDATE) as folder:
-        model = _export(name, facts, settings.package.weights)
-        graph = _load(folder / "model.onnx", model, 0.0, 1.0)
-        rows = _validation_rows()
-        development = np.load(paths.array("development"), mmap_mode="r")
-        held_out = [row for row, _ in rows]
-        pixels = development[held_out]
-        plain = graph.answer(pixels, "validation").logits
-        labels = np.array([row["label"] == "PNEUMONIA" for _, row in rows])
-        fitted = calibration.fit(labels, plain)
-        if fitted is None:
-            log.warning("no recalibration: the logits separate the classes, or are constant, on validation")
-        used = fitted or calibration.Recalibration(0.0, 1.0)
-        graph = _load(folder / "model.onnx", model, used.intercept, used.slope)
-
-        validation = graph.answer(pixels, "validation")
-        stress = {change: graph.answer(function(pixels), change).logits for change, function in TRAINED.changes.items()}
-        test_rows, test_pixels = read_table(paths.index("test")), np.load(paths.array("test"), mmap_mode="r")
-        test = graph.answer(test_pixels, "test")
-        answered = Predictions(
-            name=name,
-            facts=facts,
-            validation=_split([row for _, row in rows], validation.logits),
-            test=_split(test_rows, test.logits),
-            stress=stress,
-            history={key: np.array([]) for key in ("epoch", "accuracy", "val_accuracy")},
-        )
-        validation_predictions.write(folder, validation_predictions.Validation(answered.validation, stress))
-        training = np.delete(development, held_out, axis=0)
+        images = _Images.read()
+        model = network_features.add(_export(name, facts, settings.package.weights))
+        validation = _load(folder / "model.onnx", model, 0.0, 1.0).answer(images.validation, "validation")
+        recalibration, fitted_on = _recalibrate(images, validation.logits)
+        graph = _load(folder / "model.onnx", model, recalibration.intercept, recalibration.slope)
+        test = graph.answer(images.test, "test")
+        run = _predictions(name, facts, graph, images, validation.logits, test.logits)
+        validation_predictions.write(folder, validation_predictions.Validation(run.validation, run.stress))
+        validation_predictions.write_unseen(folder, graph, images.validation)
+        seen = _Seen(fit.seen(images.validation, validation.features), fit.seen(images.test, test.features))
         promise = {
-            "name": NAME,
-            "dataset": facts["dataset"],
-            "edition": facts["edition"],
-            "dataset_digest": facts["dataset_digest"],
-            "run": name,
-            "network": facts["network"],
-            "weights": settings.package.weights,
-            "precision": PRECISION,
-            "input": {"name": "pixels", "dtype": "uint8", "shape": [None, *pixels.shape[1:], 1], "range": [0, 255]},
-            "outputs": {
-                "logit": {"dtype": "float32", "shape": [None]},
-                "probability": {"dtype": "float32", "shape": [None], "range": [0, 1]},
-                "map": {"dtype": "float32", "shape": [None, *validation.maps.shape[1:]], "unit": "logit"},
-            },
+            **_described(name, facts, settings, images.validation, validation),
             "recalibration": {
-                "intercept": used.intercept,
-                "slope": used.slope,
-                "fitted_on": "validation" if fitted else None,
+                "intercept": recalibration.intercept,
+                "slope": recalibration.slope,
+                "fitted_on": fitted_on,
             },
-            "prevalence": float(labels.mean()),
+            "prevalence": float(run.validation.labels.mean()),
             "map_scale": _map_scale(validation.maps),
-            **_measured(answered, validation.probabilities, settings),
-            "guard": _guard(folder / "guard.npz", training, pixels, test_pixels, answered.test, settings),
-            "format": contract.FORMAT,
-            "trained_with": _environment(name),
-            "intended_use": contract.INTENDED_USE,
-            "changelog": settings.package.changelog,
+            **_measured(run, recalibration, settings),
+            "guard": _fit_guard(folder / "guard.npz", graph, images, seen, run, settings),
         }
         promise["files"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
         promise["version"] = contract.version_of(promise)
         write_json(folder / "contract.json", promise)
-        write_text(folder / "card.md", contract.card(promise))
-        broken = contract.check(folder)
-        if broken:
+        write_text(folder / "card.md", card.text(promise))
+        if broken := contract.check(folder):
             raise ProjectError(f"the candidate breaks its contract: {'; '.join(broken)}")
     log.info("candidate %s: %.1f MB", promise["version"], (paths.CANDIDATE / "model.onnx").stat().st_size / 1e6)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Rows of the manifest in path order with their pixels uint8 [n, side, side], and the pixels of the training images."""
+
+    validation_rows: list[dict[str, str]]
+    validation: np.ndarray
+    test_rows: list[dict[str, str]]
+    test: np.ndarray
+    training: np.ndarray
+
+    @classmethod
+    def read(cls) -> "_Images":
+        rows = _validation_rows()
+        held_out = [row for row, _ in rows]
+        development = np.load(paths.array("development"), mmap_mode="r")
+        training = np.delete(development, held_out, axis=0)
+        test = np.load(paths.array("test"), mmap_mode="r")
+        return cls([row for _, row in rows], development[held_out], read_table(paths.index("test")), test, training)
+
+
+class _Seen(NamedTuple):
+    """What the input check reads of the validation and the test images."""
+
+    validation: fit.Seen
+    test: fit.Seen
+
+
+def _recalibrate(images: _Images, logits: np.ndarray) -> tuple[calibration.Recalibration, str | None]:
+    """The recalibration, and on what it was fitted: on nothing where the logits separate the classes or are constant."""
+    labels = np.array([row["label"] == "PNEUMONIA" for row in images.validation_rows])
+    fitted = calibration.fit(labels, logits)
+    if fitted is None:
+        log.warning("no recalibration: the logits separate the classes, or are constant, on validation")
+    return fitted or calibration.Recalibration(0.0, 1.0), "validation" if fitted else None
+
+
+def _predictions(
+    name: str, facts: dict[str, Any], graph: Graph, images: _Images, validation: np.ndarray, test: np.ndarray
+) -> Predictions:
+    """What the graph that ships says of all images; the stressed ones are asked here."""
+    stress = {
+        change: graph.answer(function(images.validation), change).logits for change, function in TRAINED.changes.items()
+    }
+    return Predictions(
+        name=name,
+        facts=facts,
+        validation=_split(images.validation_rows, validation),
+        test=_split(images.test_rows, test),
+        stress=stress,
+        history={key: np.array([]) for key in ("epoch", "accuracy", "val_accuracy")},
+    )
+
+
+def _described(
+    name: str, facts: dict[str, Any], settings: Settings, validation: np.ndarray, answers: Answers
+) -> dict[str, Any]:
+    """What the contract says that nothing was measured for."""
+    assert answers.features is not None  # `network_features.add` has put them there
+    return {
+        "name": NAME,
+        "dataset": facts["dataset"],
+        "edition": facts["edition"],
+        "dataset_digest": facts["dataset_digest"],
+        "run": name,
+        "network": facts["network"],
+        "weights": settings.package.weights,
+        "precision": PRECISION,
+        "input": {"name": "pixels", "dtype": "uint8", "shape": [None, *validation.shape[1:], 1], "range": [0, 255]},
+        "outputs": {
+            "logit": {"dtype": "float32", "shape": [None]},
+            "probability": {"dtype": "float32", "shape": [None], "range": [0, 1]},
+            "map": {"dtype": "float32", "shape": [None, *answers.maps.shape[1:]], "unit": "logit"},
+            "features": {
+                "dtype": "float32",
+                "shape": [None, answers.features.shape[1]],
+                "unit": "channel means, for the input check",
+            },
+        },
+        "format": contract.FORMAT,
+        "trained_with": _environment(name),
+        "intended_use": contract.INTENDED_USE,
+        "changelog": settings.package.changelog,
+    }
 
 
 def _candidate() -> str:
@@ -172,43 +222,61 @@ def _split(rows: list[dict[str, str]], logits: np.ndarray) -> Split:
     )
 
 
-def _measured(run: Predictions, probabilities: np.ndarray, settings: Settings) -> dict[str, Any]:
-    """Operating points on the probability, and every figure with its interval, of what ships."""
-    samples = run_metrics.draw(run, settings.evaluate)
-    figures, facts = run_metrics.measure(run, samples, settings.evaluate)
+def _measured(run: Predictions, recalibration: calibration.Recalibration, settings: Settings) -> dict[str, Any]:
+    """The two thresholds, and every figure with its interval, of what ships."""
+    options = settings.evaluate
+    samples = run_metrics.draw(run, options)
+    points = thresholds.fix(run, samples, recalibration, options)
+    figures, facts = run_metrics.measure(run, samples, options, thresholds.logits(points, recalibration))
     flat = run_metrics.summary(run, figures, facts)
-    points = {}
-    for point, bound in (("sensitive", settings.evaluate.sensitive), ("specific", settings.evaluate.specific)):
-        cut = facts[f"threshold_{point}_logit"]
-        if cut is None:
-            raise ProjectError(f"no threshold of run {run.name} is {point} enough on validation; it cannot be packaged")
-        # A hair below the picture's own probability, so that another processor's rounding does not drop that picture.
-        own = float(probabilities[np.argmin(np.abs(run.validation.logits - cut))])
-        points[point] = {"threshold": own * (1 - 1e-6), "bound": bound, "fixed_on": "validation patients"}
     nested: dict[str, dict[str, Any]] = {"validation": {}, "test": {}, "stress": {}}
     for key in figures:
         part, _, figure = key.partition("_")
         if part in nested:
             nested[part][figure] = {"value": flat[key], "low": flat[f"{key}_low"], "high": flat[f"{key}_high"]}
-    return {"operating_points": points, "figures": nested}
+    for part, share in thresholds.indeterminate(points, run, samples, recalibration).items():
+        nested[part]["indeterminate"] = share
+    bounds = {"sensitive": options.sensitive, "specific": options.specific}
+    return {
+        "operating_points": {
+            point: {"threshold": score, "bound": bounds[point], "fixed_on": thresholds.FIXED_ON}
+            for point, score in points.items()
+        },
+        "thresholds": thresholds.promise(points, run, samples, recalibration, options),
+        "figures": nested,
+    }
 
 
-def _guard(
-    path: Path, training: np.ndarray, validation: np.ndarray, test: np.ndarray, asked: Split, settings: Settings
+def _fit_guard(
+    path: Path, graph: Graph, images: _Images, seen: _Seen, run: Predictions, settings: Settings
 ) -> dict[str, Any]:
-    """Fit the input guard, write it, and say whom it turns away."""
-    seed = settings.evaluate.seed
-    fitted = fit.calibrate(fit.fit(training, seed), validation)
+    """Fit the input check, write it, and say whom it turns away."""
+    options = settings.evaluate
+
+    def ask(pixels: np.ndarray, what: str) -> fit.Seen:
+        return fit.seen(pixels, graph.answer(pixels, what).features)
+
+    material = fit.gather(images.training, ask, options.seed)
+    fitted = fit.fit(material, seen.validation)
     np.savez(path, allow_pickle=False, **fitted)
-    refused = guard.scores(fitted, test) > fitted["threshold"]
-    sample = bootstrap.draw(asked.labels, asked.patients, settings.evaluate.resamples, seed)
-    shares = bootstrap.divide(sample.totals(refused), sample.totals(np.ones(len(refused))))
-    value, low, high = (round(number, 6) for number in bootstrap.interval(shares))
+    central = ask(fit.central(images.validation), "central 80 %")
+    asked = fit.ask_negatives(images.validation, ask, options.seed)
+    samples = run_metrics.draw(run, options)
     return {
         "threshold_refuses_of_validation": fit.REFUSED,
-        "test_refused": {"value": value, "low": low, "high": high},
-        "accepted_of_kinds_left_out_of_fitting": fit.left_out(training, validation, seed),
+        "warned_from": float(fitted["unlike"]),
+        "validation_refused": _share(fit.rejects(fitted, seen.validation), samples.validation),
+        "central_80_percent_of_validation_refused": _share(fit.rejects(fitted, central), samples.validation),
+        "test_refused": _share(fit.rejects(fitted, seen.test), samples.test),
+        "accepted_of_kinds_left_out_of_fitting": fit.left_out(material, seen.validation, asked),
+        "reasons_told": fit.reasons_told(fitted, asked),
     }
+
+
+def _share(refused: np.ndarray, sample: bootstrap.Sample) -> dict[str, float]:
+    """A share of images with its interval by patient."""
+    figure = bootstrap.mean(refused.astype(np.float64), sample)
+    return {key: round(number, 6) for key, number in zip(("value", "low", "high"), figure, strict=True)}
 
 
 def _map_scale(maps: np.ndarray) -> list[float]:

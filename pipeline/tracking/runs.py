@@ -62,6 +62,7 @@ def ensure(
     content = _digest_of(name, tags, params, metrics, artifacts)
     found = find(client, experiment, key)
     if found and found.data.tags.get(CONTENT) == content:
+        _delete_others(client, experiment, key, found.info.run_id)  # a kill may have come before
         return found.info.run_id
     below = children(client, experiment, found.info.run_id) if found else []
     from mlflow.entities import Dataset, DatasetInput, Metric, Param
@@ -84,12 +85,16 @@ def ensure(
                 client.log_artifact(run_id, str(source), folder or None)
     for child in below:
         client.set_tag(child, PARENT, run_id)
-    client.set_tag(run_id, CONTENT, content)
     client.set_terminated(run_id)
-    for old in _with_key(client, experiment, key):
-        if old.info.run_id != run_id:
-            client.delete_run(old.info.run_id)
+    client.set_tag(run_id, CONTENT, content)  # the last: from now on it is whole
+    _delete_others(client, experiment, key, run_id)
     return run_id
+
+
+def _delete_others(client: "MlflowClient", experiment: str, key: str, kept: str) -> None:
+    for other in _with_key(client, experiment, key):
+        if other.info.run_id != kept:
+            client.delete_run(other.info.run_id)
 
 
 def find(client: "MlflowClient", experiment: str, key: str) -> "Run | None":

@@ -1,8 +1,10 @@
 """The download from Kaggle, against a stand-in that speaks its protocol: whole, cut, refused, broken, hostile."""
 
+import io
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,3 +144,25 @@ def test_no_member_lands_outside_the_cache(server: Kaggle, tree: Path, tmp_path:
     assert len(evil) >= 3  # they were unpacked, tamed
     assert all(path.is_relative_to(tmp_path / "home" / "cache") for path in evil)
     assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize(("bound", "most"), [("MAX_BYTES", 10_000), ("MAX_MEMBERS", 3)])
+def test_an_archive_that_unpacks_to_more_than_it_may_is_not_unpacked(
+    bound: str, most: int, server: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kaggle, bound, most)
+    with pytest.raises(ProjectError, match=f"would unpack to .* files of .* bytes; at most .*{most}"):
+        kaggle.download(tmp_path / "cache")
+    unpacked = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix == ".jpeg"]
+    assert not unpacked
+
+
+def test_only_a_zip_archive_is_unpacked(server: Kaggle, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        link = tarfile.TarInfo("chest_xray/train")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+        archive.addfile(link)
+    server.archive = stream.getvalue()
+    with pytest.raises(ProjectError, match="is broken"):
+        kaggle.download(tmp_path / "cache")

@@ -191,3 +191,17 @@ def test_no_picture_is_tracked_by_git() -> None:
         pytest.skip("no git checkout: NOT checked that data/raw is free of tracked files")
     tracked = subprocess.run(["git", "ls-files", "data/raw"], cwd=HOME, capture_output=True, text=True, check=True)
     assert tracked.stdout == ""
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "link to a folder"])
+def test_a_file_that_became_a_link_or_a_pipe_since_it_was_listed_is_not_followed(kind: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of somebody else")
+    source = tmp_path / "IM-0001-0001.jpeg"
+    if kind == "pipe":
+        os.mkfifo(source)
+    else:
+        source.symlink_to(secret if kind == "link" else tmp_path)
+    with pytest.raises(OSError, match=r"symbolic links|regular file"):
+        sources.take({"train/NORMAL/IM-0001-0001.jpeg": source}, tmp_path / "raw", link=False)
+    assert not [path for path in (tmp_path / "raw").rglob("*") if path.is_file()]

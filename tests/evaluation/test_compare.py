@@ -14,7 +14,7 @@ import pytest
 from pipeline import paths, settings
 from pipeline.data.tables import read_table
 from pipeline.evaluation import contrasts, predictions, run_metrics, tables
-from tests.compared_fixture import COLLAPSED, DONE, NOT_RUN, ROWS, project, stage
+from tests.compared_fixture import COLLAPSED, DONE, NOT_RUN, ROWS, SHORT, project, stage
 
 
 def written(root: Path) -> dict[str, bytes]:
@@ -37,7 +37,8 @@ def test_every_run_of_the_table_has_a_row_whether_it_ran_or_not(compared):
         assert rows[name]["status"] == "not run"
         assert rows[name]["accuracy"] == ""
     assert set(rows) == set(DONE) | set(NOT_RUN)
-    assert [name for name in DONE if rows[name]["status"] == "collapsed"] == [COLLAPSED]
+    assert [name for name in DONE if rows[name]["status"] == "did not train"] == [COLLAPSED]
+    assert [name for name in rows if rows[name]["unfinished"]] == [SHORT]
     row = rows["custom_cnn-balanced-0"]
     assert (row["weights"], row["backend"], row["epochs"], row["seed"]) == ("random", "tensorflow", "5", "0")
     assert (row["seeds"], rows["densenet121-balanced-0"]["seeds"]) == ("2", "1")
@@ -72,21 +73,23 @@ def test_study_json_is_what_dvc_metrics_shows_and_stays_short(compared):
     assert all(isinstance(value, float) for value in study["validation_auc"].values())
 
 
-def test_contrasts_are_paired_differences_of_the_runs_that_are_there(compared):
+def test_contrasts_are_paired_differences_of_the_runs_that_may_be_compared(compared):
     rows = read_table(compared / "metrics/contrasts.csv")
-    found = {(row["contrast"], row["figure"]): row for row in rows}
+    found = {(row["contrast"], row["figure"]): row for row in rows if row["finished"]}
     balanced = found["balanced - augmented", "test_auc"]
+    seeds = "5 epochs, 2 seeds: [+-]0[.][0-9]{3}, [+-]0[.][0-9]{3}"
     assert re.fullmatch(
-        r"custom_cnn [+]0[.]\d{3} [(]5 epochs, 2 seeds[)], densenet121 [+-]0[.]\d{3} [(]5 epochs[)]", balanced["over"]
+        rf"custom_cnn [+]0[.][0-9]{{3}} [(]{seeds}[)]; densenet121 [+-]0[.][0-9]{{3}} [(]5 epochs[)]", balanced["over"]
     )
-    assert balanced["opposed"] == ""
+    assert balanced["opposed"] == balanced["left_out"] == ""
     mixed = found["augmented - raw", "test_auc"]
-    assert re.fullmatch(
-        r"custom_cnn [+]0[.]\d{3} [(]5 epochs[)], vgg16 -0[.]\d{3} [(]5 epochs[)] "
-        rf"[(]left out, unequal epochs: densenet121[)] [(]collapsed: {COLLAPSED}[)]",
-        mixed["over"],
-    )
-    assert mixed["opposed"] == "yes", "one network gains and another loses, each beyond its interval"
+    assert re.fullmatch(r"custom_cnn [+]0[.][0-9]{3} [(]5 epochs[)]", mixed["over"])
+    assert mixed["left_out"] == f"{COLLAPSED} less vgg16-raw-0 (did not train: {COLLAPSED})"
+    apart = next(row for row in rows if row["contrast"] == "augmented - raw" and not row["finished"])
+    assert apart["left_out"] == f"densenet121-augmented-0 less {SHORT} (unequal epochs: 5 and 3)"
+    assert (apart["difference"], apart["p_holm"]) == ("undefined", ""), "what is unfinished is not tested"
+    order = [row["finished"] for row in rows if row["kind"] == "planned"]
+    assert order == sorted(order, reverse=True), "finished pairs first"
 
     options = settings.load(compared / "params.yaml")
     runs = predictions.read_all(compared / "predictions")
@@ -103,27 +106,79 @@ def test_contrasts_are_paired_differences_of_the_runs_that_are_there(compared):
     assert float(balanced["difference"]) == pytest.approx(by_hand[0], abs=1e-5)
     assert float(balanced["low"]) == pytest.approx(np.quantile(by_hand[1:], 0.025), abs=1e-5)
 
-    transfer = next(row for (name, _), row in found.items() if name.startswith("transfer"))
-    assert transfer["over"] == "densenet121-balanced-0 (5 epochs) less densenet121-balanced-0-random (5 epochs)"
-    assert any(name.startswith("balancing at equal steps") for name, _ in found)
-    rest = [row for row in rows if row["p_holm"] and row["figure"] == "test_auc"]
-    assert len(rest) == len(DONE) - 1
-    assert all(float(row["p_holm"]) >= float(row["p"]) for row in rest)
-    cost = found["cost of the release: candidate - released", "stress_auc"]
+    transfer = found[contrasts.TRANSFER, "test_auc"]
+    assert transfer["missing"] == "densenet121-robust-0, densenet121-robust-0-random"
+    assert transfer["over"].startswith("balanced ")
+    assert found[contrasts.EQUAL_STEPS, "test_auc"]["over"].startswith("custom_cnn ")
+    tested = [row for row in rows if row["kind"] == "planned" and row["p_holm"] not in ("", "undefined")]
+    assert {row["figure"] for row in tested} == set(contrasts.DECIDING)
+    assert all(float(row["p_holm"]) >= float(row["p"]) for row in tested)
+    cost = found["cost of the release: candidate - released", "validation_auc"]
     named = json.loads((compared / "metrics/candidate.json").read_text())
-    assert [float(cost[key]) for key in ("difference", "low", "high")] == named["released"]["cost_stress_auc"]
+    assert [float(cost[key]) for key in ("difference", "low", "high")] == named["released"]["cost_validation_auc"]
 
 
-def test_a_pair_of_unequal_epochs_alone_makes_a_contrast_undefined():
-    facts = {
-        f"vgg16-{group}-0": {"network": "vgg16", "seed": 0, "epochs": epochs, "collapsed": False}
-        for group, epochs in (("augmented", 15), ("raw", 3))
+def test_the_best_finished_run_meets_the_best_of_each_other_network(compared):
+    rows = [row for row in read_table(compared / "metrics/contrasts.csv") if row["kind"] == "winner"]
+    stressed = {
+        name: json.loads((compared / f"metrics/runs/{name}.json").read_text())["stress_auc"]
+        for name in DONE
+        if name not in (SHORT, COLLAPSED, "custom_cnn-augmented-0-steps", "densenet121-balanced-0-random")
     }
+    best: dict[str, str] = {}
+    for name in sorted(stressed, key=stressed.get, reverse=True):
+        best.setdefault(name.split("-")[0], name)
+    first, *rest = best.values()
+    assert {row["contrast"] for row in rows} == {f"{first} - {other}" for other in rest}
+
+
+def facts_of(**runs: tuple[int, str, bool]) -> dict[str, dict[str, object]]:
+    """Facts of vgg16 on `group`: epochs, start, and whether it did not train."""
+    return {
+        f"vgg16-{group}-0": {
+            "network": "vgg16", "group": group, "seed": 0, "epochs": epochs, "weights": weights, "did_not_train": idle
+        }
+        for group, (epochs, weights, idle) in runs.items()
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("augmented", "raw", "finished", "reason"),
+    [
+        ((15, "imagenet", False), (15, "imagenet", False), True, None),
+        ((15, "imagenet", False), (3, "imagenet", False), False, "unequal epochs: 15 and 3"),
+        ((15, "imagenet", False), (16, "imagenet", False), True, "unequal epochs: 15 and 16"),
+        ((15, "imagenet", False), (15, "random", False), True, "unequal starts: imagenet and random"),
+        ((15, "imagenet", True), (15, "imagenet", False), True, "did not train: vgg16-augmented-0"),
+        ((3, "random", False), (3, "random", False), False, None),
+    ],
+)
+def test_what_cannot_be_compared_is_left_out_with_the_reason(augmented, raw, finished, reason):
+    facts = facts_of(augmented=augmented, raw=raw)
     figures = {name: {figure: np.array([0.9, 0.8, 1.0]) for figure in contrasts.FIGURES} for name in facts}
-    found = contrasts.planned(figures, facts)
+    found = contrasts.planned(figures, facts, epochs=15)
     assert [one.figure for one in found] == list(contrasts.FIGURES)
-    assert all(np.isnan(one.value) and one.over == "no network (left out, unequal epochs: vgg16)" for one in found)
-    assert tables.contrast_rows(found)[0]["difference"] == "undefined"
+    assert {one.finished for one in found} == {finished}
+    pair = "vgg16-augmented-0 less vgg16-raw-0"
+    assert {one.left_out for one in found} == {f"{pair} ({reason})" if reason else ""}
+    assert tables.contrast_rows(found)[0]["difference"] == ("undefined" if reason else 0)
+
+
+def test_a_pair_without_a_figure_is_left_out_of_that_figure_alone():
+    facts = facts_of(augmented=(15, "imagenet", False), raw=(15, "imagenet", False))
+    figures = {name: {figure: np.array([0.9, 0.8, 1.0]) for figure in contrasts.FIGURES} for name in facts}
+    figures["vgg16-raw-0"]["unseen_auc"] = np.full(3, np.nan)
+    found = {one.figure: one for one in contrasts.planned(figures, facts, epochs=15)}
+    assert found["unseen_auc"].left_out == "vgg16-augmented-0 less vgg16-raw-0 (not measured)"
+    assert found["stress_auc"].left_out == "" and found["stress_auc"].value == 0
+
+
+def test_networks_on_opposite_sides_are_named():
+    facts = facts_of(augmented=(15, "random", False), raw=(15, "random", False))
+    other = {name.replace("vgg16", "xception"): own | {"network": "xception"} for name, own in facts.items()}
+    values = {"vgg16-augmented-0": 0.9, "vgg16-raw-0": 0.5, "xception-augmented-0": 0.5, "xception-raw-0": 0.9}
+    figures = {name: {figure: np.full(3, value) for figure in contrasts.FIGURES} for name, value in values.items()}
+    assert all(one.opposed and one.value == 0 for one in contrasts.planned(figures, facts | other, epochs=15))
 
 
 def test_figures_hold_every_run_and_no_date(compared):
@@ -140,6 +195,10 @@ def test_figures_hold_every_run_and_no_date(compared):
         assert "resnet50, balanced" in panels and "not run" in panels, name
     assert "custom_cnn, robust" in (compared / "plots/study/confusion-custom_cnn.svg").read_text()
     assert "dc:date" not in forest
+    assert f"{COLLAPSED} (5 epochs, did not train)" in forest and f"{SHORT} (3 epochs)" in forest
+    assert not any("data:image" in path.read_text() for path in (compared / "plots/study").iterdir()), (
+        "no pixels in git"
+    )
 
 
 def rows_of(table, name):
@@ -194,5 +253,6 @@ def test_starting_costs_no_framework(compared):
         text=True,
         check=True,
     )
-    heavy = {"tensorflow", "keras", "jax", "torch", "pandas", "scipy", "sklearn", "matplotlib", "mlflow", "onnx", "PIL"}
+    # Pillow is there: the families of changes say whether a run was measured with them as they are.
+    heavy = {"tensorflow", "keras", "jax", "torch", "pandas", "scipy", "sklearn", "matplotlib", "mlflow", "onnx"}
     assert not heavy & set(done.stdout.split())

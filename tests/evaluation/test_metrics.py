@@ -25,7 +25,7 @@ SOME_FIGURES = """
     test_calibration_slope test_calibration_slope_recalibrated test_log_loss_recalibrated test_sensitivity_at_sensitive
     test_specificity_at_specific test_bacterial_sensitivity test_viral_auc test_viral_sensitivity_at_specific
     validation_auc validation_brier gap_auc gap_specificity stress_auc stress_sensitivity
-    stress_specificity_at_sensitive stress_bars_auc stress_gamma_0.6_specificity
+    stress_specificity_at_sensitive stress_side_bars_0.1_auc stress_gamma_0.6_specificity
 """
 
 
@@ -161,9 +161,53 @@ def test_operating_points_and_recalibration_come_from_validation_alone(run):
     changed = dataclasses.replace(run, test=other)
     samples = run_metrics.draw(run, OPTIONS)
     before, after = (run_metrics.measure(one, samples, OPTIONS)[1] for one in (run, changed))
-    for name in ("threshold_sensitive_logit", "threshold_specific_logit", "recalibration_slope", "collapsed"):
+    for name in ("threshold_sensitive_logit", "threshold_specific_logit", "recalibration_slope", "did_not_train"):
         assert before[name] == after[name]
     assert before["test_tn"] != after["test_tn"]
+
+
+@pytest.mark.parametrize(
+    ("logits", "auc", "said"),
+    [
+        ([-1.0] * 99 + [1.0], 0.9, True),
+        ([-1.0] * 98 + [1.0] * 2, 0.9, False),
+        ([0.0] * 99 + [-1.0], 0.9, True),  # at the threshold is above it
+        ([-1.0, 1.0], 0.59, True),
+        ([-1.0, 1.0], 0.6, False),
+        ([-1.0, 1.0], float("nan"), True),
+    ],
+)
+def test_a_run_of_one_class_or_of_no_ranking_did_not_train(logits, auc, said):
+    assert run_metrics.did_not_train(np.array(logits), 0.0, auc) is said
+
+
+def test_thresholds_stand_on_the_scale_of_the_served_score(run):
+    facts = run_metrics.measure(run, run_metrics.draw(run, OPTIONS), OPTIONS)[1]
+    recalibrated = facts["recalibration_intercept"] + facts["recalibration_slope"] * facts["threshold_sensitive_logit"]
+    assert facts["threshold_sensitive"] == pytest.approx(1 / (1 + np.exp(-recalibrated)))
+    assert facts["threshold"] == pytest.approx(1 / (1 + np.exp(-facts["recalibration_intercept"])))
+    assert run_metrics.served_score(0.0, None) == 0.5, "as trained where there is no recalibration"
+
+
+def test_the_slope_after_recalibration_is_the_one_fitted_to_recalibrated_logits(run):
+    samples = run_metrics.draw(run, OPTIONS)
+    figures, facts = run_metrics.measure(run, samples, OPTIONS)
+    fitted = calibration.Recalibration(facts["recalibration_intercept"], facts["recalibration_slope"])
+    again = calibration.slope(run.test.labels, fitted(run.test.logits), samples.test)
+    np.testing.assert_allclose(figures["test_calibration_slope_recalibrated"], again, rtol=5e-3)
+
+
+def test_a_run_whose_network_is_not_kept_has_no_metrics_under_unseen_changes(run, tmp_path):
+    samples = run_metrics.draw(run, OPTIONS)
+    lost = dataclasses.replace(run, unseen={})
+    without = run_metrics.summary(lost, *run_metrics.measure(lost, samples, OPTIONS))
+    assert without["unseen_auc"] == "undefined" and not any(key.startswith("unseen_haze") for key in without)
+    write_run(tmp_path / "vgg16-raw-0", pictures(SMALL))
+    kept = predictions.read(tmp_path / "vgg16-raw-0")
+    assert run_metrics.headline(kept, run_metrics.draw(kept, OPTIONS), OPTIONS)["unseen_auc"][0] > 0.5
+    same = dataclasses.replace(run, unseen={"haze": run.validation.logits})
+    figures, _ = run_metrics.measure(same, samples, OPTIONS)
+    np.testing.assert_allclose(figures["unseen_auc"], figures["validation_auc"])
 
 
 def test_stressed_pictures_meet_the_thresholds_of_clean_validation(run):
@@ -183,10 +227,10 @@ def test_stressed_pictures_meet_the_thresholds_of_clean_validation(run):
 def test_what_is_undefined_says_so_and_hides_nothing_else(tmp_path):
     rows = [row for row in pictures(SMALL) if row[3] != "viral"]
     write_run(tmp_path / "vgg16-raw-0", rows)
-    write_logits(tmp_path / "vgg16-raw-0", rows, np.full(len(rows), 0.7))  # a collapsed network
+    write_logits(tmp_path / "vgg16-raw-0", rows, np.full(len(rows), 0.7))  # a network that did not train
     run = predictions.read(tmp_path / "vgg16-raw-0")
     flat = run_metrics.summary(run, *run_metrics.measure(run, run_metrics.draw(run, OPTIONS), OPTIONS))
-    assert flat["collapsed"] is True
+    assert flat["did_not_train"] is True
     for name in (
         "test_viral_auc",
         "test_viral_sensitivity",
@@ -201,7 +245,7 @@ def test_what_is_undefined_says_so_and_hides_nothing_else(tmp_path):
     json.dumps(flat, allow_nan=False)
 
 
-def test_a_collapsed_run_comes_with_the_line_that_trains_it_again():
+def test_a_run_that_did_not_train_comes_with_the_line_that_trains_it_again():
     raw = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))["train"]["runs"]
     whole = project_settings.load()
     for run, rate, tenth in (

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import ProjectError
 from pipeline.evaluation import predictions
+from pipeline.robustness.families import UNSEEN
 from tests.fake_predictions import CHANGES, SMALL, pictures, write_run
 
 ROWS = pictures(SMALL)
@@ -58,10 +59,13 @@ def test_the_order_of_lines_does_not_matter(folder, tmp_path):
 
     edit(folder / "images.csv", shuffle)
     edit(folder / "stress.csv", renumber)
+    edit(folder / "unseen.csv", lambda rows: [rows[0], *([row[0], *renumber([0, row[1:]])[1]] for row in rows[1:])])
     after = predictions.read(folder)
     np.testing.assert_array_equal(after.test.logits, before.test.logits)
     for change in CHANGES:
         np.testing.assert_array_equal(after.stress[change], before.stress[change])
+    for change in UNSEEN.changes:
+        np.testing.assert_array_equal(after.unseen[change], before.unseen[change])
 
 
 @pytest.mark.parametrize(
@@ -183,9 +187,31 @@ def test_runs_of_different_data_sets_are_never_put_side_by_side(tmp_path, facts)
         predictions.read_all(three_runs(tmp_path, ROWS, **facts))
 
 
-def test_runs_under_different_changes_are_refused(tmp_path):
-    with pytest.raises(ProjectError, match="stressed by different changes"):
-        predictions.read_all(three_runs(tmp_path, ROWS, changes=CHANGES[:2]))
+@pytest.mark.parametrize("changes", [CHANGES[:2], tuple(UNSEEN.changes), (*CHANGES, "another")])
+def test_a_stress_file_of_another_family_is_refused(folder, changes):
+    write_run(folder, ROWS, changes=changes)
+    with pytest.raises(
+        ProjectError, match=r"stress\.csv is of another family of changes.*dvc repro stress@custom_cnn-raw-0"
+    ):
+        predictions.read(folder)
+
+
+def test_the_file_of_one_family_is_not_read_as_that_of_the_other(folder):
+    (folder / "unseen.csv").write_bytes((folder / "stress.csv").read_bytes())
+    with pytest.raises(ProjectError, match=r"unseen\.csv: expected the columns version, row"):
+        predictions.read(folder)
+
+
+@pytest.mark.parametrize(("column", "value"), [(0, "0"), (2, "another_name")])
+def test_a_family_changed_after_a_run_was_measured_with_it_is_not_measured(folder, column, value, caplog):
+    assert predictions.read(folder).unseen.keys() == UNSEEN.changes.keys()
+
+    def changed(rows):
+        return [rows[0], *([*row[:column], value, *row[column + 1 :]] for row in rows[1:])]
+
+    edit(folder / "unseen.csv", changed)
+    assert predictions.read(folder).unseen == {}
+    assert "not measured" in caplog.text
 
 
 def test_no_run_at_all_says_what_to_do(tmp_path):

@@ -61,11 +61,11 @@ def test_the_films_get_the_logits_of_the_predictions(root: Path) -> None:
 
     run = json.loads((root / "metrics" / "runs" / f"{RUN}.json").read_text())
     options = settings.load(root / "params.yaml").evaluate
-    shown = site_table.table(root / "metrics", root / "predictions", [run], options)
+    shown = site_table.table(root / "metrics", root / "predictions", [run], options, epochs=1)
     same = f"{run['test_auc']:.3f}".lstrip("0")
     (row,) = [line for line in shown.splitlines() if line.startswith(f"| {RUN}")]
     assert row.split(" | ")[3].startswith(f"{same} ("), "the same pictures, so the AUC of the official test"
-    assert "No robust run" in shown
+    assert "No finished robust run" in shown
     shares = re.search(
         r"[(](\d+)% of AP, (\d+)% of PA show pneumonia[)]: AUC [.]\d{3} [(][.]\d{3} to [.]\d{3}[)]", shown
     )
@@ -76,7 +76,7 @@ def test_the_films_get_the_logits_of_the_predictions(root: Path) -> None:
     pictures = root / "predictions" / RUN / "images.csv"
     whole = pictures.read_bytes()
     pictures.write_bytes(whole + b"\n")
-    assert RUN not in site_table.table(root / "metrics", root / "predictions", [run], options)
+    assert RUN not in site_table.table(root / "metrics", root / "predictions", [run], options, epochs=1)
     pictures.write_bytes(whole)
 
 
@@ -98,13 +98,13 @@ def test_robust_stands_beside_balanced_of_as_many_epochs(tmp_path: Path) -> None
         told[name] = {"predictions": site_table.sha256_of(folder / "images.csv"), "logits": logits}
         epochs = 3 if name == "vgg16-robust-0" else 15
         row = {"run": name, "network": name.split("-")[0], "seed": 0, "epochs": epochs, "weights": "random"}
-        row |= {"stress_auc": 0.9, "test_auc": 0.9}
+        row |= {"stress_auc": 0.9, "test_auc": 0.9, "did_not_train": False}
         runs.append(row | {"threshold_sensitive_logit": 0.5})
     (tmp_path / "metrics" / "site_runs").mkdir(parents=True)
     text = json.dumps({"name": "far-away", "films": films, "runs": told})
     (tmp_path / "metrics" / "site_runs" / "far-away.json").write_text(text)
-    shown = site_table.table(tmp_path / "metrics", tmp_path / "predictions", runs, settings.load().evaluate)
-    assert "`custom_cnn-robust-0` less `custom_cnn-balanced-0`: AUC +0.000 on stressed validation, +0.500 (+" in shown
+    shown = site_table.table(tmp_path / "metrics", tmp_path / "predictions", runs, settings.load().evaluate, epochs=3)
+    assert "`custom_cnn-robust-0` less `custom_cnn-balanced-0`: AUC +.000 on stressed validation, +.500 (+" in shown
     assert "`vgg16-robust-0` less" not in shown, "3 epochs against 15"
     (row,) = [line for line in shown.splitlines() if line.startswith("| custom_cnn-balanced-0")]
     assert "The view tells" not in shown, "there is one view"

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import settings
+from pipeline import outcomes, settings
 from pipeline.data.tables import read_table
 from pipeline.reporting import markdown_blocks
-from tests.champion_fixture import logit_of, plain_guard, write_champion
+from tests.champion_fixture import contract, logit_of, plain_guard, write_champion
 from tests.film_fixture import encoded, film, scene
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -97,6 +97,43 @@ def test_views_are_reported_apart(report: dict[str, Any]) -> None:
     assert report["views"]["PA"]["refused"] == 3
 
 
+def test_a_rejection_counted_as_an_error_lowers_every_metric(report: dict[str, Any]) -> None:
+    """Sensitivity and specificity over all images are those over the answered ones, times the share that was answered."""
+    errors, accepted = report["refused_as_errors"], report["accepted"]
+    assert errors["auc"][0] < accepted["auc"][0]
+    answered = accepted["normal"] + accepted["pneumonia"]
+    assert answered < report["films"]
+    right = sum(
+        accepted[f"{name}_at_sensitive"][0] * accepted[kind]
+        for name, kind in (("sensitivity", "pneumonia"), ("specificity", "normal"))
+    )
+    assert errors["accuracy_at_sensitive"][0] == pytest.approx(right / report["films"], abs=1e-5)
+    views = report["views"].values()
+    assert sum(view["films"] - view["refused"] for view in views) == answered
+    assert all(view["refused_as_errors"]["auc"][0] <= view["auc"][0] for view in views)
+
+
+def test_ages_and_sexes_are_reported_apart(root: Path) -> None:
+    """Bands of years in their order; an age that is no number stops before any image is read."""
+    ages = ["0.5", "3", "17", "18", "39.9", "40", "60", ""]
+    rows = [(*row, ages[place % 8], "FM"[place % 2]) for place, row in enumerate([*NORMAL, *ILL])]
+    with (root / "aged.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("file", "label", "patient", "age", "sex"), *rows])
+    told = run(root, "films", "aged.csv", "--name", "aged")
+    assert told.returncode == 0, told.stderr
+    kept = root / "metrics" / "site" / "aged.json"
+    report = json.loads(kept.read_text())
+    kept.unlink()
+    bands = ["under 1", "1 to 5", "6 to 17", "18 to 39", "40 to 59", "60 and over", "unknown"]
+    assert set(report["ages"]) == set(bands) and set(report["sexes"]) == {"F", "M"}
+    for groups in (report["ages"], report["sexes"]):
+        assert sum(group["films"] for group in groups.values()) == report["films"]
+    with (root / "aged.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("file", "label", "patient", "age"), (*NORMAL[0], "old")])
+    told = run(root, "films", "aged.csv")
+    assert told.returncode != 0 and "age 'old' is no number of years" in told.stderr
+
+
 def test_local_threshold_is_measured_on_the_other_half(report: dict[str, Any]) -> None:
     local = report["local_threshold"]
     assert 0 < local["threshold"] < 1
@@ -110,14 +147,15 @@ def test_reliability_covers_every_accepted_film(report: dict[str, Any]) -> None:
 
 def test_the_table_of_every_image_is_never_kept(root: Path, report: dict[str, Any]) -> None:
     rows = read_table(root / "reports" / "site" / "a-hospital.csv")
-    assert len(rows) == report["films"] and list(rows[0]) == ["file", "status", "reason", "score", "verdict"]
+    assert len(rows) == report["films"] and list(rows[0]) == ["file", "status", "reason", "score", "outcome"]
     told = {row["file"]: row for row in rows}
     assert told["broken.png"]["status"] == "unreadable" and told["broken.png"]["reason"]
     assert told["stranger.png"]["status"] == "rejected" and "score" in told["stranger.png"]["reason"]
-    assert not told["stranger.png"]["verdict"] and not told["broken.png"]["score"]
+    assert not told["stranger.png"]["outcome"] and not told["broken.png"]["score"]
     answered = [row for row in rows if row["status"] == "answered"]
     assert len(answered) == 2 * PER_CLASS
-    assert all((float(row["score"]) >= 0.4) == (row["verdict"] == "PNEUMONIA") for row in answered)
+    limits = outcomes.thresholds(contract("1"))
+    assert all(row["outcome"] == outcomes.outcome(float(row["score"]), limits) for row in answered)
     assert [path.name for path in (root / "metrics" / "site").iterdir()] == ["a-hospital.json"]
 
 
@@ -258,6 +296,6 @@ def test_the_documents_are_written_beside_a_site_of_one_image(root: Path, tmp_pa
     (folder / "site_runs" / "one.json").write_text(json.dumps({"name": "one", "films": films, "runs": answers}))
     blocks = markdown_blocks.blocks(folder, settings.load(CHECKOUT / "params.yaml"))
     for name in ("one", "alone", "older"):
-        assert f"| another hospital: {name} | - | " in blocks["answer"]
-    assert "1 films of one (1 with pneumonia)" in blocks["elsewhere"]
+        assert f"| external test ({name}), all images, rejected ones scored too | " in blocks["answer"]
+    assert "1 images of one (1 with pneumonia)" in blocks["elsewhere"]
     assert "nan" not in blocks["elsewhere"] + blocks["answer"]

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from pipeline.data.tables import read_table
+from pipeline.outcomes import NONE, SIGNS
 from tests.champion_fixture import logit_of, plain_guard, write_champion
 from tests.film_fixture import encoded, film, scene
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-COLUMNS = ["file", "status", "reason", "score", "verdict"]
+COLUMNS = ["file", "status", "reason", "score", "outcome"]
 
 
 def command(root: Path, *arguments: str | Path) -> tuple[list[str], dict[str, str]]:
@@ -75,10 +76,10 @@ def test_every_file_has_a_line_with_the_network_s_own_score(root: Path, films: P
     assert [row["status"] for row in rows.values()] == ["answered", "answered", "unreadable", "rejected", "answered"]
     expected = 1 / (1 + np.exp(-logit_of(tone(200))))
     assert float(rows["bright.png"]["score"]) == pytest.approx(expected, abs=1e-5)
-    assert rows["bright.png"]["verdict"] == "PNEUMONIA" and rows["dark.jpeg"]["verdict"] == "NORMAL"
+    assert rows["bright.png"]["outcome"] == SIGNS and rows["dark.jpeg"]["outcome"] == NONE
     assert rows["report.txt"]["reason"] == "the file is of no known image type; JPEG, PNG, TIFF and DICOM are read"
     assert rows["stranger.png"]["reason"].startswith("not recognised as a frontal chest radiograph (score")
-    assert not rows["report.txt"]["score"] and not rows["stranger.png"]["verdict"]
+    assert not rows["report.txt"]["score"] and not rows["stranger.png"]["outcome"]
 
 
 def test_files_patterns_and_folders_can_be_named_together(root: Path, films: Path) -> None:
@@ -128,8 +129,8 @@ def test_archives_are_read_without_unpacking(root: Path, films: Path) -> None:
     (films / "damaged.zip").write_bytes(damaged)
 
     rows = told(root, films)
-    assert rows["study/films.zip/a/b/bright"]["verdict"] == "PNEUMONIA"
-    assert rows["study/films.zip/../outside.png"]["verdict"] == "PNEUMONIA" and not (films / "outside.png").exists()
+    assert rows["study/films.zip/a/b/bright"]["outcome"] == SIGNS
+    assert rows["study/films.zip/../outside.png"]["outcome"] == SIGNS and not (films / "outside.png").exists()
     for name, reason in (
         ("study/films.zip/bomb", "larger than"),
         ("study/films.zip/inner.zip", "the file is a ZIP file"),
@@ -199,7 +200,7 @@ def test_one_crash_of_a_decoder_is_one_line(root: Path, films: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = {row["file"]: row for row in read_table(root / "out.csv")}
     assert rows["bright.png"]["reason"] == "the decoder failed (RecursionError)"
-    assert rows["dark.jpeg"]["verdict"] == "NORMAL"
+    assert rows["dark.jpeg"]["outcome"] == NONE
 
 
 def test_the_status_is_0_unless_nothing_could_be_read(root: Path, films: Path) -> None:

@@ -1,11 +1,11 @@
-"""The input guard: radiographs in, all else out."""
+"""The input check: frontal chest radiographs in, all else out."""
 
 import numpy as np
 import pytest
 
 from pipeline import paths
 from pipeline.errors import ProjectError
-from pipeline.input_check import fit, guard, ood_negatives
+from pipeline.input_check import fit, guard, ood_negatives, variations
 
 OF_CHAMPIONS = {
     "custom_cnn-balanced-0-39ce539e": ["0x1.126ca6992bc50p+3", "0x1.badb296c59f18p+1", "0x1.8ed6613640ec5p+2"],
@@ -30,61 +30,147 @@ def lungs(count: int, side: int, seed: int) -> np.ndarray:
     return np.rint(np.stack(pictures).clip(0, 255)).astype(np.uint8)
 
 
+def edges(pictures: np.ndarray) -> np.ndarray:
+    """A network's stand-in: how strong the edges are, at three scales, along rows and columns; float32 [n, 48]."""
+    found = []
+    for step in (1, 2, 4):
+        coarse = pictures[:, ::step, ::step].astype(float)
+        for axis in (1, 2):
+            strength = np.abs(np.diff(coarse, axis=axis)).mean(axis=axis)
+            found += [part.mean(axis=1) for part in np.array_split(strength, 8, axis=1)]
+    return np.log1p(np.stack(found, axis=1)).astype(np.float32)
+
+
+def ask(pictures: np.ndarray, what: str = "") -> fit.Seen:
+    return fit.seen(pictures, edges(pictures))
+
+
+VALIDATION = lungs(200, 64, 1)
+
+
 @pytest.fixture(scope="module")
-def fitted() -> guard.Guard:
-    return fit.calibrate(fit.fit(lungs(400, 48, 0), seed=0), lungs(200, 48, 1))
+def material() -> fit.Material:
+    return fit.gather(lungs(150, 64, 0), ask, seed=0)
 
 
-def test_the_threshold_refuses_half_a_percent_of_the_validation_pictures(fitted: guard.Guard) -> None:
-    assert np.mean(guard.scores(fitted, lungs(200, 48, 1)) > fitted["threshold"]) == pytest.approx(0.005)
+@pytest.fixture(scope="module")
+def fitted(material: fit.Material) -> guard.Guard:
+    return fit.fit(material, ask(VALIDATION))
+
+
+def rejected(check: guard.Guard, pictures: np.ndarray) -> np.ndarray:
+    return guard.scores(check, pictures, edges(pictures)) > check["threshold"]
+
+
+def test_at_most_one_percent_of_the_validation_images_is_rejected_and_five_warned_of(fitted: guard.Guard) -> None:
+    found = guard.scores(fitted, VALIDATION, edges(VALIDATION))
+    assert np.mean(found > fitted["threshold"]) <= 0.01
+    assert np.mean(found > fitted["unlike"]) == pytest.approx(0.05)
 
 
 def test_new_radiographs_are_accepted(fitted: guard.Guard) -> None:
-    assert np.mean(guard.scores(fitted, lungs(200, 48, 2)) > fitted["threshold"]) <= 0.05
+    assert np.mean(rejected(fitted, lungs(200, 64, 2))) <= 0.05
 
 
 @pytest.mark.parametrize("kind", ood_negatives.KINDS)
-def test_made_up_negatives_are_refused(fitted: guard.Guard, kind: str) -> None:
-    pictures = ood_negatives.make(kind, 30, lungs(30, 48, 3), seed=9)
-    assert pictures.shape == (30, 48, 48)
-    assert np.mean(guard.scores(fitted, pictures) > fitted["threshold"]) >= 0.8
+def test_made_up_negatives_are_rejected(fitted: guard.Guard, kind: str) -> None:
+    pictures = ood_negatives.make(kind, 30, lungs(30, 64, 3), seed=9)
+    assert pictures.shape == (30, 64, 64) and pictures.dtype == np.uint8
+    # A lung without ribs and half of it are too alike for edges alone: the real network is measured by the benchmark.
+    assert np.mean(rejected(fitted, pictures)) >= (0.5 if kind in ("hemithorax", "cropped", "lateral") else 0.8)
 
 
-def test_one_picture_scores_as_it_does_among_others(fitted: guard.Guard) -> None:
-    pictures = lungs(3, 48, 4)
-    assert guard.score(fitted, pictures[1]) == pytest.approx(guard.scores(fitted, pictures)[1])
+@pytest.mark.parametrize("change", variations.CHANGES)
+def test_variations_keep_size_and_type_and_change_something(change: str) -> None:
+    before = lungs(4, 64, 5)
+    random = np.random.default_rng(0)
+    after = np.stack([variations.CHANGES[change](random, picture) for picture in before])
+    assert after.shape == before.shape and after.dtype == np.uint8
+    assert (after != before).any()
 
 
-def test_exposure_does_not_matter(fitted: guard.Guard) -> None:
-    darker = np.rint(lungs(50, 48, 5) * 0.6 + 10).astype(np.uint8)
-    assert np.mean(guard.scores(fitted, darker) > fitted["threshold"]) <= 0.06
+def test_one_image_is_judged_as_it_scores_among_others(fitted: guard.Guard) -> None:
+    pictures = lungs(3, 64, 4)
+    judged = guard.judge(fitted, pictures[1], edges(pictures)[1])
+    assert judged.score == pytest.approx(guard.scores(fitted, pictures, edges(pictures))[1])
+    assert judged.limit == fitted["threshold"] and judged.unlike == fitted["unlike"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (lambda picture: np.rot90(picture, 2), "turned"),
+        (np.rot90, "turned"),
+        (lambda picture: 255 - picture, "negative"),
+    ],
+)
+def test_a_rejection_says_score_limit_and_the_nearest_reason(fitted: guard.Guard, changed, reason: str) -> None:
+    pictures = np.stack([changed(picture) for picture in lungs(20, 64, 6)])
+    judged = [
+        guard.judge(fitted, picture, features) for picture, features in zip(pictures, edges(pictures), strict=True)
+    ]
+    assert all(each.rejected for each in judged)
+    assert np.mean([each.reason == reason for each in judged]) >= 0.8
+    named = next(each for each in judged if each.reason == reason)
+    assert named.said.startswith("not recognised as a frontal chest radiograph (score ")
+    assert f"limit {named.limit:.2f}; nearest reason: {reason})" in named.said
+
+
+def test_between_accept_and_reject_lies_a_warning(fitted: guard.Guard) -> None:
+    """The three answers of one image, by where its score lies: the limits are moved, the score stays."""
+    picture = lungs(1, 64, 7)[0]
+    features = edges(picture[None])[0]
+    score = guard.judge(fitted, picture, features).score
+    said = {}
+    for name, unlike, limit in (("fine", 1, 2), ("band", -1, 1), ("out", -2, -1)):
+        moved = fitted | {"unlike": np.array(score + unlike), "threshold": np.array(score + limit)}
+        said[name] = guard.judge(moved, picture, features).said
+    assert said["fine"] == "" and said["band"].startswith("unlike the training images (score ")
+    assert said["out"].startswith("not recognised")
+
+
+def test_exposure_does_not_change_the_layout(fitted: guard.Guard) -> None:
+    pictures = lungs(50, 64, 5)
+    darker = np.rint(pictures * 0.6 + 10).astype(np.uint8)
+    before, after = (guard.layout(fitted["upright"], guard.ranks(each)) for each in (pictures, darker))
+    assert np.abs(before - after).max() < 0.2
 
 
 def test_same_seed_same_guard() -> None:
-    first, second = (fit.fit(lungs(120, 32, 0), seed=3) for _ in range(2))
+    few = lungs(20, 32, 0)
+    first, second = (fit.fit(fit.gather(few, ask, seed=3), ask(few)) for _ in range(2))
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
 def test_it_survives_the_file(fitted: guard.Guard, tmp_path) -> None:
     np.savez(tmp_path / "guard.npz", **fitted)
-    picture = lungs(1, 48, 6)[0]
-    assert guard.score(guard.load(tmp_path / "guard.npz"), picture) == guard.score(fitted, picture)
+    picture = lungs(1, 64, 6)
+    loaded = guard.load(tmp_path / "guard.npz")
+    assert guard.judge(loaded, picture[0], edges(picture)[0]) == guard.judge(fitted, picture[0], edges(picture)[0])
 
 
-def test_a_missing_or_broken_file_is_named(tmp_path) -> None:
+def test_a_missing_or_broken_file_is_named(tmp_path, fitted: guard.Guard) -> None:
     with pytest.raises(ProjectError, match=r"guard\.npz is missing"):
         guard.load(tmp_path / "guard.npz")
     (tmp_path / "guard.npz").write_bytes(b"nonsense")
     with pytest.raises(ProjectError, match="no input guard"):
         guard.load(tmp_path / "guard.npz")
+    np.savez(tmp_path / "guard.npz", **{key: value for key, value in fitted.items() if key != "weights"})
+    with pytest.raises(ProjectError, match="no input guard"):
+        guard.load(tmp_path / "guard.npz")
+
+
+def test_a_graph_without_features_is_told(fitted: guard.Guard) -> None:
+    with pytest.raises(ProjectError, match="features"):
+        guard.judge(fitted, VALIDATION[0], None)
 
 
 @pytest.mark.slow
-def test_kinds_left_out_of_the_fit_are_reported_one_by_one() -> None:
-    accepted = fit.left_out(lungs(300, 48, 0), lungs(200, 48, 1), seed=0)
-    assert list(accepted) == list(ood_negatives.KINDS)
-    assert all(0 <= share <= 1 for share in accepted.values())
-    assert accepted["text"] <= 0.2
+def test_kinds_left_out_of_the_fit_are_reported_one_by_one(material: fit.Material) -> None:
+    asked = fit.ask_negatives(VALIDATION, ask, seed=0)
+    accepted = fit.left_out(material, ask(VALIDATION), {kind: asked[kind] for kind in ("text", "turned", "negative")})
+    assert list(accepted) == ["text", "turned", "negative"]
+    assert max(accepted.values()) <= 0.15  # of a stand-in for a network
 
 
 def test_the_guards_of_committed_champions_score_as_they_always_did() -> None:
@@ -92,5 +178,5 @@ def test_the_guards_of_committed_champions_score_as_they_always_did() -> None:
     rows, columns = np.mgrid[0:128, 0:128]
     pictures = np.stack([(rows * step + columns * (step + 2)) % 256 for step in (1, 2, 3)]).astype(np.uint8)
     for name, expected in OF_CHAMPIONS.items():
-        found = guard.scores(guard.load(paths.ROOT / "models" / "champions" / name / "guard.npz"), pictures)
+        found = guard.scores(guard.load(paths.ROOT / "models" / "champions" / name / "guard.npz"), pictures, None)
         np.testing.assert_allclose(found, [float.fromhex(number) for number in expected], rtol=1e-12)

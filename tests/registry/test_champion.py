@@ -57,7 +57,15 @@ def test_promote_show_replace_and_roll_back(root):
     first = promoted(root, auc=0.99)
     assert (root / "models" / "CHAMPION").read_text() == f"{first}\n"
     kept = {path.name for path in (root / "models" / "champions" / first).iterdir()}
-    assert kept == {"model.onnx", "contract.json", "guard.npz", "card.md", "predictions.csv", "stress.csv"}
+    assert kept == {
+        "model.onnx",
+        "contract.json",
+        "guard.npz",
+        "card.md",
+        "predictions.csv",
+        "stress.csv",
+        "unseen.csv",
+    }
 
     second = promoted(root, auc=0.992)
     last = record(root)[-1]
@@ -106,7 +114,32 @@ def test_quality_cannot_creep_down_below_the_best_on_record(root):
     promoted(root, auc=0.9965)
     write_candidate(root, auc=0.985)
     result = promote(root)
-    assert result.returncode == 1 and f"against {best}" in result.stdout
+    assert result.returncode == 1 and f"against best on record {best}" in result.stdout
+
+
+@pytest.mark.parametrize("auc", [0.998, 0.97])
+def test_the_gate_decides_and_changes_nothing(root, auc):
+    promoted(root, auc=0.995)
+    write_candidate(root, auc=auc, seed=1)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    asked = command(root, "pipeline.registry.gate")
+    assert asked.returncode == (0 if auc == 0.998 else 1), asked.stdout
+    assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert command(root, "pipeline.registry.gate", "--keep").returncode == asked.returncode
+    assert json.loads((root / "metrics" / "gate.json").read_text())["passed"] is (auc == 0.998)
+
+
+def test_a_candidate_that_was_not_measured_is_no_rejection_but_an_error(root):
+    promoted(root, auc=0.995)
+    write_candidate(root, auc=0.995, seed=1)
+    (root / "models" / "candidate" / "unseen.csv").unlink()
+    promise = root / "models" / "candidate" / "contract.json"
+    named = json.loads(promise.read_text())
+    del named["files"]["unseen.csv"]
+    promise.write_text(json.dumps(named))
+    asked = command(root, "pipeline.registry.gate", "--keep")
+    assert asked.returncode == 1 and "candidate was not measured with version 1" in asked.stderr
+    assert asked.stderr.count("Traceback") == 0
 
 
 def test_no_rule_reads_the_test_figures(root):
@@ -116,7 +149,7 @@ def test_no_rule_reads_the_test_figures(root):
         names = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
         figures = {"validation": dict.fromkeys(names, figure), "test": dict.fromkeys(names, figure), "stress": {}}
         write_candidate(root, figures=figures)
-        assert command(root, "pipeline.registry.gate").returncode == 0
+        assert command(root, "pipeline.registry.gate", "--keep").returncode == 0
         decisions.append(json.loads((root / "metrics" / "gate.json").read_text())["rules"])
     assert decisions[0] == decisions[1]
 
@@ -221,3 +254,38 @@ def test_a_crash_between_any_two_steps_leaves_the_old_champion_and_is_healed(roo
         assert promote(root).returncode == 0
         assert not list((root / "models" / "champions").glob(".*"))
     assert "PROBLEM" not in command(root, CHAMPION, "show").stdout
+
+
+def test_a_delivery_killed_at_any_step_leaves_one_candidate_or_the_other_whole_and_is_healed(root, tmp_path):
+    """deliver.install: the candidate of a retraining's workspace becomes the checkout's, and is promoted there."""
+    old = promoted(root, auc=0.99)
+    shutil.copytree(HOME / "pipeline", root / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))  # a checkout
+    workspace = tmp_path / "retraining"
+    new = write_candidate(workspace, auc=0.993)
+    tries = driven(root, "crash", f"install={workspace}")
+    output, errors = tries.communicate(timeout=240)
+    assert tries.returncode == 0, errors
+    found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    *killed, last = found
+    assert len(killed) > 8 and {one["status"] for one in killed} == {-signal.SIGKILL}
+    for one in killed:
+        assert one["champion"] == old and one["candidate"] in (old, new) and not one["broken"], one
+        assert "PROBLEM" not in one["shown"]
+    assert {one["candidate"] for one in killed} >= {old}
+    assert last["champion"] == new == last["candidate"]
+    again = driven(root, "run", f"install={workspace}")
+    _, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert [path.name for path in (root / "models").glob("candidate*")] == ["candidate"]
+
+
+def test_a_delivery_that_the_gate_refuses_leaves_the_candidate_that_was_there(root, tmp_path):
+    old = promoted(root, auc=0.99)
+    shutil.copytree(HOME / "pipeline", root / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))  # a checkout
+    workspace = tmp_path / "retraining"
+    write_candidate(workspace, auc=0.9)
+    refused = driven(root, "run", f"install={workspace}")
+    _, errors = refused.communicate(timeout=120)
+    assert refused.returncode != 0 and "stays a challenger" in errors
+    assert json.loads((root / "models" / "candidate" / "contract.json").read_text())["version"] == old == champion(root)
+    assert [path.name for path in (root / "models").glob("candidate*")] == ["candidate"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ci import image_content
 from pipeline.data.tables import read_table
 from pipeline.reporting import report
 from tests.browser_fixture import CHROMIUM, browser, tab, wait
@@ -14,7 +15,15 @@ from tests.candidate_fixture import RUN, command, write_candidate
 from tests.explain_fixture import explained, write_settings
 
 HOME = Path(__file__).resolve().parents[2]
-WRITTEN = ("reports/", "docs/model-card.md", "docs/data-card.md", "metrics/", "plots/", "dvc.lock")  # by stages
+WRITTEN = (
+    "reports/",
+    "docs/study.html",
+    "docs/model-card.md",
+    "docs/data-card.md",
+    "metrics/",
+    "plots/",
+    "dvc.lock",
+)  # by stages
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +51,23 @@ def test_the_page_asks_nobody_for_anything(html):
     assert "<script" not in html
     assert "@import" not in html
     assert "default-src 'none'" in html
+
+
+def test_the_page_that_git_keeps_shows_no_radiograph(root, html):
+    page = root / "docs" / "study.html"
+    kept = page.read_text(encoding="utf-8")
+    assert image_content.kind(html.encode()), "the full report shows radiographs"
+    assert image_content.kind(page.read_bytes()) is None
+    drawn = re.findall(r'src="data:([a-z/+]*)', kept)
+    assert len(drawn) > 5 and set(drawn) == {"image/svg+xml"}
+    for name in ("reports/explain/maps.png", "reports/figures/samples_normal.png", "plots/exploration/means.svg"):
+        assert f"draws it, in {name}" in kept
+    for heading in ("question", "curves", "seeing", "failing", "limits"):
+        assert f'id="{heading}"' in kept
+    assert kept.count('class="check') == 1 + len(("randomisation", "masking", "border")), "the maps' checks"
+    gallery = read_table(root / "reports" / "explain" / "gallery" / "gallery.csv")
+    assert gallery and not any(f"of patient {row['patient']} " in kept for row in gallery)
+    assert re.findall(r"""(?:src|href)="(?!data:|#)([^"]*)""", kept) == []
 
 
 def test_every_section_has_its_content(root, html):
@@ -95,7 +121,8 @@ def test_figures_of_another_hospital_stand_beside_the_network_that_was_measured(
     for name, measured, auc in (("near", version, 0.8123), ("far", "other-1", 0.7345)):
         names = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
         site = {"name": name, "version": measured, "films": 20, "patients": 10, "views": {}}
-        site |= {"accepted": {figure: [auc, auc - 0.1, auc] for figure in names}, "share_refused_by_guard": [0, 0, 0.1]}
+        measures = {figure: [auc, auc - 0.1, auc] for figure in names}
+        site |= {"accepted": measures | {"normal": 10, "pneumonia": 10}, "share_refused_by_guard": [0, 0, 0.1]}
         (copy / "metrics" / "site" / f"{name}.json").write_text(json.dumps(site))
     missing = next((copy / "reports" / "explain" / "gallery").glob("*.jpeg"))
     missing.unlink()
@@ -103,14 +130,14 @@ def test_figures_of_another_hospital_stand_beside_the_network_that_was_measured(
     assert done.returncode == 0, done.stderr
     html, card = (copy / "reports" / "index.html").read_text(), (copy / "docs" / "model-card.md").read_text()
     answer = html[html.index("The answer in short") : html.index('id="data"')]
-    beside, other = answer.split("Another hospital, another network")
-    assert "another hospital: near" in beside
+    beside, other = answer.split("External tests of another network")
+    assert "external test (near)" in beside
     assert "far" not in re.sub(r"how far|so far", "", beside)
     assert ".812" in beside
     assert "other-1, the champion" in other
     assert ".734" in other or ".735" in other
     assert (
-        card.index("near: 20 films") < card.index("Measured with other versions") < card.index("far: version other-1")
+        card.index("near: 20 images") < card.index("Measured with other versions") < card.index("far: version other-1")
     )
     for text in (html, card):
         assert (

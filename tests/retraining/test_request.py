@@ -113,6 +113,66 @@ def test_settings_that_leave_no_table_of_runs_are_one_line(settings_laid_over: d
         lay_over(PARAMS, Request(run_id="r", settings=settings_laid_over))
 
 
+OUTSIDE = ("/tmp/x", "../x", "a/../../x", "~/x", "~root/x", "a\0b")
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_a_path_leads_nowhere_but_into_the_workspace(path: str) -> None:
+    extra = {"folder": path, "min_sensitivity": 0.5, "min_specificity": 0.5}
+    for asked, key in (
+        ({"serve": {"log": path}}, "serve.log"),
+        ({"gate": {"extra": {"a": extra}}}, "gate.extra.a.folder"),
+        ({"gate": {"extra": {"a.b": extra}}}, "gate.extra.a.b.folder"),
+    ):
+        with pytest.raises(ProjectError, match=re.escape(f"settings: {key}: {path!r} leads out")):
+            lay_over(PARAMS, Request(run_id="r", settings=asked))
+    assert lay_over(PARAMS, Request(run_id="r", settings={"serve": {"log": "logs/answers.sqlite"}}))
+
+
+NAMES = ("../x", "/x", "a/b", "..", ".x", "", "A", "a b", "x" * 101, "a\n", "a;b", "$(a)", "${train.runs}", "-a")
+LINE = {"network": "vgg16", "group": "raw", "augmentation": "none", "seed": 7, "weights": "random"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", ["group", "run", "extra", "group of a run", "network", "augmentation", "layers"])
+def test_a_name_that_could_be_a_path_is_refused_before_anything_is_written(
+    name: str, place: str, tmp_path: Path
+) -> None:
+    extra = {"folder": "a", "min_sensitivity": 0.5, "min_specificity": 0.5}
+    asked = {
+        "group": {"groups": {"sets": {name: {"balanced": True}}}},
+        "run": {"train": {"runs": {name: LINE}}},
+        "extra": {"gate": {"extra": {name: extra}}},
+        "group of a run": {"train": {"runs": {"a": LINE | {"group": name}}}},
+        "network": {"train": {"runs": {"a": LINE | {"network": name}}}},
+        "augmentation": {"train": {"runs": {"a": LINE | {"augmentation": name}}}},
+        "layers": {"explain": {"layers": {name: ["conv1"]}}},
+    }[place]
+    refused_by_settings(asked, tmp_path)
+
+
+@pytest.mark.parametrize("number", [-1, 10**12, 1e300, float("nan"), float("inf"), "1", True, None, [1]])
+@pytest.mark.parametrize(
+    "key",
+    ["ingest.phantom.train", "validate.min_side", "explore.samples", "preprocess.image_size", "groups.validation_percent",
+     "train.common.epochs", "train.common.batch_size", "evaluate.resamples", "explain.cascade.pictures", "gate.folds",
+     "compare.release.max_megabytes", "serve.workers", "serve.max_pixels", "serve.patience_seconds", "serve.drift_window"],
+)  # fmt: skip
+def test_a_number_out_of_its_range_is_refused_before_anything_is_written(key: str, number: Any, tmp_path: Path) -> None:
+    asked: Any = number
+    for part in reversed(key.split(".")):
+        asked = {part: asked}
+    refused_by_settings(asked, tmp_path)
+
+
+def refused_by_settings(asked: dict[str, Any], folder: Path) -> None:
+    """As the task `plan` does it: the settings are laid over and read before any stage runs."""
+    with pytest.raises(ProjectError):
+        laid = lay_over(PARAMS, Request(run_id="r", settings=asked))
+        (folder / "params.yaml").write_text(yaml.safe_dump(laid))
+        settings.load(folder / "params.yaml")
+
+
 def test_settings_may_use_old_names() -> None:
     asked = '{"settings": {"gate": {"floors": {"validation": {"sensitivity": 0.5}}}}}'
     request = from_environment({"AIRFLOW_CTX_DAG_RUN_ID": "manual", "RETRAIN_PARAMS": asked})

@@ -55,7 +55,7 @@ async def ask(
     **headers: str,
 ) -> tuple[int, dict, dict]:
     """Send one request through admission: status, JSON, headers."""
-    headers = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"} | {
+    headers = {"host": "127.0.0.1", "content-type": f"multipart/form-data; boundary={BOUNDARY}"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
     scope = {

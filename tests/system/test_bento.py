@@ -58,9 +58,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_the_serving_code_and_the_champion_alone(bundle: Path) -> None:
     held = {path.relative_to(bundle / "src").as_posix() for path in (bundle / "src").rglob("*") if path.is_file()}
     assert {"pipeline/serving/service.py", "pipeline/serving/static/main.js", "pipeline/data/imaging.py"} <= held
-    assert {"models/CHAMPION", "models/champions/1/model.onnx", "models/champions/1/guard.npz"} <= held
+    version = (bundle / "src" / "models" / "CHAMPION").read_text().strip()
+    assert {f"models/champions/{version}/{name}" for name in ("model.onnx", "guard.npz", "contract.json")} <= held
     rooms = {name.split("/")[1] for name in held if name.startswith("pipeline/") and name.count("/") > 1}
-    assert rooms == {"serving", "data", "decoding"}
+    assert rooms == {"serving", "data", "decoding", "input_check", "registry"}
     assert not [name for name in held if name.startswith(("data/", "tests/", "requirements/", ".dvc"))]
 
 
@@ -73,4 +74,4 @@ def test_it_names_no_index(bundle: Path) -> None:
 
 def test_it_answers(bundle: Path, tmp_path: Path) -> None:
     with serve(tmp_path, target=str(bundle), PIPELINE_ROOT="") as server:
-        assert server.post(encoded(scene())).json()["model_version"] == "1"
+        assert server.post(encoded(scene())).json()["model_version"].startswith("tiny-")

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from candidate_fixture import CHILDREN, HOME, RUN, SIDE, command, write_network, write_root
 
-from pipeline import paths
+from pipeline import outcomes, paths
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import bootstrap
 from pipeline.inference import Graph
-from pipeline.input_check import guard
+from pipeline.input_check import guard, ood_negatives
 from pipeline.registry import contract, validation_predictions
-from pipeline.robustness.families import TRAINED
+from pipeline.robustness.families import TRAINED, UNSEEN
 from pipeline.stages import package
 
 PACKAGE = "pipeline.stages.package"
@@ -52,7 +52,9 @@ def test_the_contract_holds(root, candidate):
     assert (promise["run"], promise["dataset"], promise["precision"]) == (RUN, "phantom", "float32")
     assert promise["prevalence"] == 0.5
     assert promise["trained_with"] is None, "this run is older than environment.json"
-    assert set(promise["files"]) == {"model.onnx", "guard.npz", "predictions.csv", "stress.csv"}
+    features = Graph(candidate / "model.onnx").answer(np.zeros((1, SIDE, SIDE), np.uint8)).features
+    assert promise["outputs"]["features"]["shape"] == [None, features.shape[1]]
+    assert set(promise["files"]) == {"model.onnx", "guard.npz", "predictions.csv", "stress.csv", "unseen.csv"}
     assert "Not a medical device" in promise["intended_use"] and promise["changelog"]
 
 
@@ -61,12 +63,12 @@ def test_the_version_is_of_what_answers_and_of_nothing_else(candidate):
     told = promise | {"figures": {}, "changelog": ["Other words."], "intended_use": "", "trained_with": {"python": "3"}}
     told["files"] = promise["files"] | {"predictions.csv": "0" * 64}
     assert contract.version_of(told) == contract.version_of(promise) == promise["version"]
-    point = promise["operating_points"]["sensitive"]
+    limits = promise["thresholds"]
     for change in (
         {"files": promise["files"] | {"model.onnx": "0" * 64}},
         {"files": promise["files"] | {"guard.npz": "0" * 64}},
         {"recalibration": promise["recalibration"] | {"slope": 2.0}},
-        {"operating_points": promise["operating_points"] | {"sensitive": point | {"threshold": 0.5}}},
+        {"thresholds": limits | {"lower": limits["lower"] | {"score": 0.01}}},
     ):
         assert contract.version_of(promise | change) != promise["version"]
 
@@ -93,9 +95,9 @@ def test_figures_and_operating_points_are_the_shipped_graphs_own(root, candidate
             assert figures[f"specificity_at_{point}"]["value"] == pytest.approx(1 - called[~labels].mean(), abs=2e-5)
         losses = -np.log(np.where(labels, answered.probabilities, 1 - answered.probabilities))
         assert figures["log_loss_recalibrated"]["value"] == pytest.approx(losses.mean(), abs=1e-4)
-    validation = promise["figures"]["validation"]
-    assert validation["sensitivity_at_sensitive"]["value"] >= 0.95
-    assert validation["specificity_at_specific"]["value"] >= 0.95
+    stress = promise["figures"]["stress"]
+    assert stress["sensitivity_at_sensitive"]["value"] >= 0.95
+    assert stress["specificity_at_specific"]["value"] >= 0.95
 
 
 def test_the_probability_means_what_it_says_on_validation(root, candidate):
@@ -116,6 +118,8 @@ def test_the_answers_kept_for_later_candidates_are_the_graphs(root, candidate):
     assert set(kept.stress) == set(TRAINED.changes)
     darker = Graph(candidate / "model.onnx").answer(TRAINED.changes["darker_0.15"](pictures[order])).logits
     np.testing.assert_allclose(kept.stress["darker_0.15"], darker, atol=1e-4)
+    shadow = Graph(candidate / "model.onnx").answer(UNSEEN.changes["shadow_left_0.9"](pictures[order])).logits
+    np.testing.assert_allclose(kept.unseen["shadow_left_0.9"], shadow, atol=1e-4)
 
 
 def test_the_maps_scale_is_of_the_validation_pictures(root, candidate):
@@ -125,26 +129,40 @@ def test_the_maps_scale_is_of_the_validation_pictures(root, candidate):
 
 
 def test_the_guard_ships_and_refuses_what_it_says(root, candidate):
-    fitted = guard.load(candidate / "guard.npz")
-    refused = guard.scores(fitted, pixels(root, "test")[0]) > fitted["threshold"]
+    fitted, images = guard.load(candidate / "guard.npz"), pixels(root, "test")[0]
+    refused = (
+        guard.scores(fitted, images, Graph(candidate / "model.onnx").answer(images).features) > fitted["threshold"]
+    )
     promise = contract.read(candidate)["guard"]
     assert promise["test_refused"]["value"] == pytest.approx(refused.mean(), abs=2e-5)
     assert promise["test_refused"]["low"] <= promise["test_refused"]["value"] <= promise["test_refused"]["high"]
-    assert set(promise["accepted_of_kinds_left_out_of_fitting"]) >= {"blank", "text"}
+    assert set(promise["accepted_of_kinds_left_out_of_fitting"]) == set(ood_negatives.KINDS)
+    assert promise["validation_refused"]["value"] <= 0.01
 
 
 def test_the_card_says_what_the_contract_says(candidate):
     text, promise = (candidate / "card.md").read_text(), contract.read(candidate)
     assert promise["version"] in text and "generated pictures (phantoms)" in text
     assert f"{promise['figures']['test']['auc']['value']:.3f} (" in text
+    lower, upper = outcomes.thresholds(promise)
+    for said in (
+        f"below {lower.score:.4f}",
+        f"from {upper.score:.4f} on",
+        lower.criterion,
+        upper.criterion,
+        promise["thresholds"]["order"],
+    ):
+        assert said in text
+    assert outcomes.calibration(promise) in text and "Share of indeterminate images: validation" in text
 
 
 def test_a_bit_that_changed_is_found(candidate, tmp_path):
     copy = shutil.copytree(candidate, tmp_path / "copy")
     changed = json.loads((copy / "contract.json").read_text())
-    changed["operating_points"]["sensitive"]["threshold"] = 0.1
+    changed["thresholds"]["lower"]["score"] = 0.001
     (copy / "contract.json").write_text(json.dumps(changed))
-    assert "its content says" in contract.check(copy)[0]
+    told = contract.check(copy)
+    assert "its content says" in told[0] and "are not the operating points" in told[1]
     (copy / "guard.npz").write_bytes(b"")
     assert contract.check(copy) == ["copy/guard.npz is not the file that was packaged"]
 

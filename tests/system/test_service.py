@@ -33,6 +33,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+def champion_of(server: Server) -> str:
+    return (server.root / "models" / "CHAMPION").read_text().strip()
+
+
 @pytest.fixture(scope="module")
 def radiograph() -> Image.Image:
     return Image.fromarray(scene(240, 300))
@@ -47,7 +51,7 @@ def test_answers_what_the_network_says_of_the_pixels_that_imaging_reads(
     assert got.status_code == 200
     assert got.json()["score"] == pytest.approx(expected, abs=1e-5)
     assert got.json()["probability"] == got.json()["score"]  # for one release
-    assert got.json()["model_version"] == "1"
+    assert got.json()["model_version"] == champion_of(server)
     assert got.json()["prevalence"] == 0.5
 
 
@@ -130,7 +134,8 @@ def test_nothing_of_an_upload_is_kept(server: Server) -> None:
         lines = log.execute("SELECT picture, probability, version FROM answers").fetchall()
     assert lines
     assert all(
-        len(picture) == 64 and 0 <= probability <= 1 and version == "1" for picture, probability, version in lines
+        len(picture) == 64 and 0 <= probability <= 1 and version == champion_of(server)
+        for picture, probability, version in lines
     )
 
 
@@ -144,7 +149,8 @@ def test_metrics_count_answers_and_refusals(server: Server) -> None:
     assert f'pneumonia_outcomes_total{{outcome="{INDETERMINATE}"}}' in text
     assert "pneumonia_score_bucket" in text
     assert 'pneumonia_request_seconds_bucket{le="0.015",route="/predict"}' in text
-    assert 'pneumonia_model_loaded_seconds{version="1"}' in text
+    assert f'pneumonia_model_loaded_seconds{{version="{champion_of(server)}"}}' in text
+    assert f'pneumonia_model_workers{{version="{champion_of(server)}"}} 1.0' in text
     assert "made/up" not in text
 
 
@@ -186,7 +192,8 @@ def test_bentoml_client_works(server: Server, radiograph: Image.Image, tmp_path)
 
 
 def test_contract_and_health(server: Server) -> None:
-    assert server.get("/model").json()["version"] == "1"
+    assert server.get("/model").json()["version"] == champion_of(server)
+    assert server.get("/model").json()["refused"] is None
     assert server.get("/model").json()["served"]["precision"] == "float32"
     assert server.get("/livez").status_code == 200
     assert server.get("/readyz").status_code == 200

@@ -1,6 +1,7 @@
 """Two workers, strict limits and a token: a champion changed and a worker killed under load."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -10,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.champion_fixture import plain_guard, write_champion
+from tests.champion_fixture import plain_guard, point_at, write_champion
 from tests.film_fixture import encoded, scene
 from tests.server_fixture import Server, serve
 
@@ -21,7 +22,7 @@ FLAT = encoded(np.full((80, 80), 200, np.uint8), "PNG")  # the tiny guard takes 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("faults")
-    write_champion(root, "1", guard=plain_guard(0.0))
+    write_champion(root, "first", guard=plain_guard(0.0))
     strict = {
         "SERVE_MAX_MEGABYTES": "0.25",
         "SERVE_MAX_PIXELS": "100000",
@@ -40,6 +41,13 @@ def eventually(true: Callable[[], object], seconds: float = 240) -> None:
     while not true():
         assert time.monotonic() < deadline, "it never came to pass"
         time.sleep(0.05)
+
+
+def answering(server: Server) -> dict[str, int]:
+    """How many workers answer with each version, as /metrics says."""
+    text = server.get("/metrics", headers=TOKEN).text
+    found = re.findall(r'^pneumonia_model_workers\{version="(.+)"\} (\d+)', text, re.MULTILINE)
+    return {version: int(count) for version, count in found if int(count)}
 
 
 class Load:
@@ -107,22 +115,25 @@ def test_probability_is_at_the_sites_prevalence(server: Server) -> None:
 def test_a_new_champion_is_picked_up_without_a_failed_request(server: Server) -> None:
     with Load(server) as load:
         eventually(lambda: len(load.statuses) > 10)
-        write_champion(server.root, "2", slope=4, guard=plain_guard(0.0))
-        eventually(lambda: server.log.read_text().count("champion 2 answers") == 2)  # each worker looks for itself
-        eventually(lambda: load.versions[-20:] == ["2"] * 20)
+        before = (server.root / "models" / "CHAMPION").read_text().strip()
+        version = write_champion(server.root, "second", slope=4, guard=plain_guard(0.0)).name
+        eventually(lambda: answering(server) == {version: 2}, seconds=10)  # each worker looks for itself
+        eventually(lambda: load.versions[-20:] == [version] * 20)
     assert load.broken == 0
     assert set(load.statuses) == {200}
-    assert set(load.versions) <= {"1", "2"}
+    assert set(load.versions) <= {before, version}
 
 
 def test_a_broken_champion_changes_nothing(server: Server) -> None:
     before = server.post(FLAT, headers=TOKEN).json()["model_version"]
-    (server.root / "models" / "champions" / "3").mkdir()
-    (server.root / "models" / "CHAMPION").write_text("3\n")
-    eventually(lambda: server.log.read_text().count("not at hand") == 2)
+    (server.root / "models" / "champions" / "third").mkdir()
+    point_at(server.root, "third")
+    eventually(lambda: server.log.read_text().count("third/contract.json is missing") == 2)  # once a worker
+    assert server.get("/readyz").status_code == 200
+    assert server.get("/model", headers=TOKEN).json()["refused"]["version"] == "third"
     assert server.post(FLAT, headers=TOKEN).json()["model_version"] == before
     eventually(lambda: "\npneumonia_champion_refused 1.0\n" in server.get("/metrics", headers=TOKEN).text)
-    (server.root / "models" / "CHAMPION").write_text(f"{before}\n")
+    point_at(server.root, before)
     eventually(lambda: "\npneumonia_champion_refused 0.0\n" in server.get("/metrics", headers=TOKEN).text)
 
 

@@ -1,13 +1,16 @@
 """What is committed arrives in MLflow once, whatever happens on the way, and can be rebuilt."""
 
 import json
+import os
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 
 import fake_predictions
 import pytest
-from candidate_fixture import command, write_candidate
+from candidate_fixture import HOME, command, write_candidate
 
 from pipeline.tracking import mirror, publish, runs
 
@@ -197,3 +200,30 @@ def test_a_database_that_mlflow_refuses_is_one_line_and_no_warning(root, tmp_pat
 def test_nothing_to_publish_is_said(tmp_path):
     result = command(tmp_path, "pipeline.tracking.publish")
     assert result.returncode == 1 and "predictions/ holds no run to publish" in result.stderr
+
+
+@pytest.mark.slow  # a dozen processes, each with a MLflow of its own
+def test_publishing_killed_before_any_of_its_writes_is_made_up_for_and_leaves_nothing_twice(root, tmp_path):
+    copy = tmp_path / ".work" / "killed"
+    shutil.copytree(
+        root, copy, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts", RUNS[1])
+    )  # one run: less to kill
+    done = subprocess.run(
+        [sys.executable, str(HOME / "tests" / "publish_driver.py")],
+        env={**os.environ, "PIPELINE_ROOT": str(copy), "PYTHONPATH": str(HOME)},
+        capture_output=True, text=True, timeout=550, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) > 5
+    parents, children, every = study(copy)
+    assert len(parents) == 1 and len(every) == len(children) == 1
+    assert {run.info.status for run in [*parents, *every]} == {"FINISHED"}
+    assert {run.data.tags[runs.PARENT] for run in every} == {parents[0].info.run_id}
+    held, versions = aliases(copy)
+    assert set(held) == {"challenger"} and len(versions) == 1
+    client = client_of(copy)
+    metrics = {name: run.data.metrics for name, run in children.items()}
+    track(copy)  # as a whole: nothing is left to do
+    assert sorted(run.info.run_id for run in study(copy)[2]) == sorted(run.info.run_id for run in every)
+    history = client.get_metric_history(children[RUNS[0]].info.run_id, "history/val_loss")
+    assert len(history) == len({point.step for point in history}) and "validation_auc" in metrics[RUNS[0]]

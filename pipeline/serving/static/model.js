@@ -34,6 +34,7 @@ export function draw(card) {
     ["Calibration", card.calibration],
     ["Computed by", `${card.served.runtime}, ${card.served.precision}`],
     ["Changes", card.changelog.join(" ")],
+    ...(card.refused ? [["Refused in its place", `${card.refused.version} ${card.refused.reason}`]] : []),
   ]);
   const names = Object.keys(card.figures.validation);
   const order = [...Object.keys(FIRST).filter((name) => names.includes(name)), ...names.filter((name) => !(name in FIRST))];
