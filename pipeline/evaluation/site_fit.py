@@ -20,7 +20,7 @@ from pipeline.evaluation.predictions import Split
 MIN_PATIENTS = 30  # of each class
 SLOPE_PATIENTS = 50
 FOLDS = 10
-HAIR = 1e-4  # logits beside the image that fixes a threshold, so that another processor's rounding does not move it
+HAIR = 1e-4  # logits beside the image that fixes a threshold, as far as another processor may round otherwise
 HALF_WIDTH = 0.05  # of the 95 % interval of sensitivity and of specificity that a precise profile has
 
 

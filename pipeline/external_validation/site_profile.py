@@ -234,7 +234,7 @@ def _print(made: profile.Profile) -> None:
     slope = f"slope {made.recalibration.slope:.3f}" if report["with_slope"] else "slope 1, too few patients to fit it"
     print(f"recalibration: intercept {made.recalibration.intercept:.3f}, {slope}")
     for name, limit in made.thresholds.model_dump().items():
-        print(f"{name} threshold: {limit['score']:.4f} ({limit['criterion']})")
+        print(f"{name} threshold: {limit['score']:.6g} ({limit['criterion']})")
     rejected = report["input_check"]["share_rejected"]["all"]
     print(f"prevalence: {_text(report['prevalence'])}; input check rejects {_text(rejected)}")
     for name in SHOWN:
