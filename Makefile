@@ -85,7 +85,7 @@ track: setup ## publish the committed study to MLflow (sqlite:///mlflow.db, or M
 	@$(RUN) pipeline.tracking.publish
 
 ##@ The champion
-.PHONY: gate promote rollback champion serve bento predict evaluate-site drift
+.PHONY: gate promote rollback champion serve bento predict evaluate-site site-profile drift
 gate: setup ## would the candidate become champion? validation patients only
 	@$(RUN) pipeline.registry.gate
 
@@ -110,7 +110,10 @@ predict: setup ## the champion on images without labels: SOURCE=<folder, zip or 
 evaluate-site: setup ## the champion on labelled images: SOURCE=<folder> LABELS=<csv>; NAME=<word> keeps the figures; RUNS="a b": those instead
 	@$(RUN) pipeline.external_validation.$(if $(RUNS),compare_runs,evaluate) $(if $(NAME),--name "$$NAME") -- "$$SOURCE" "$$LABELS" $$RUNS
 
-drift: setup ## compare the last answers of the service with its first; status 1 past the limit
+site-profile: setup ## the score read as a site's own labelled images want it: SOURCE=<folder> LABELS=<csv> NAME=<word>
+	@$(RUN) pipeline.external_validation.site_profile --name "$$NAME" $(if $(SENSITIVITY),--sensitivity "$$SENSITIVITY") $(if $(SPECIFICITY),--specificity "$$SPECIFICITY") -- "$$SOURCE" "$$LABELS"
+
+drift: setup ## compare the last answers of the service with its first, or its profile's; status 1 past the limit
 	@$(RUN) pipeline.serving.drift
 
 ##@ Every week

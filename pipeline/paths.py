@@ -23,6 +23,7 @@ CANDIDATE = ROOT / "models" / "candidate"
 CHAMPIONS = ROOT / "models" / "champions"
 CHAMPION = ROOT / "models" / "CHAMPION"
 PROMOTIONS = ROOT / "models" / "promotions.jsonl"
+PROFILES = ROOT / "models" / "profiles"  # <name>.json: how a site reads the score of one champion
 
 PREDICTIONS = ROOT / "predictions"  # one folder a run: images.csv, stress.csv, history.csv, run.json
 METRICS = ROOT / "metrics"  # study.json, tables; runs/<run>.json

@@ -109,7 +109,8 @@ def _journal(champion: model.Model, serve: Serve, target: Path) -> Path:
     """Where the answers of a run wait: another champion, limit, reader or target has another journal."""
     folders = (Path(decoding.__file__).parent, Path(uploads.__file__).parent)
     reader = [Path(imaging.__file__), *(file for folder in folders for file in sorted(folder.glob("*.py")))]
-    parts = [champion.version, str(uploads.limits_of(serve)), str(serve.max_megabytes), str(target.resolve())]
+    read_by = champion.profile.version if champion.profile else ""
+    parts = [champion.version, read_by, str(uploads.limits_of(serve)), str(serve.max_megabytes), str(target.resolve())]
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape"))
     for file in reader:
         digest.update(file.read_bytes())

@@ -19,7 +19,7 @@ from pipeline import outcomes, settings
 from pipeline.command import run
 from pipeline.errors import ProjectError
 from pipeline.external_validation import answers, images
-from pipeline.serving import model
+from pipeline.serving import model, profile
 
 
 def main() -> None:
@@ -38,7 +38,8 @@ def main() -> None:
     _expect_writable(target)
     serve = settings.load().serve
     found = images.find(_named(chosen.source), besides=target)
-    champion = model.load(model.champion_version(), serve.threads)
+    own = profile.read(serve.profile) if serve.profile else None
+    champion = model.load(model.champion_version(), serve.threads, own)
     answered = answers.answer_all(champion, found, serve, target)
     answers.write(target, found, answered)
     answers.forget(champion, serve, target)

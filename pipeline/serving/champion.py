@@ -12,6 +12,7 @@ from pipeline.errors import ProjectError
 from pipeline.registry import verification
 from pipeline.serving import metrics, model
 from pipeline.serving.problems import Problem
+from pipeline.serving.profile import Profile
 
 log = logging.getLogger("bentoml.pneumonia")
 
@@ -29,11 +30,12 @@ class Refusal:
 
 
 class Champion:
-    """The champion of a worker; whatever fails, the one that was loaded before goes on."""
+    """The champion of a worker, read by the site's profile; whatever fails, the one that was loaded before goes on."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, profile: Profile | None = None) -> None:
         self.refusal: Refusal | None = None
         self._threads = threads
+        self._profile = profile
         self._model: model.Model | None = None
         self._pause = LOOK_SECONDS
         self._next_try = self._next_line = 0.0
@@ -84,7 +86,7 @@ class Champion:
             same = self._tried is not None and self._tried[0] == version
             self._pause = min(2 * self._pause, LONGEST_PAUSE) if same else LOOK_SECONDS
             self._tried, self._next_try = tried, time.monotonic() + self._pause
-            loaded = await asyncio.to_thread(model.load, version, self._threads)
+            loaded = await asyncio.to_thread(model.load, version, self._threads, self._profile)
             await model.warm_up(loaded)
         except ProjectError as error:
             self._refuse(Refusal(version, str(error)))

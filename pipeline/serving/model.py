@@ -12,11 +12,12 @@ from pipeline.errors import ProjectError
 from pipeline.input_check import guard
 from pipeline.outcomes import Thresholds
 from pipeline.registry import verification
+from pipeline.serving.profile import Profile
 
 
 @dataclass(frozen=True)
 class Model:
-    """One version, ready to answer."""
+    """One version, ready to answer; `thresholds` are those of the site's `profile` where it has one."""
 
     version: str
     contract: dict[str, Any]
@@ -26,6 +27,7 @@ class Model:
     saliency_checks: (
         dict[str, Any] | None
     )  # by check: what it asks, what was found, whether it passes; None: not at hand
+    profile: Profile | None = None
 
     @property
     def side(self) -> int:
@@ -43,6 +45,7 @@ class Model:
             "thresholds": {name: limit._asdict() for name, limit in self.thresholds._asdict().items()},
             "calibration": outcomes.calibration(self.contract),
             "saliency_checks": self.saliency_checks,
+            "profile": self.profile and {"version": self.profile.version, **self.profile.model_dump()},
             "served": {"runtime": self.network.runtime, "precision": self.network.precision},
         }
 
@@ -56,12 +59,14 @@ def champion_version() -> str:
     return verification.pointer()
 
 
-def load(version: str, threads: int) -> Model:
-    """Load `models/champions/<version>`, from bytes that were verified.
+def load(version: str, threads: int, profile: Profile | None = None) -> Model:
+    """Load `models/champions/<version>`, from bytes that were verified, to be read by a site's profile if there is one.
 
     Raises:
-        ProjectError: a file is missing or is not what it should be.
+        ProjectError: a file is missing or is not what it should be, or the profile is of another champion.
     """
+    if profile:
+        profile.expect(version)
     champion = verification.read(version)
     promise, files = champion.contract, champion.files
     try:
@@ -69,10 +74,11 @@ def load(version: str, threads: int) -> Model:
         return Model(
             version,
             promise,
-            outcomes.thresholds(promise),
+            profile.limits if profile else outcomes.thresholds(promise),
             network,
             guard.load(io.BytesIO(files["guard.npz"])),
             _saliency_checks(promise["run"]),
+            profile,
         )
     except ProjectError as error:
         raise ProjectError(f"models/champions/{version}: {error}") from None

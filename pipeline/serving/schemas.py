@@ -16,8 +16,9 @@ from pipeline.serving import metrics, overlay
 from pipeline.serving.model import Model
 
 NOTICE = f"Research software, not a medical device. {CAUTION}"
-DEPRECATED = (
-    "Deprecated: goes with the next release. Without a site's own profile it is no patient's risk; read `score`."
+PROBABILITY = (
+    "With a site's profile: the probability of pneumonia at that site, recalibrated on its own images. Without one deprecated, "
+    "and gone with the next release: it is no patient's risk; read `score`."
 )
 
 
@@ -63,9 +64,10 @@ class Answer(IODescriptor):
     warnings: list[str] = Field(description="What should make a reader careful with this answer.")
     model_version: str
     milliseconds: float = Field(description="From the last byte of the upload to the answer, inside the service.")
-    notice: str = NOTICE
-    probability: float = Field(description=DEPRECATED, deprecated=True)
-    prevalence: float = Field(description="Deprecated: what `probability` assumes.", deprecated=True)
+    notice: str = Field(default=NOTICE, description="With a site's profile it says so.")
+    profile: str | None = Field(default=None, description="The site's profile that the answer was read by.")
+    probability: float = Field(description=PROBABILITY, deprecated=True)
+    prevalence: float = Field(description="What `probability` assumes; deprecated as it is.", deprecated=True)
 
 
 class Map(BaseModel):
@@ -101,12 +103,14 @@ def answer(model: Model, outputs: Outputs, warnings: list[str], prevalence: floa
         model: the champion that computed the outputs.
         outputs: of one image.
         warnings: what was noticed on the way.
-        prevalence: the site's own, or None for the one that the network's output assumes; of the deprecated `probability`.
+        prevalence: the site's own, or None for the one that the profile's images have, or without a profile the one that the
+            network's output assumes; of `probability` alone.
         started: `time.perf_counter()` when the upload was there.
     """
-    assumed = float(model.contract["prevalence"])
+    score, (lower, upper), profile = outputs.probability, model.thresholds, model.profile
+    assumed = profile.prevalence if profile else float(model.contract["prevalence"])
     wanted = assumed if prevalence is None else prevalence
-    score, (lower, upper) = outputs.probability, model.thresholds
+    probability = profile.probability(score) if profile else score
     outcome = outcomes.outcome(score, model.thresholds)
     metrics.OUTCOMES.labels(outcome).inc()
     return Answer(
@@ -116,7 +120,9 @@ def answer(model: Model, outputs: Outputs, warnings: list[str], prevalence: floa
         warnings=warnings,
         model_version=model.version,
         milliseconds=round(1000 * (time.perf_counter() - started), 2),
-        probability=at_prevalence(score, assumed, wanted),
+        notice=f"{NOTICE} {profile.said}" if profile else NOTICE,
+        profile=profile.version if profile else None,
+        probability=at_prevalence(probability, assumed, wanted),
         prevalence=wanted,
     )
 

@@ -27,7 +27,7 @@ from pipeline import paths
 from pipeline.errors import ProjectError
 from pipeline.inference import Outputs
 from pipeline.input_check import guard
-from pipeline.serving import model, page, schemas, shutdown, supervisor
+from pipeline.serving import model, page, profile, schemas, shutdown, supervisor
 from pipeline.serving.champion import LOOK_SECONDS, Champion
 from pipeline.serving.decoders import Decoders
 from pipeline.serving.journal import Journal
@@ -40,10 +40,11 @@ log = logging.getLogger("bentoml.pneumonia")
 
 try:
     SETTINGS = load_serve()
+    PROFILE = profile.read(SETTINGS.profile) if SETTINGS.profile else None
 except ProjectError as error:
     sys.exit(f"serve: {error}")
 SHUTDOWN_SECONDS = 4  # that a request or a client that does not end may keep a worker which is told to stop
-CHAMPION = Champion(SETTINGS.threads)
+CHAMPION = Champion(SETTINGS.threads, PROFILE)
 DECODERS = Decoders(SETTINGS)
 
 

@@ -62,6 +62,7 @@ class Serve(Section):
     max_decode_megabytes: int = Field(ge=64, le=1_000_000)
     patience_seconds: float = Field(gt=0, le=3600)
     prevalence: Annotated[float, Field(gt=0, lt=1)] | None
+    profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)] | None
     out_of_distribution: Literal["refuse", "warn"]
     hosts: Annotated[list[Annotated[str, AfterValidator(_host)]], Field(min_length=1)] | None
     origins: list[Annotated[str, AfterValidator(_origin)]]

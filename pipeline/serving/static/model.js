@@ -22,6 +22,17 @@ const interval = (found) => (found ? `${number(found.value)} (${number(found.low
 /** A threshold and the criterion that it was fixed by. */
 export const threshold = ({ score, criterion }) => `${score.toFixed(3)} (${criterion})`;
 
+/** What a site's profile was fitted on, and what changes by it. */
+function profileOf({ version, images, patients, prevalence, recalibration, report }) {
+  const figure = (found) => (found?.[0] == null ? "undefined" : found[0].toFixed(2));
+  const told = Object.entries({ log_loss: "log loss", sensitivity_at_lower: "sensitivity, lower threshold", specificity_at_upper: "specificity, upper threshold" })
+    .filter(([name]) => report.all?.[name])
+    .map(([name, said]) => `${said} ${figure(report.all[name].before)} before, ${figure(report.all[name].after)} after`);
+  const fitted = `${images} images (${patients.normal} patients without and ${patients.pneumonia} with pneumonia), prevalence ${prevalence.toFixed(2)}`;
+  const line = `intercept ${recalibration.intercept.toFixed(2)}, slope ${recalibration.slope.toFixed(2)}`;
+  return [`${version}: fitted on ${fitted}; ${line}`, ...told].join("; ");
+}
+
 export function draw(card) {
   const generated = card.dataset === "phantom" ? ": generated images, not children" : "";
   $("use").textContent = card.intended_use;
@@ -32,6 +43,7 @@ export function draw(card) {
     ["Lower threshold", threshold(card.thresholds.lower)],
     ["Upper threshold", threshold(card.thresholds.upper)],
     ["Calibration", card.calibration],
+    ["Site profile", card.profile ? profileOf(card.profile) : "none: no probability is told"],
     ["Computed by", `${card.served.runtime}, ${card.served.precision}`],
     ["Changes", card.changelog.join(" ")],
     ...(card.refused ? [["Refused in its place", `${card.refused.version} ${card.refused.reason}`]] : []),

@@ -89,6 +89,8 @@ function drawAnswer(entry, bitmap, card) {
     ["Model", answer.model_version],
     ["Lower threshold", card ? threshold(card.thresholds.lower) : ""],
     ["Upper threshold", card ? threshold(card.thresholds.upper) : ""],
+    ["Site profile", answer.profile ?? ""],
+    ["Probability at this site", answer.profile ? `${answer.probability.toFixed(3)}, where ${answer.prevalence.toFixed(2)} of the images show pneumonia` : ""],
     ["Answered", `${entry.at.toLocaleString("en-GB")}, in ${answer.milliseconds} ms`],
     ["Computed by", card ? `${card.served.runtime}, ${card.served.precision}` : ""],
   ]);
