@@ -82,7 +82,10 @@ def test_every_answer_is_the_profiles_and_says_so(server: Server, route: str, va
     assert told["thresholds"] == {"lower": LOWER, "upper": UPPER}
     assert told["outcome"] == (SIGNS if told["score"] >= UPPER else INDETERMINATE if told["score"] >= LOWER else NONE)
     assert told["profile"].startswith("a-site-")
-    assert f"by the site profile {told['profile']}, fitted on 100 images (40 patients without and 50 with" in told["notice"]
+    assert (
+        f"by the site profile {told['profile']}, fitted on 100 images (40 patients without and 50 with"
+        in told["notice"]
+    )
 
 
 def test_the_model_says_so(server: Server) -> None:
@@ -147,7 +150,9 @@ def test_the_service_says_it_at_its_start(tmp_path: Path) -> None:
     shutil.copy(CHECKOUT / "params.yaml", tmp_path)
     environment = {**os.environ, "PIPELINE_ROOT": str(tmp_path), "SERVE_PROFILE": "nobody"}
     command = [sys.executable, "-m", "bentoml", "serve", "pipeline.serving.service:Pneumonia", "--port", "0"]
-    told = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=120)
+    told = subprocess.run(
+        command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=120
+    )
     assert told.returncode != 0 and "serve: models/profiles/nobody.json is missing" in told.stderr + told.stdout
 
 
