@@ -181,8 +181,9 @@ def _profile(made: Facts) -> str:
         f"Of the adult films ({made['name']}), champion {made['champion']}: {made['images']} images of "
         f"{made['patients']['normal']} patients without and {made['patients']['pneumonia']} with pneumonia got an answer; the "
         f"input check rejects {_share(report['input_check']['share_rejected']['all'])}. Intercept "
-        f"{recalibration['intercept']:.2f}, slope {recalibration['slope']:.2f}; thresholds {thresholds['lower']['score']:.6g} and "
-        f"{thresholds['upper']['score']:.6g} for sensitivity {asked['sensitivity']:g} and specificity {asked['specificity']:g}. "
+        f"{recalibration['intercept']:.2f}, slope {recalibration['slope']:.2f}; thresholds "
+        f"{thresholds['lower']['score']:.6g} and {thresholds['upper']['score']:.6g} for sensitivity "
+        f"{asked['sensitivity']:g} and specificity {asked['specificity']:g}. "
         "These images are no series as it comes, so their prevalence is nobody's.",
         "",
         "| images | figure | before | after | change |",

@@ -47,6 +47,7 @@ def test_the_page_says_by_which_profile_it_answers(page: Page, server: Server, t
     facts = page.inner_text("#facts")
     assert f"{version}: fitted on 100 images (40 patients without and 50 with pneumonia)" in facts
     assert "log loss 0.50 before, 0.25 after" in facts
+    assert "at the champion's own thresholds" in page.inner_text("#figures caption")
     shoot(page, "profile")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert version in (page.text_content("#sheet-caution") or "")
