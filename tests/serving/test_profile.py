@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import paths
+from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.outcomes import INDETERMINATE, NONE, SIGNS
 from pipeline.serving import drift, journal, profile
@@ -215,3 +217,21 @@ def test_too_few_answers_are_no_comparison(root: Path) -> None:
         drift.read_last(root / "log.sqlite", 500, "c")
     with pytest.raises(ProjectError, match="no log of answers"):
         drift.read_last(root / "nothing.sqlite", 500, "c")
+
+
+def test_predict_reads_by_the_profile_of_params_yaml(root: Path) -> None:
+    folder = write_champion(root)
+    profile.write(content(folder.name))
+    (root / "film.png").write_bytes(flat(160))
+    written = yaml.safe_load((CHECKOUT / "params.yaml").read_text())
+    environment = {**os.environ, "PIPELINE_ROOT": str(root), "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "pipeline.external_validation.predict", "--out", "out.csv", "film.png"]
+    outcomes = []
+    for own in (None, "a-site"):
+        written["serve"]["profile"] = own
+        (root / "params.yaml").write_text(yaml.safe_dump(written))
+        told = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
+        assert told.returncode == 0, told.stderr
+        (row,) = read_table(root / "out.csv")
+        outcomes.append(row["outcome"])
+    assert outcomes == [SIGNS, INDETERMINATE]
