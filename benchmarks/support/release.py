@@ -33,10 +33,13 @@ for line in sys.stdin:
 
 @contextlib.contextmanager
 def unpacked() -> Iterator[Path]:
-    """A folder with the release's code and settings."""
+    """A folder with the release's code, settings and champion."""
     with tempfile.TemporaryDirectory() as folder:
         archive = subprocess.run(
-            ["git", "archive", COMMIT, "pipeline", "params.yaml"], cwd=paths.ROOT, stdout=subprocess.PIPE, check=True
+            ["git", "archive", COMMIT, "pipeline", "params.yaml", "models"],
+            cwd=paths.ROOT,
+            stdout=subprocess.PIPE,
+            check=True,
         )
         subprocess.run(["tar", "x", "-C", folder], input=archive.stdout, check=True)
         yield Path(folder)

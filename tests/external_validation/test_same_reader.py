@@ -73,10 +73,10 @@ def test_every_route_reads_the_image_that_was_stored(
 ) -> None:
     said = server.post(kind.data).json()
     expected = 1 / (1 + np.exp(-logit_of(square(Image.fromarray(kind.image), SIDE))))
-    assert said["probability"] == pytest.approx(expected, abs=0.005)
+    assert said["score"] == pytest.approx(expected, abs=0.005)
     for table in tables:
         row = table[str(number)]
-        assert float(row["score"]) == pytest.approx(said["probability"], abs=1e-5)
+        assert float(row["score"]) == pytest.approx(said["score"], abs=1e-5)
         assert row["reason"] == "; ".join(said["warnings"])
     shown = Image.open(io.BytesIO(server.post(kind.data, "/picture").content))
     assert shown.size == IMAGE.shape[::-1]

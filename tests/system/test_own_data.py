@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,9 @@ def test_from_a_flat_folder_to_a_network_that_answers(home: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     answers = read_table(place / "answers.csv")
     assert len(answers) == len(list((home / "my-images" / "PNEUMONIA").iterdir()))
-    ill = sum(row["outcome"] == "signs of pneumonia" for row in answers if row["status"] == "answered")
-    assert ill > len(answers) / 2
+    given = Counter(row["outcome"] for row in answers if row["status"] == "answered")
+    assert given.total() > 0.9 * len(answers), "the input check knows what it was fitted on"
+    assert given["signs of pneumonia"] > 5 * given["no pneumonia detected"], "of images that all show it"
 
     assert service == "bentoml serve"  # as the fixture starts it, on a port of its own
     with serve(place) as server:
