@@ -15,6 +15,7 @@ from pipeline.reporting.markdown_blocks import insert
 DOCUMENT = paths.ROOT / "docs" / "serving.md"
 KEPT = paths.ROOT / "benchmarks" / "serving.json"
 SITE = paths.METRICS / "site" / "nih-adults.json"
+PROFILE = paths.METRICS / "site_profiles" / "nih-adults.json"
 Facts = dict[str, Any]
 
 
@@ -39,6 +40,7 @@ def blocks() -> dict[str, str]:
         "guard": _guard(contract["guard"], site),
         "points": _points(contract),
         "site": _site(site),
+        "profile": _profile(json.loads(PROFILE.read_text(encoding="utf-8"))),
     }
 
 
@@ -158,6 +160,41 @@ def _points(contract: Facts) -> str:
     if share:
         text += f" Indeterminate of the validation images: {share['value']:.3f} ({share['low']:.3f} to {share['high']:.3f})."
     return f"{text} {outcomes.calibration(contract)}"
+
+
+PROFILED = {
+    "log_loss": "log loss",
+    "calibration_intercept": "calibration intercept",
+    "calibration_slope": "calibration slope",
+    "sensitivity_at_lower": "sensitivity, lower threshold",
+    "specificity_at_lower": "specificity, lower threshold",
+    "sensitivity_at_upper": "sensitivity, upper threshold",
+    "specificity_at_upper": "specificity, upper threshold",
+    "indeterminate": "share of indeterminate images",
+}
+
+
+def _profile(made: Facts) -> str:
+    report, recalibration = made["report"], made["recalibration"]
+    asked, thresholds = report["asked"], made["thresholds"]
+    lines = [
+        f"Of the adult films ({made['name']}), champion {made['champion']}: {made['images']} images of "
+        f"{made['patients']['normal']} patients without and {made['patients']['pneumonia']} with pneumonia got an answer; the "
+        f"input check rejects {_share(report['input_check']['share_rejected']['all'])}. Intercept "
+        f"{recalibration['intercept']:.2f}, slope {recalibration['slope']:.2f}; thresholds "
+        f"{thresholds['lower']['score']:.6g} and {thresholds['upper']['score']:.6g} for sensitivity "
+        f"{asked['sensitivity']:g} and specificity {asked['specificity']:g}. "
+        "These images are no series as it comes, so their prevalence is nobody's.",
+        "",
+        "| images | figure | before | after | change |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, part in {"all": report["all"], **report["views"]}.items():
+        where = f"{kind} ({part['pneumonia']} with pneumonia, {part['normal']} without)"
+        for name, said in PROFILED.items():
+            told = [_figure(part[name][when]) for when in ("before", "after", "change")]
+            lines.append(f"| {where} | {said} | {' | '.join(told)} |")
+    return "\n".join(lines)
 
 
 def _site(site: Facts) -> str:

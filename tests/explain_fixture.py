@@ -12,8 +12,8 @@ import onnx
 import yaml
 
 from pipeline.data.tables import read_table, write_table
-from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS
-from pipeline.robustness.families import TRAINED
+from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS, UNSEEN_COLUMNS
+from pipeline.robustness.families import TRAINED, UNSEEN, Family
 from tests import champion_fixture
 from tests.candidate_fixture import RUN, SIDE, command, write_network, write_root
 
@@ -75,11 +75,15 @@ def write_predictions(root: Path) -> None:
             for row, logit in zip(rows, logits, strict=True)
         ),
     )
-    stressed = [
-        dict(zip(STRESS, (row, name, float(logit)), strict=True))
-        for name, change in TRAINED.changes.items()
-        for row, logit in enumerate(predict(change(clean)))
-    ]
-    write_table(folder / "stress.csv", STRESS, stressed)
+
+    def under(family: Family) -> list[dict[str, object]]:
+        return [
+            dict(zip(STRESS, (row, name, float(logit)), strict=True))
+            for name, change in family.changes.items()
+            for row, logit in enumerate(predict(change(clean)))
+        ]
+
+    write_table(folder / "stress.csv", STRESS, under(TRAINED))
+    write_table(folder / "unseen.csv", UNSEEN_COLUMNS, ({"version": UNSEEN.version} | row for row in under(UNSEEN)))
     history = dict(zip(HISTORY, (1, 1, 0.001, 0.5, 0.8, 0.6, 0.7), strict=True))
     write_table(folder / "history.csv", HISTORY, [history])

@@ -143,6 +143,8 @@ def test_the_card_has_the_thresholds_in_order_and_the_checks_of_its_own_run(
 
 
 def test_a_champion_without_thresholds_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_champion(tmp_path, operating_points={})
+    write_champion(tmp_path)
+    (path,) = (tmp_path / "models" / "champions").glob("*/contract.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"operating_points": {}}))
     with pytest.raises(ProjectError, match=r"models/champions/tiny-\w+/contract.json: the contract's thresholds"):
         served(tmp_path, monkeypatch)

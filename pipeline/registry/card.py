@@ -91,4 +91,9 @@ def _input_check(contract: Contract) -> str:
 def _figure(figure: dict[str, Any] | None) -> str:
     if figure is None or isinstance(figure["value"], str):
         return "undefined"
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+    return f"{figure['value']:.3f} ({_bound(figure['low'])} to {_bound(figure['high'])})"
+
+
+def _bound(value: float | str) -> str:
+    """An end of an interval, which may be undefined where the value is not: few images, all of them right."""
+    return value if isinstance(value, str) else f"{value:.3f}"

@@ -223,7 +223,7 @@ def test_every_secret_gets_a_value_of_its_own() -> None:
     secrets = [value for name, value in given if name.endswith(("_PASSWORD", "_SECRET", "_KEY"))]
     assert len(set(secrets)) == len(secrets) == 11
     assert all(len(value) >= 32 for value in secrets)
-    assert [name for name, value in given if not value] == ["CXR_DATA", "SERVE_TOKEN", "STATSD_HOST"]
+    assert [name for name, value in given if not value] == ["CXR_DATA", "SERVE_TOKEN", "SERVE_HOSTS", "STATSD_HOST"]
 
 
 def test_every_part_of_airflow_reads_the_dag_alike() -> None:

@@ -20,7 +20,9 @@ def site(seed: int, each: int, intercept: float = 0.0, slope: float = 1.0, films
     labels = np.repeat([False, True], each * films)
     right = APART * (rng.normal(size=len(labels)) + APART * (labels - 0.5))
     names = [f"p{number // films}" for number in range(len(labels))]
-    return Split([str(n) for n in range(len(labels))], labels, ["unknown"] * len(labels), names, (right - intercept) / slope)
+    return Split(
+        [str(n) for n in range(len(labels))], labels, ["unknown"] * len(labels), names, (right - intercept) / slope
+    )
 
 
 @settings(deadline=None, max_examples=15)

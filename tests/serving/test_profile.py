@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import paths
+from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.outcomes import INDETERMINATE, NONE, SIGNS
 from pipeline.serving import drift, journal, profile
@@ -82,7 +84,10 @@ def test_every_answer_is_the_profiles_and_says_so(server: Server, route: str, va
     assert told["thresholds"] == {"lower": LOWER, "upper": UPPER}
     assert told["outcome"] == (SIGNS if told["score"] >= UPPER else INDETERMINATE if told["score"] >= LOWER else NONE)
     assert told["profile"].startswith("a-site-")
-    assert f"by the site profile {told['profile']}, fitted on 100 images (40 patients without and 50 with" in told["notice"]
+    assert (
+        f"by the site profile {told['profile']}, fitted on 100 images (40 patients without and 50 with"
+        in told["notice"]
+    )
 
 
 def test_the_model_says_so(server: Server) -> None:
@@ -147,7 +152,9 @@ def test_the_service_says_it_at_its_start(tmp_path: Path) -> None:
     shutil.copy(CHECKOUT / "params.yaml", tmp_path)
     environment = {**os.environ, "PIPELINE_ROOT": str(tmp_path), "SERVE_PROFILE": "nobody"}
     command = [sys.executable, "-m", "bentoml", "serve", "pipeline.serving.service:Pneumonia", "--port", "0"]
-    told = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=120)
+    told = subprocess.run(
+        command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=120
+    )
     assert told.returncode != 0 and "serve: models/profiles/nobody.json is missing" in told.stderr + told.stdout
 
 
@@ -210,3 +217,21 @@ def test_too_few_answers_are_no_comparison(root: Path) -> None:
         drift.read_last(root / "log.sqlite", 500, "c")
     with pytest.raises(ProjectError, match="no log of answers"):
         drift.read_last(root / "nothing.sqlite", 500, "c")
+
+
+def test_predict_reads_by_the_profile_of_params_yaml(root: Path) -> None:
+    folder = write_champion(root)
+    profile.write(content(folder.name))
+    (root / "film.png").write_bytes(flat(160))
+    written = yaml.safe_load((CHECKOUT / "params.yaml").read_text())
+    environment = {**os.environ, "PIPELINE_ROOT": str(root), "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "pipeline.external_validation.predict", "--out", "out.csv", "film.png"]
+    outcomes = []
+    for own in (None, "a-site"):
+        written["serve"]["profile"] = own
+        (root / "params.yaml").write_text(yaml.safe_dump(written))
+        told = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
+        assert told.returncode == 0, told.stderr
+        (row,) = read_table(root / "out.csv")
+        outcomes.append(row["outcome"])
+    assert outcomes == [SIGNS, INDETERMINATE]

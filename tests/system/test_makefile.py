@@ -44,6 +44,11 @@ def given(folder: Path, *words: str) -> list[str]:
             ("evaluate-site", "SOURCE=a b", "LABELS=c;touch x", 'NAME="; touch x'),
             ["--name", '"; touch x', "--", "a b", "c;touch x"],
         ),
+        (
+            ("site-profile", "SOURCE=a b", "LABELS=c;touch x", 'NAME="; touch x', "SENSITIVITY=.9; touch x"),
+            ["--name", '"; touch x', "--sensitivity", ".9; touch x", "--", "a b", "c;touch x"],
+        ),
+        (("site-profile", "SOURCE=a", "LABELS=", "NAME="), ["--name", "", "--", "a", ""]),
         (("metrics-gate", "BASE=main; touch x"), ["main; touch x"]),
         (("metrics-gate",), ["main"]),
         (("merge-runs", "TAKE=ours; touch x"), ["--take", "ours; touch x"]),

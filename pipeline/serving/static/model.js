@@ -48,6 +48,8 @@ export function draw(card) {
     ["Changes", card.changelog.join(" ")],
     ...(card.refused ? [["Refused in its place", `${card.refused.version} ${card.refused.reason}`]] : []),
   ]);
+  const own = card.profile ? ", at the champion's own thresholds" : "";
+  $("figures").caption.textContent = `Metrics with 95 % intervals by patient${own}`;
   const names = Object.keys(card.figures.validation);
   const order = [...Object.keys(FIRST).filter((name) => names.includes(name)), ...names.filter((name) => !(name in FIRST))];
   $("figures").tBodies[0].replaceChildren(...order.map((name) => {
