@@ -215,7 +215,7 @@ def test_the_learning_rate_falls_as_keras_lets_it_fall(accuracies):
 SCRIPT = """
 import json, sys
 from pathlib import Path
-sys.path.insert(0, "tests/model")
+sys.path.insert(0, "tests/learning")
 from test_training import a_run, pictures
 from pipeline.learning.predict import logit_predictor
 from pipeline.learning.training import train
