@@ -142,7 +142,7 @@ def test_the_guard_ships_and_refuses_what_it_says(root, candidate):
 
 def test_the_card_says_what_the_contract_says(candidate):
     text, promise = (candidate / "card.md").read_text(), contract.read(candidate)
-    assert promise["version"] in text and "generated pictures (phantoms)" in text
+    assert promise["version"] in text and "generated images (phantoms)" in text
     assert f"{promise['figures']['test']['auc']['value']:.3f} (" in text
     lower, upper = outcomes.thresholds(promise)
     for said in (
@@ -198,7 +198,7 @@ def test_a_run_whose_weights_are_nowhere_is_packaged_from_the_champion_that_it_b
     shutil.copytree(candidate, shipped)
     monkeypatch.setattr(paths, "CHAMPIONS", shipped.parent)
     model = package._export(RUN, FACTS, "float16")
-    assert [output.name for output in model.graph.output] == ["logit", "map"]
+    assert [output.name for output in model.graph.output] == ["logit", "map", "features"]
     promise = contract.read(shipped)
     used = promise["recalibration"]
     again = package._load(tmp_path / "model.onnx", model, used["intercept"], used["slope"])
