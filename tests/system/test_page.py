@@ -103,7 +103,7 @@ def test_the_walk_of_a_clinician(page: Page, server: Server, files: Path) -> Non
     assert [row["file"] for row in table] == [*OUTCOMES, "film.dcm", "text.jpeg"]
     assert [row["outcome"] for row in table[:3]] == [NONE, INDETERMINATE, SIGNS]
     assert [row["status"] for row in table] == ["assessed"] * 4 + ["no answer"]
-    assert "unmeasured" in table[3]["warnings"] and "no JPEG" in table[4]["problem"]
+    assert "unmeasured" in table[3]["warnings"] and "of no known image type" in table[4]["problem"]
     assert all(CAUTION in row["notice"] and 0 <= float(row["score"]) <= 1 for row in table[:4])
 
     assert {url for url in page.asked if not url.startswith((server.url, "blob:", "data:"))} == set()
