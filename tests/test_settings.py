@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
-from hypothesis import assume, example, given
+from hypothesis import HealthCheck, assume, example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -343,7 +343,7 @@ KINDS = sorted({*kinds(settings.Settings)} - {settings.Settings}, key=lambda kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@examples(max_examples=25, deadline=None)
+@examples(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.data())
 def test_a_section_written_and_read_again_is_equal(kind, data):
     try:
