@@ -79,9 +79,9 @@ def test_a_refused_candidate_leaves_the_checkout_as_it_was(project: Path) -> Non
         assert "trained on phantoms" in one_line(task(project, "deliver", "refused", params))
         after = {path: path.read_bytes() for path in (project / "models").rglob("*") if path.is_file()}
         assert after == before
-        # A try that was killed half-way had put the checkout's candidate aside: it comes back.
+        # A try that was killed half-way had put the checkout's candidate aside, and its own in the place: the first comes back.
         (project / "models" / "candidate").rename(project / "models" / "candidate-before.tmp")
-        write_candidate(project, seed=6)
+        shutil.copytree(workspace(project, "refused") / "models" / "candidate", project / "models" / "candidate")
         assert "trained on phantoms" in one_line(task(project, "deliver", "refused", params))
         contract = json.loads((project / "models" / "candidate" / "contract.json").read_text())
         assert contract["version"] == theirs
