@@ -146,7 +146,7 @@ def test_a_champion_goes_into_the_checkout_and_a_damaged_one_is_named(project: P
         whole = answers.read_bytes()
         answers.write_bytes(whole[:-20])
         said = one_line(task(project, "plan", "two", params))
-        assert f"champion is damaged ({first}/predictions.csv" in said
+        assert f"champion is damaged (models/champions/{first}/predictions.csv" in said
         assert f"git checkout -- models/champions/{first}" in said
         answers.write_bytes(whole)
         assert task(project, "plan", "two", params).returncode == 0
