@@ -137,7 +137,7 @@ lock: setup ## pin every environment anew, within the bounds of requirements/*.i
 	@for name in pipeline serve cuda; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt; done
 
 # In this order: `nothing_changed` looks at what `demo` made; the documents are written when all is measured.
-BENCHMARKS := demo nothing_changed preprocessing reader robustness memory training evaluation saliency costs airflow serving serving_faults
+BENCHMARKS := demo nothing_changed preprocessing reader robustness gate_power input_check memory training evaluation saliency costs airflow serving serving_faults
 WRITERS := scaling_document serving_document
 benchmarks: setup .venv-airflow/.ready .venv-serve/.ready ## every benchmark beside its peer, then the documents; CXR_DATA=<folder> CXR_ORIGINALS=<folder> for real pictures
 	@set -e; for name in $(BENCHMARKS) $(WRITERS); do echo "== $$name"; $(RUN) benchmarks.$$name; done

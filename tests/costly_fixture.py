@@ -30,7 +30,7 @@ def _tiff(body: bytes, tags: list[Tag], tail: bytes = b"") -> bytes:
 
 
 def wide_float(side: int = 4400) -> bytes:
-    """Floating point that deflates to 75 kB, and needs more than 200 MB while it is read."""
+    """Floating point that deflates to 75 kB, and needs more than 100 MB while it is read."""
     body = zlib.compress(bytes(side * side * 4), 9)
     return _tiff(body, _strips(side, body, 32, 3))
 

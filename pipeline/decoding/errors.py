@@ -8,7 +8,7 @@ class UnreadableImage(ProjectError):
 
     Args:
         error: a stable word for programs: `unsupported_type`, `unsupported_modality`, `colour`, `polyglot`,
-            `too_many_pixels`, `too_many_frames`, `too_much_metadata` or `undecodable`.
+            `too_many_pixels`, `too_many_frames`, `too_much_metadata`, `too_costly` or `undecodable`.
         detail: what is wrong and how much, in one sentence, without a byte of the file.
         facts: further numbers.
     """

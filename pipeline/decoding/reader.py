@@ -9,6 +9,8 @@ from pipeline.decoding.errors import Unbounded, UnreadableImage
 from pipeline.decoding.limits import TRUSTED, Limits
 from pipeline.decoding.signatures import check_alone, sniff
 
+NO_MEMORY = "decoder error -9"  # what Pillow says where a decoder in C got none
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -45,9 +47,15 @@ def decode(data: bytes, side: int | None = None, limits: Limits | None = None) -
     except (UnreadableImage, Unbounded):
         raise
     except MemoryError:
-        raise UnreadableImage("undecodable", f"the {kind} file needs more memory than there is") from None
-    except Exception:  # noqa: BLE001 - Pillow's decoders raise many kinds, struct.error and SyntaxError among them
+        raise _too_costly(kind) from None
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise many kinds, struct.error and SyntaxError among them
+        if str(error) == NO_MEMORY:
+            raise _too_costly(kind) from None
         raise UnreadableImage("undecodable", f"the {kind} file cannot be decoded to its end") from None
+
+
+def _too_costly(kind: str) -> UnreadableImage:
+    return UnreadableImage("too_costly", f"the {kind} file needs more memory than there is")
 
 
 def _jpeg(data: bytes, side: int | None, limits: Limits | None) -> Decoded:

@@ -27,7 +27,7 @@ def draw_class_sizes(before: np.ndarray, groups: dict[str, np.ndarray], target: 
         bars = axis.bar(positions + (place - 0.5) * 0.4, heights, 0.4, label=label, color=colour)
         axis.bar_label(bars, fontsize=8)
     axis.set_xticks(positions, list(columns))
-    axis.set_ylabel("pictures an epoch")
+    axis.set_ylabel("images an epoch")
     axis.margins(y=0.15)
     axis.legend(frameon=False, ncols=2)
     save(figure, target)

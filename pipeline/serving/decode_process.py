@@ -118,6 +118,8 @@ def answer(task: Facts, data: bytes) -> tuple[Facts, bytes]:
         picture = imaging.read_upload(data, task["side"], limits)
     except UnreadableImage as refusal:
         return {"error": refusal.error, "detail": refusal.detail, "facts": refusal.facts}, b""
+    except MemoryError:
+        return {"error": "too_costly"}, b""
     return {"warnings": picture.warnings}, picture.pixels.tobytes()
 
 

@@ -87,8 +87,10 @@ class DecodeProcess:
             facts, content = self._ask(told, data)
         if facts is None and self._closed:
             raise Problem(503, "stopping", "the service stops")
-        if facts is None:
-            raise self._ended(time.monotonic() - began)
+        if facts is None and time.monotonic() - began >= serve.max_decode_seconds:
+            raise self._took_too_long()
+        if facts is None or facts.get("error") == "too_costly":  # less time cannot have passed the limit of CPU
+            raise self._needs_too_much()
         if "error" in facts:
             raise Problem.of(UnreadableImage(facts["error"], facts["detail"], **facts["facts"]))
         return facts["warnings"], content
@@ -137,22 +139,22 @@ class DecodeProcess:
             assert self._control is not None
             socket.send_fds(self._control, [b"+"], [theirs.fileno()])
 
-    def _ended(self, seconds: float) -> Problem:
-        """Less time than the limit of CPU cannot have passed it: then it was memory, or a decoder that broke."""
-        serve = self._serve
-        if seconds < serve.max_decode_seconds:
-            return Problem(
-                413,
-                "too_costly",
-                f"decoding the image needs more than {serve.max_decode_megabytes} MB (max_decode_megabytes), or it broke "
-                "its decoder",
-                limit=serve.max_decode_megabytes,
-            )
+    def _needs_too_much(self) -> Problem:
+        megabytes = self._serve.max_decode_megabytes
         return Problem(
             413,
             "too_costly",
-            f"decoding the image takes more than {serve.max_decode_seconds} seconds of CPU (max_decode_seconds)",
-            limit=serve.max_decode_seconds,
+            f"decoding the image needs more than {megabytes} MB (max_decode_megabytes), or it broke its decoder",
+            limit=megabytes,
+        )
+
+    def _took_too_long(self) -> Problem:
+        seconds = self._serve.max_decode_seconds
+        return Problem(
+            413,
+            "too_costly",
+            f"decoding the image takes more than {seconds} seconds of CPU (max_decode_seconds)",
+            limit=seconds,
         )
 
 

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 from pipeline.decoding.errors import UnreadableImage
 from pipeline.serving import metrics
 
-TOO_MUCH = ("too_many_pixels", "too_many_frames", "too_much_metadata")
+TOO_MUCH = ("too_many_pixels", "too_many_frames", "too_much_metadata", "too_costly")
 STATUS = {"undecodable": 422, **dict.fromkeys(TOO_MUCH, 413)}  # of an image that is not read; else 415
 
 

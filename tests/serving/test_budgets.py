@@ -29,7 +29,7 @@ GOOD = encoded(scene())
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("budgets")
     write_champion(root)
-    limits = {"SERVE_MAX_DECODE_SECONDS": "1", "SERVE_MAX_DECODE_MEGABYTES": "200", "SERVE_PATIENCE_SECONDS": "6"}
+    limits = {"SERVE_MAX_DECODE_SECONDS": "1", "SERVE_MAX_DECODE_MEGABYTES": "100", "SERVE_PATIENCE_SECONDS": "6"}
     with serve(root, **limits) as running:
         yield running
 

@@ -91,7 +91,7 @@ def test_a_champion_that_arrives_in_pieces_answers_once_it_is_whole(tmp_path: Pa
         shutil.move(tmp_path / "models" / "champions" / version, store / version)
     point_at(tmp_path, first)
     with serve(tmp_path, SERVE_WORKERS="2") as server:
-        eventually(lambda: len(server.workers()) == 2)
+        eventually(lambda: answering(server) == {first: 2})
         for number, version in enumerate(versions):
             folder = tmp_path / "models" / "champions" / version
             before = version_of(server)

@@ -69,8 +69,8 @@ def test_editing_a_file_that_cannot_change_a_weight_retrains_nothing(project, fi
 
 
 def test_editing_a_figure_of_the_groups_retrains_nothing(project):
-    path = project / "pipeline" / "evaluation" / "group_figures.py"
-    path.write_text(path.read_text().replace("pictures an epoch", "pictures in an epoch"))
+    path = project / "pipeline" / "figures" / "group_figures.py"
+    path.write_text(path.read_text().replace("images an epoch", "images in an epoch"))
     assert "groups" in would_run(project)
     assert call(project, "repro", "--single-item", "groups").returncode == 0
     assert not any(name.startswith("train@") for name in would_run(project))
