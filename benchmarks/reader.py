@@ -5,6 +5,7 @@
     python -m benchmarks.reader tones        whom the warnings about tones touch, by name
     python -m benchmarks.reader images       every image: read, refused, warned, and the distance to another library
     python -m benchmarks.reader flips        152 images in each kind of file: outcomes of the champion that change
+    python -m benchmarks.reader resolution   the originals beside their small twins in the data set: scores and outcomes
     python -m benchmarks.reader laws         the law of tests/decoding/test_laws.py, EXAMPLES times (20,000)
     python -m benchmarks.reader speed        decoding beside release 0.1.0, and both services, interleaved
 
@@ -35,11 +36,12 @@ from benchmarks.support.reader_tables import blocks
 from benchmarks.support.record import hold
 from benchmarks.support.storage import Stored, kinds
 from pipeline import paths
-from pipeline.data.imaging import read_upload, square
+from pipeline.data.imaging import read_pixels, read_upload, square
 from pipeline.decoding import dicom_header, levels, tones
 from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import Limits
 from pipeline.decoding.reader import decode
+from pipeline.errors import ProjectError
 from pipeline.files import write_json, write_text
 from pipeline.input_check import guard
 from pipeline.reporting.markdown_blocks import insert
@@ -192,6 +194,25 @@ def _is_near(pixels: np.ndarray, ask: Callable[[np.ndarray], tuple[str, float]])
     return any(ask(other)[0] != ask(pixels)[0] for other in shifted)
 
 
+def resolution() -> Facts:
+    """The originals and their small twins in the data set: how far apart the scores are, and outcomes that differ."""
+    twins = {path.name: path for path in _images(Path(os.environ["CXR_DATA"]))}
+    originals = [path for path in _images(Path(os.environ["CXR_ORIGINALS"])) if path.name in twins]
+    if not originals:
+        raise ProjectError("CXR_ORIGINALS holds no image that CXR_DATA has too")
+    champion = model.load(model.champion_version(), 2)
+    ask = _asker(champion)
+    pairs = [[ask(read_pixels(path, SIDE)) for path in (original, twins[original.name])] for original in originals]
+    apart = np.abs([score - twins_score for (_, score), (_, twins_score) in pairs])
+    return {
+        "images": len(originals),
+        "champion": champion.version,
+        "mean_apart": round(float(apart.mean()), 4),
+        "largest_apart": round(float(apart.max()), 4),
+        "changed": sum(outcome != twins_outcome for (outcome, _), (twins_outcome, _) in pairs),
+    }
+
+
 def laws() -> Facts:
     """The property test, many times; a counterexample ends it with its traceback."""
     from hypothesis import HealthCheck, given, settings
@@ -225,6 +246,7 @@ PARTS: dict[str, Callable[[], Facts]] = {
     "tones": tone_warnings,
     "images": images,
     "flips": flips,
+    "resolution": resolution,
     "laws": laws,
     "speed": lambda: speed(sets(), SIDE),
 }

@@ -7,7 +7,14 @@ Facts = dict[str, Any]
 
 def blocks(found: Facts) -> dict[str, str]:
     """Every block by name; a part that was not measured says so."""
-    makers = {"tones": _tones, "images": _images, "flips": _flips, "laws": _laws, "speed": _speed}
+    makers = {
+        "tones": _tones,
+        "images": _images,
+        "flips": _flips,
+        "resolution": _resolution,
+        "laws": _laws,
+        "speed": _speed,
+    }
     return {name: make(found[name]) if name in found else "Not measured." for name, make in makers.items()}
 
 
@@ -47,6 +54,14 @@ def _flips(facts: Facts) -> str:
         )
     said = f"{facts['images']} images, champion {facts['champion']}. Measured on {facts['measured']}."
     return "\n".join([*lines, "", said])
+
+
+def _resolution(facts: Facts) -> str:
+    return (
+        f"{facts['images']} originals beside their twins of 224 pixels: scores {facts['mean_apart']} apart on average and "
+        f"{facts['largest_apart']} at most; {facts['changed']} with another outcome. Champion {facts['champion']}, measured on "
+        f"{facts['measured']}."
+    )
 
 
 def _laws(facts: Facts) -> str:

@@ -7,7 +7,6 @@ RUN is a line of `train` in params.yaml; without it the run that may be released
 
 import json
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -22,11 +21,10 @@ from pipeline.command import run as run_command
 from pipeline.data import probes
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
-from pipeline.evaluation import calibration, predictions, published, run_metrics
+from pipeline.evaluation import calibration, predictions, run_metrics
 from pipeline.explain import (
     check_results,
     explain_sheets,
-    resolution_check,
     saliency_checks,
     saliency_metrics,
     saliency_plots,
@@ -232,7 +230,7 @@ def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
         found["border"] += saliency_checks.borders(part, subject.ask, setting.borders, BORDERS)
         found["stress"] += saliency_checks.stress(part, subject.ask, changes, subject.cuts)
         found["unusual"] += saliency_checks.unusual(part, subject.ask, probes.UNUSUAL, subject.cuts, refuse)
-    return found | {"strangers": list(_strangers(subject, check)), "originals": _originals(subject)}
+    return found | {"strangers": list(_strangers(subject, check))}
 
 
 def _strangers(subject: Subject, check: "_InputCheck | None") -> Iterator[Row]:
@@ -269,18 +267,6 @@ def _input_check() -> _InputCheck | None:
         return _InputCheck()
     log.warning("models/candidate/guard.npz is missing: what the input check rejects is not measured")
     return None
-
-
-def _originals(subject: Subject) -> list[Row]:
-    """Pictures at their original size against their twins in data/raw, where CXR_ORIGINALS names a folder of them."""
-    if subject.facts["dataset"] != published.DATASET:
-        log.info("only the public set has originals beside it: CXR_ORIGINALS is not read")
-        return []
-    folder = os.environ.get("CXR_ORIGINALS")
-    if not folder:
-        log.warning("CXR_ORIGINALS names no folder of originals: metrics/explain/originals.csv will be EMPTY")
-        return []
-    return [resolution_check.compare(subject, Path(folder), paths.MANIFEST, paths.RAW)]
 
 
 def _version(name: str) -> str | None:

@@ -9,13 +9,11 @@ from scipy.stats import spearmanr
 
 from pipeline.data import probes
 from pipeline.data.tables import read_table
-from pipeline.errors import ProjectError
 from pipeline.evaluation import bootstrap
 from pipeline.evaluation.predictions import Split
 from pipeline.explain import (
     check_results,
     explain_sheets,
-    resolution_check,
     saliency_checks,
     saliency_metrics,
     saliency_plots,
@@ -221,38 +219,6 @@ def test_all_maps_have_one_scale_so_that_a_healthy_ones_stays_dark(tmp_path):
     np.testing.assert_array_equal(
         saliency_plots.overlay(pixels[0], 0 * maps[0], 4.0), np.repeat(pixels[0][..., None], 3, axis=2)
     )
-
-
-def test_originals_are_compared_with_their_twins_alone(tmp_path):
-    random = np.random.default_rng(0)
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "originals").mkdir()
-    names, paths = ["a.jpeg", "b.jpeg"], []
-    for name, brighter in zip(names, (0, 60), strict=True):
-        base = Image.fromarray(random.integers(60, 120, (8, 8)).astype(np.uint8))
-        base.resize((64, 64)).save(tmp_path / "raw" / name)
-        large = np.asarray(base.resize((300, 300))) + brighter
-        Image.fromarray(large.astype(np.uint8)).save(tmp_path / "originals" / name)
-        paths.append(name)
-    Image.new("L", (50, 50)).save(tmp_path / "originals" / "of nobody.jpeg")
-    (tmp_path / "manifest.csv").write_text("path\n" + "\n".join(paths) + "\n")
-    pixels = np.zeros((2, 32, 32), np.uint8)
-    own = part(pixels, np.array([False, True]), np.zeros((2, 4, 4)), lambda pictures: np.zeros(2))
-    subject = Subject(
-        "run",
-        {"edition": "64px"},
-        lambda pictures: (pictures.mean(axis=(1, 2)) - 120) / 10,
-        {"test": own},
-        {"plain": 0.0, "sensitive": None},
-        1.0,
-    )
-    row = resolution_check.compare(subject, tmp_path / "originals", tmp_path / "manifest.csv", tmp_path / "raw")
-    assert (row["pictures"], row["edition"], row["plain_flips"]) == (2, "64px", 1)
-    assert row["probability_apart_largest"] > 0.9
-    assert "sensitive_flips" not in row
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ProjectError, match="holds no picture of the data set"):
-        resolution_check.compare(subject, tmp_path / "empty", tmp_path / "manifest.csv", tmp_path / "raw")
 
 
 def test_a_network_that_learned_nothing_passes_no_check():
