@@ -1,7 +1,7 @@
-"""What a picture, an epoch and a request cost, in seconds of one core: the numbers behind docs/scaling.md.
+"""What an image, an epoch and a request cost, in seconds of one core: the numbers behind docs/scaling.md.
 
 Processor time, of all threads together, says the same on a busy machine as on an idle one.
-`python -m benchmarks.costs [FOLDER]`: FOLDER holds model.onnx (default: the champion). Pictures: CXR_DATA, else phantoms.
+`python -m benchmarks.costs [FOLDER]`: FOLDER holds model.onnx (default: the champion). Images: CXR_DATA, else phantoms.
 """
 
 import os
@@ -18,7 +18,7 @@ from pipeline import paths, settings
 from pipeline.data import layouts, manifest, phantom
 from pipeline.data.imaging import read_pixels
 
-PICTURES = 120
+IMAGES = 120
 SIDE = 128
 STEPS = 12
 
@@ -26,9 +26,9 @@ STEPS = 12
 def main() -> None:
     """Print one table."""
     with tempfile.TemporaryDirectory() as folder:
-        files, kind = pictures(Path(folder))
+        files, kind = images(Path(folder))
         size = np.mean([file.stat().st_size for file in files])
-        print(f"{len(files)} pictures ({kind}), {size / 1e3:.0f} kB each on disk, {SIDE * SIDE / 1e3:.0f} kB as pixels")
+        print(f"{len(files)} images ({kind}), {size / 1e3:.0f} kB each on disk, {SIDE * SIDE / 1e3:.0f} kB as pixels")
         rows = {
             "validate: manifest row": cost(manifest_row, files),
             "preprocess: decode, resize": cost(lambda file: read_pixels(file, SIDE), files),
@@ -36,19 +36,19 @@ def main() -> None:
         champion = Path(sys.argv[1]) if len(sys.argv) > 1 else paths.CHAMPIONS / paths.CHAMPION.read_text().strip()
         rows["answer of the champion"] = answering(champion, files)
     for network in ("custom_cnn", "xception"):
-        rows[f"train: {network}, a picture an epoch"] = training(network)
+        rows[f"train: {network}, an image an epoch"] = training(network)
     for name, seconds in rows.items():
-        print(f"{name:44} {1000 * seconds:9.2f} ms of one core a picture")
-    unit = f"ms of one core a picture ({kind})"
+        print(f"{name:44} {1000 * seconds:9.2f} ms of one core an image")
+    unit = f"ms of one core an image ({kind})"
     keep("costs", [row(name, unit, round(1000 * seconds, 3)) for name, seconds in rows.items()])
 
 
-def pictures(folder: Path) -> tuple[list[Path], str]:
-    """Some pictures of the real set, or generated ones."""
+def images(folder: Path) -> tuple[list[Path], str]:
+    """Some images of the real set, or generated ones."""
     if copy := os.environ.get("CXR_DATA"):
         found = list(layouts.find(Path(copy)).images.values())
-        return found[:: max(1, len(found) // PICTURES)][:PICTURES], "the real set"
-    phantom.generate(settings.Phantom(seed=1, train=PICTURES - 16, val=8, test=8), folder)
+        return found[:: max(1, len(found) // IMAGES)][:IMAGES], "the real set"
+    phantom.generate(settings.Phantom(seed=1, train=IMAGES - 16, val=8, test=8), folder)
     return sorted(folder.rglob("*.jpeg")), "generated"
 
 
@@ -66,7 +66,7 @@ def cost(work: Callable[[Path], object], files: list[Path]) -> float:
 
 
 def answering(champion: Path, files: list[Path]) -> float:
-    """Core-seconds from a file's bytes to probability and map, one picture at a time, as the service does it."""
+    """Core-seconds from a file's bytes to probability and map, one image at a time, as the service does it."""
     from pipeline.inference import Graph
     from pipeline.registry import contract
 
@@ -77,7 +77,7 @@ def answering(champion: Path, files: list[Path]) -> float:
 
 
 def training(network: str) -> float:
-    """Core-seconds of a training step for one picture, validation left out: the second epoch, when all is compiled."""
+    """Core-seconds of a training step for one image, validation left out: the second epoch, when all is compiled."""
     import keras
 
     from pipeline.learning.training import Images, train

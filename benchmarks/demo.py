@@ -1,4 +1,4 @@
-"""Minutes that `make demo` takes after set-up: four small networks, from generated pictures to the report."""
+"""Minutes that `make demo` takes after set-up: four small networks, from generated images to the report."""
 
 import time
 

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.support import record
 from pipeline import paths, settings
 from pipeline.evaluation import bootstrap, predictions
-from tests.fake_predictions import Size, pictures, write_run
+from tests.fake_predictions import Size, images, write_run
 
 SIZES = {"validation": Size(136, 193), "test": Size(234, 195)}
 ENOUGH = {"validation": 525, "test": 624}
@@ -43,7 +43,7 @@ def main() -> None:
     ours, theirs = _ours(test), _looped(test)
     lines = [
         f"runs {len(runs)}, resamples {options.evaluate.resamples}, "
-        f"test pictures {len(test.paths)} of {len(set(test.patients))} patients",
+        f"test images {len(test.paths)} of {len(set(test.patients))} patients",
         *(
             f"{f'{stage}, whole process':<48}{clock:8.1f} s  ({busy:.1f} s of processor time)"
             for stage, (clock, busy) in seconds.items()
@@ -69,10 +69,10 @@ def main() -> None:
 
 
 def _rows() -> list[tuple[str, str, str, str, str]]:
-    """As many pictures as the real splits have, cut or filled up with further films of the pneumonia patients."""
+    """As many images as the real splits have, cut or filled up with further radiographs of the pneumonia patients."""
     rows = []
     for split, wanted in ENOUGH.items():
-        own = pictures({split: SIZES[split]})
+        own = images({split: SIZES[split]})
         sick = [row for row in own if row[2] == "PNEUMONIA"]
         extra = [(f"{path}-again{n}.jpeg", *rest) for n in range(3) for path, *rest in sick]
         rows += (own + extra)[:wanted] if len(own) < wanted else own[:wanted]
@@ -111,14 +111,14 @@ def _ours(split: predictions.Split) -> float:
 def _looped(split: predictions.Split) -> float:
     from sklearn.metrics import roc_auc_score
 
-    films: dict[str, list[int]] = {}
+    rows_of: dict[str, list[int]] = {}
     for row, patient in enumerate(split.patients):
-        films.setdefault(patient, []).append(row)
-    classes = [[p for p in films if split.labels[films[p][0]] == kind] for kind in (False, True)]
+        rows_of.setdefault(patient, []).append(row)
+    classes = [[p for p in rows_of if split.labels[rows_of[p][0]] == kind] for kind in (False, True)]
     rng = np.random.default_rng(0)
     start = time.perf_counter()
     for _ in range(LOOPED):
-        drawn = [row for names in classes for name in rng.choice(names, len(names)) for row in films[name]]
+        drawn = [row for names in classes for name in rng.choice(names, len(names)) for row in rows_of[name]]
         roc_auc_score(split.labels[drawn], split.logits[drawn])
     return (time.perf_counter() - start) * 2000 / LOOPED
 

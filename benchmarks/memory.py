@@ -1,9 +1,9 @@
-"""Peak memory from ingest to groups, stage by stage, on n pictures and on ten times as many.
+"""Peak memory from ingest to groups, stage by stage, on n images and on ten times as many.
 
     CXR_DATA=<folder> python -m benchmarks.memory            # the real set too, when CXR_DATA names it
     python -m benchmarks.memory 5856 58560                   # generated sets of these sizes
 
-Resident memory of the stage and its workers, summed every 20 ms (shared pages count each time). The generated pictures are
+Resident memory of the stage and its workers, summed every 20 ms (shared pages count each time). The generated images are
 small, so that what is measured is how memory grows with their number, not with their size.
 """
 
@@ -29,7 +29,7 @@ SIDE = 72
 
 
 def small_phantoms(count: int, folder: Path, scratch: Path) -> None:
-    """`count` different small pictures in Kaggle's layout, from some hundred phantoms and noise."""
+    """`count` different small images in Kaggle's layout, from some hundred phantoms and noise."""
     generate(Phantom(seed=0, train=180, val=4, test=20), scratch)
     originals = [
         (path, np.asarray(Image.open(path).convert("L").resize((SIDE, SIDE)))) for path in scratch.rglob("*.jpeg")
@@ -78,7 +78,7 @@ def run_stage(stage: str, environment: dict[str, str]) -> tuple[float, float]:
 def main() -> None:
     """Print one table."""
     counts = [int(word) for word in sys.argv[1:]] or [5856, 58560]
-    print(f"{'pictures':24} {'stage':12} {'peak MiB':>9} {'seconds':>8}")
+    print(f"{'images':24} {'stage':12} {'peak MiB':>9} {'seconds':>8}")
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
         sources: list[tuple[str, Path]] = []

@@ -38,12 +38,12 @@ def main() -> None:
     if not (folder / "dvc.lock").exists():
         sys.exit(f"{folder} holds no finished graph; run make demo first")
     files = sum(1 for _ in (folder / "data" / "raw").rglob("*.jpeg"))
-    print(f"{len(dvc.lock(folder))} stages, {files} pictures")
+    print(f"{len(dvc.lock(folder))} stages, {files} images")
     print(f"{'command':24} {'seconds':>8}")
     ours, peer = seconds(folder, "repro"), seconds(folder, "version")
     print(f"{'dvc repro':24} {ours:8.1f}")
     print(f"{'dvc version':24} {peer:8.1f}")
-    title = f"`dvc repro`, nothing changed, {len(dvc.lock(folder))} stages, {files:,} pictures"
+    title = f"`dvc repro`, nothing changed, {len(dvc.lock(folder))} stages, {files:,} images"
     record.keep("nothing_changed", [record.row(title, "s", round(ours, 2), round(peer, 2), "dvc version")])
 
 

@@ -1,8 +1,8 @@
-"""Preprocessing originals, pictures a second: `preprocess` beside the notebook way (OpenCV, one by one, divided by 255).
+"""Preprocessing originals, images a second: `preprocess` beside the notebook way (OpenCV, one by one, divided by 255).
 
-    CXR_ORIGINALS=<folder of pictures> python -m benchmarks.preprocessing
+    CXR_ORIGINALS=<folder of images> python -m benchmarks.preprocessing
 
-Takes any folder of JPEG files; pictures at their original size are what counts. Without CXR_ORIGINALS it takes those of
+Takes any folder of JPEG files; images at their original size are what counts. Without CXR_ORIGINALS it takes those of
 CXR_DATA, and without both it generates phantoms of 1,400 x 1,100 pixels and says so.
 """
 
@@ -26,9 +26,9 @@ REPEATS = 5
 WANTED = 240
 
 
-def notebook(pictures: list[Path]) -> np.ndarray:
-    """As the study's notebook read its pictures."""
-    return np.array([cv2.resize(cv2.imread(str(path)), (SIDE, SIDE)) / 255 for path in pictures])
+def notebook(images: list[Path]) -> np.ndarray:
+    """As the study's notebook read its images."""
+    return np.array([cv2.resize(cv2.imread(str(path)), (SIDE, SIDE)) / 255 for path in images])
 
 
 def phantoms(folder: Path) -> list[Path]:
@@ -52,24 +52,24 @@ def best(action: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Measure both on the same pictures, in turn."""
+    """Measure both on the same images, in turn."""
     source = os.environ.get("CXR_ORIGINALS") or os.environ.get("CXR_DATA")
     with tempfile.TemporaryDirectory() as scratch:
         found = sorted(Path(source).rglob("*.jpeg")) if source else phantoms(Path(scratch) / "raw")
-        pictures = (found * (WANTED // len(found) + 1))[:WANTED]
+        images = (found * (WANTED // len(found) + 1))[:WANTED]
         sizes = np.array([Image.open(path).size for path in found])
-        kind = "pictures" if source else "phantoms"
+        kind = "images" if source else "phantoms"
         print(f"{len(found)} {kind}, median {np.median(sizes, axis=0)} pixels, {os.cpu_count()} cores")
-        ours = best(lambda: write_array(pictures, SIDE, Path(scratch) / "array.npy"))
-        peer = best(lambda: notebook(pictures))
-    print(f"{'way':12} {'pictures a second':>18}")
-    print(f"{'preprocess':12} {len(pictures) / ours:18.0f}")
-    print(f"{'notebook':12} {len(pictures) / peer:18.0f}")
+        ours = best(lambda: write_array(images, SIDE, Path(scratch) / "array.npy"))
+        peer = best(lambda: notebook(images))
+    print(f"{'way':12} {'images a second':>18}")
+    print(f"{'preprocess':12} {len(images) / ours:18.0f}")
+    print(f"{'notebook':12} {len(images) / peer:18.0f}")
     print(f"ratio {peer / ours:.2f}")
     size = " x ".join(f"{side:.0f}" for side in np.median(sizes, axis=0))
     title = f"decode and resize {kind} of {size} pixels (median) to {SIDE}"
-    rate = [round(len(pictures) / seconds, 1) for seconds in (ours, peer)]
-    record.keep("preprocessing", [record.row(title, "pictures/s", *rate, "cv2, one by one, / 255")])
+    rate = [round(len(images) / seconds, 1) for seconds in (ours, peer)]
+    record.keep("preprocessing", [record.row(title, "images/s", *rate, "cv2, one by one, / 255")])
 
 
 if __name__ == "__main__":

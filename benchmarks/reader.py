@@ -121,12 +121,12 @@ def images() -> Facts:
 def _beside(path: Path) -> Facts:
     data = path.read_bytes()
     try:
-        picture = read_upload(data, SIDE, LIMITS)
+        image = read_upload(data, SIDE, LIMITS)
     except UnreadableImage as refusal:
         return {"refused": refusal.error}
-    warned = [warning for warning in picture.warnings if warning != dicom_header.UNMEASURED]
+    warned = [warning for warning in image.warnings if warning != dicom_header.UNMEASURED]
     other = _by_pydicom(data) if path.suffix == ".dcm" else cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    apart = np.abs(square(Image.fromarray(other), SIDE).astype(int) - picture.pixels).mean()
+    apart = np.abs(square(Image.fromarray(other), SIDE).astype(int) - image.pixels).mean()
     return {"warned": warned, "apart": float(apart)}
 
 

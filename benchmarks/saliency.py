@@ -1,4 +1,4 @@
-"""What class activation maps cost: all 624 test pictures of a network, beside plain prediction and a gradient tape.
+"""What class activation maps cost: all 624 test images of a network, beside plain prediction and a gradient tape.
 
     python -m benchmarks.saliency [NETWORK ...] [stage]
 
@@ -25,7 +25,7 @@ from pipeline import paths, settings
 from pipeline.learning import networks, saliency
 from pipeline.learning.networks import head
 
-PICTURES = 624
+IMAGES = 624
 BATCH = 32
 ROUNDS = 3
 LIMIT = 2.0  # times plain prediction
@@ -57,20 +57,20 @@ def main() -> None:
 def _maps(name: str) -> dict[str, Any]:
     """The maps of one network; what a tape takes is printed."""
     side = settings.load().preprocess.image_size
-    pictures = np.random.default_rng(0).integers(0, 256, (PICTURES, side, side, 1)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, side, side, 1)).astype(np.uint8)
     network = head.build(name, side)
     explainer, tape = saliency.explainer(network), _tape(network)
     plain, mapped, usual = _seconds(
         [
-            lambda: network.predict(pictures, batch_size=BATCH, verbose=0),
-            lambda: explainer.predict(pictures, batch_size=BATCH, verbose=0),
-            lambda: [tape(pictures[at : at + BATCH]) for at in range(0, PICTURES, BATCH)],
+            lambda: network.predict(images, batch_size=BATCH, verbose=0),
+            lambda: explainer.predict(images, batch_size=BATCH, verbose=0),
+            lambda: [tape(images[at : at + BATCH]) for at in range(0, IMAGES, BATCH)],
         ]
     )
     print(
         f"{name}: plain {plain:.2f} s, with maps {mapped:.2f} s, with a gradient tape {usual:.2f} s ({usual / plain:.2f})"
     )
-    title = f"maps of {PICTURES} pictures, {name}"
+    title = f"maps of {IMAGES} images, {name}"
     return record.row(title, "s", round(mapped, 2), round(plain, 2), "plain prediction")
 
 
@@ -98,9 +98,9 @@ def _tape(network: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
     model = keras.Model(network.input, [features, network.get_layer("logit").output])
 
     @tf.function(reduce_retracing=True)
-    def maps(pictures: tf.Tensor) -> tf.Tensor:
+    def maps(images: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            activations, logits = model(pictures, training=False)
+            activations, logits = model(images, training=False)
         weights = tf.reduce_mean(tape.gradient(logits, activations), axis=(1, 2))
         return tf.nn.relu(tf.einsum("nhwc,nc->nhw", activations, weights))
 

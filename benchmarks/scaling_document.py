@@ -12,9 +12,9 @@ from pipeline.files import write_text
 from pipeline.reporting.markdown_blocks import insert
 
 DOCUMENT = paths.ROOT / "docs" / "scaling.md"
-TRAINED = 5232  # pictures of the official train and val folders
-PIXELS = 128 * 128  # bytes of a picture in the arrays
-CARRIED = {  # times the pictures of today: which engine carries them
+TRAINED = 5232  # images of the official train and val folders
+PIXELS = 128 * 128  # bytes of an image in the arrays
+CARRIED = {  # times the images of today: which engine carries them
     1: "one machine, `make study` or the DAG on SQLite",
     10: "workers under Celery, one GPU each; the S3 remote; arrays still memory-mapped on each",
     100: "as above, with GPUs; arrays no longer fit a GPU's memory with the network: feed them in shards",
@@ -30,8 +30,8 @@ ANSWERED = {  # requests a second
 WORK = {
     "validate: manifest row": "a row of the manifest",
     "preprocess: decode, resize": "decode and resize",
-    "train: custom_cnn, a picture an epoch": "train custom_cnn, an epoch",
-    "train: xception, a picture an epoch": "train xception, an epoch",
+    "train: custom_cnn, an image an epoch": "train custom_cnn, an epoch",
+    "train: xception, an image an epoch": "train xception, an epoch",
     "answer of the champion": "an answer of the released champion, upload and service around it left out",
 }
 
@@ -46,8 +46,8 @@ def blocks() -> dict[str, str]:
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
     cost = {line["what"]: line["here"] / 1000 for line in kept["costs"]["rows"]}
     return {
-        "costs": _table(["work", "one core, a picture"], [[text, _time(cost[what])] for what, text in WORK.items()]),
-        "pictures": _pictures(cost),
+        "costs": _table(["work", "one core, an image"], [[text, _time(cost[what])] for what, text in WORK.items()]),
+        "images": _images(cost),
         "requests": _table(
             ["requests a second", "cores for the network alone", "what carries it"],
             [[f"{rate:,}", _short(rate * cost["answer of the champion"]), by] for rate, by in ANSWERED.items()],
@@ -56,12 +56,12 @@ def blocks() -> dict[str, str]:
     }
 
 
-def _pictures(cost: dict[str, float]) -> str:
-    header = ["pictures", "arrays", "preprocess, one core", "an epoch of xception, one core", "what carries it"]
+def _images(cost: dict[str, float]) -> str:
+    header = ["images", "arrays", "preprocess, one core", "an epoch of xception, one core", "what carries it"]
     lines = []
     for times, by in CARRIED.items():
         count = times * TRAINED
-        each = [cost["preprocess: decode, resize"], cost["train: xception, a picture an epoch"]]
+        each = [cost["preprocess: decode, resize"], cost["train: xception, an image an epoch"]]
         lines.append(
             [f"{times:,} x", f"{_short(count * PIXELS / 1e9)} GB", *(_time(count * seconds) for seconds in each), by]
         )

@@ -6,7 +6,7 @@
     python -m benchmarks.serving start       from the command to the first ready answer, and what an image would hold
 
 Serves the champion, in the environment of `make serve` where that is there; without a champion, an untrained network of
-NETWORK (default xception), which is as fast as a trained one. Pictures are those of CXR_DATA, else phantoms; `speed` is
+NETWORK (default xception), which is as fast as a trained one. Images are those of CXR_DATA, else phantoms; `speed` is
 measured a second time with those of CXR_ORIGINALS. What was found goes to benchmarks/serving.json, from which
 `python -m benchmarks.serving_document` writes the tables of docs/serving.md; with REQUESTS=n, a short try, nothing is kept.
 Exit status 1 past a limit; what was measured is kept either way.
@@ -29,7 +29,7 @@ from PIL import Image
 
 from benchmarks.support.clients import request, send_all
 from benchmarks.support.parts import REQUESTS, Facts, Part, counted, measure
-from benchmarks.support.servers import PEER_PORT, PORT, ROOT, Case, described, pictures_of, prepared, resident, server
+from benchmarks.support.servers import PEER_PORT, PORT, ROOT, Case, described, images_of, prepared, resident, server
 from pipeline.serving import uploads
 
 CLIENTS = (1, 4, 16, 32)
@@ -40,18 +40,18 @@ START, SIZE = 8.0, 700.0  # seconds; megabytes of environment and bundle togethe
 
 
 def speed() -> Facts:
-    """Ours and the peer's in turn, with the same client and pictures; then our answers without and with the map."""
+    """Ours and the peer's in turn, with the same client and images; then our answers without and with the map."""
     with prepared(peer=True) as case:
         sets = [{"pictures": described(some), "lines": []} for some in _sets(case)]
         for count in (1, 2):
             with server(case, PEER_PORT, "benchmarks.support.peer:Peer", PEER_WORKERS=str(count)):
-                for facts, pictures in zip(sets, _sets(case), strict=True):
-                    facts["lines"] += _rates(f"the plain way, workers: {count}", PEER_PORT, pictures, REQUESTS or 120)
-        for facts, pictures in zip(sets, _sets(case), strict=True):
+                for facts, images in zip(sets, _sets(case), strict=True):
+                    facts["lines"] += _rates(f"the plain way, workers: {count}", PEER_PORT, images, REQUESTS or 120)
+        for facts, images in zip(sets, _sets(case), strict=True):
             plain = max(line["rate"] for line in facts["lines"])
             with server(case, PORT):
-                lines = _rates("ours", PORT, pictures, REQUESTS or 1500)
-                facts["map_adds"] = round(_map(pictures), 3)
+                lines = _rates("ours", PORT, images, REQUESTS or 1500)
+                facts["map_adds"] = round(_map(images), 3)
             facts["lines"] += lines
             facts["times"] = round(max(line["rate"] for line in lines) / plain, 1)
             facts["median"] = next(line["median"] for line in lines if line["clients"] == 1)
@@ -62,18 +62,18 @@ def speed() -> Facts:
 
 
 def _sets(case: Case) -> list[list[bytes]]:
-    return [some for some in (case.pictures, pictures_of("CXR_ORIGINALS")) if some]
+    return [some for some in (case.images, images_of("CXR_ORIGINALS")) if some]
 
 
-def _rates(name: str, port: int, pictures: list[bytes], count: int) -> list[Facts]:
+def _rates(name: str, port: int, images: list[bytes], count: int) -> list[Facts]:
     """Requests a second, median and 95th percentile in milliseconds, at each number of clients."""
-    told = [request(pictures[place % len(pictures)]) for place in range(count)]
+    told = [request(images[place % len(images)]) for place in range(count)]
     send_all(port, told[:40], 4)  # warm
     lines = []
     for clients in CLIENTS:
         outcome = send_all(port, told, clients)
         if {status for _, status, _, _ in outcome.answers} != {200} or outcome.broken:
-            sys.exit(f"{name}: not every picture was answered")
+            sys.exit(f"{name}: not every image was answered")
         times = sorted(1000 * seconds for *_, seconds in outcome.answers)
         line = {
             "by": name,
@@ -87,9 +87,9 @@ def _rates(name: str, port: int, pictures: list[bytes], count: int) -> list[Fact
     return lines
 
 
-def _map(pictures: list[bytes]) -> float:
-    """What the map adds to the median at one client, each picture asked about both ways in turn."""
-    both = [request(picture, route) for picture in pictures for route in ("/predict", "/explain")] * 3
+def _map(images: list[bytes]) -> float:
+    """What the map adds to the median at one client, each image asked about both ways in turn."""
+    both = [request(image, route) for image in images for route in ("/predict", "/explain")] * 3
     outcome = send_all(PORT, both, 1)
     plain, mapped = (
         statistics.median(seconds for number, _, _, seconds in outcome.answers if number % 2 == odd) for odd in (0, 1)
@@ -99,13 +99,13 @@ def _map(pictures: list[bytes]) -> float:
 
 def load() -> Facts:
     """Good and bad requests mixed; statuses, answers and memory are checked."""
-    from tests.film_fixture import hostile
+    from tests.image_fixture import hostile
 
     count = REQUESTS or 10_000
     part = min(1000, count // 3)
     bad = [(data, status) for data, status in hostile().values() if len(data) < 200_000]
     with prepared(peer=False) as case, server(case, PORT) as parent:
-        good = case.pictures + _retold(case)
+        good = case.images + _retold(case)
         expected = _offline(case, good)
         draw = random.Random(0)
         plan: list[tuple[bytes, float | None, int]] = []
@@ -144,22 +144,22 @@ def load() -> Facts:
 
 
 def _retold(case: Case) -> list[bytes]:
-    """Some of the pictures as PNG, TIFF and DICOM."""
-    from tests.film_fixture import encoded, film
+    """Some of the images as PNG, TIFF and DICOM."""
+    from tests.image_fixture import chest_dicom, encoded
 
     told = []
-    for picture in case.pictures[::10]:
-        grey = Image.open(io.BytesIO(picture)).convert("L")
-        told += [encoded(grey, "PNG"), encoded(grey, "TIFF"), film(np.asarray(grey))]
+    for image in case.images[::10]:
+        grey = Image.open(io.BytesIO(image)).convert("L")
+        told += [encoded(grey, "PNG"), encoded(grey, "TIFF"), chest_dicom(np.asarray(grey))]
     return told
 
 
-def _offline(case: Case, pictures: Sequence[bytes]) -> list[float]:
-    """What the champion says of pictures without a server."""
+def _offline(case: Case, images: Sequence[bytes]) -> list[float]:
+    """What the champion says of images without a server."""
     from pipeline.inference import Graph
 
     version = (case.root / "models" / "CHAMPION").read_text().strip()
-    pixels = np.stack([uploads.read(picture, case.side, LIMITS).pixels for picture in pictures])
+    pixels = np.stack([uploads.read(image, case.side, LIMITS).pixels for image in images])
     return Graph(case.root / "models" / "champions" / version / "model.onnx").answer(pixels).probabilities.tolist()
 
 

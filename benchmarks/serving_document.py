@@ -48,7 +48,7 @@ def _speed(found: Facts) -> str:
     parts = [f"{_when(found)} Client and server ran on the same machine."]
     for one in found["sets"]:
         parts.append(
-            f"\n{one['pictures']['count']} pictures, median {one['pictures']['kilobytes']:.0f} kB "
+            f"\n{one['pictures']['count']} images, median {one['pictures']['kilobytes']:.0f} kB "
             f"and {one['pictures']['megapixels']:.2f} megapixels: **{one['times']:.1f} times** the requests a second of "
             f"the plain way at its best; median at one client **{one['median']:.1f} ms**, upload and decoding included"
             f"{'' if one['median'] < MEDIAN else f', past the limit of {MEDIAN:.0f} ms'}; "
@@ -139,10 +139,10 @@ def _guard(guard: Facts, site: Facts) -> str:
     refused = guard["test_refused"]
     low, high = refused["low"], refused["high"]
     lines = [
-        f"Its threshold refuses {100 * guard['threshold_refuses_of_validation']:.1f} % of the validation pictures. "
-        f"Of the official test pictures it refuses {100 * refused['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
-        f"of another hospital's {site['films']} adult films {_share(site['share_refused_by_guard'])}. Fitted without a kind "
-        "of stranger, it accepts of that kind:\n",
+        f"Its threshold refuses {100 * guard['threshold_refuses_of_validation']:.1f} % of the validation images. "
+        f"Of the official test images it refuses {100 * refused['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
+        f"of another hospital's {site['films']} adult radiographs {_share(site['share_refused_by_guard'])}. Fitted "
+        "without a kind of stranger, it accepts of that kind:\n",
         "| kind left out | accepted |\n|---|---|",
     ]
     kinds = guard["accepted_of_kinds_left_out_of_fitting"]
@@ -178,7 +178,7 @@ def _profile(made: Facts) -> str:
     report, recalibration = made["report"], made["recalibration"]
     asked, thresholds = report["asked"], made["thresholds"]
     lines = [
-        f"Of the adult films ({made['name']}), champion {made['champion']}: {made['images']} images of "
+        f"Of the adult radiographs ({made['name']}), champion {made['champion']}: {made['images']} images of "
         f"{made['patients']['normal']} patients without and {made['patients']['pneumonia']} with pneumonia got an answer; the "
         f"input check rejects {_share(report['input_check']['share_rejected']['all'])}. Intercept "
         f"{recalibration['intercept']:.2f}, slope {recalibration['slope']:.2f}; thresholds "
@@ -200,7 +200,7 @@ def _profile(made: Facts) -> str:
 def _site(site: Facts) -> str:
     local, accepted = site["local_threshold"], site["accepted"]
     own = (
-        f"On {site['films']} adult films of another hospital ({site['name']}; README.md has them by view): AUC "
+        f"On {site['films']} adult radiographs of another hospital ({site['name']}; README.md has them by view): AUC "
         f"{_figure(accepted['auc'])}; at the sensitive point sensitivity {_figure(accepted['sensitivity_at_sensitive'])}, "
         f"specificity {_figure(accepted['specificity_at_sensitive'])}."
     )

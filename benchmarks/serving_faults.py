@@ -76,14 +76,14 @@ def _seeds() -> dict[str, bytes]:
     """A small good file of each kind and, for DICOM, of each decoder."""
     from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
-    from tests.film_fixture import encoded, film, scene
+    from tests.image_fixture import chest_dicom, encoded, scene
 
-    picture = scene(90, 110)
+    image = scene(90, 110)
     return {
-        **{kind: encoded(picture, kind) for kind in ("JPEG", "PNG", "TIFF")},
-        "DICOM": film(picture),
-        "DICOM, JPEG": film(picture, JPEGBaseline8Bit, stream=encoded(picture)),
-        "DICOM, JPEG 2000": film(picture, JPEG2000Lossless),
+        **{kind: encoded(image, kind) for kind in ("JPEG", "PNG", "TIFF")},
+        "DICOM": chest_dicom(image),
+        "DICOM, JPEG": chest_dicom(image, JPEGBaseline8Bit, stream=encoded(image)),
+        "DICOM, JPEG 2000": chest_dicom(image, JPEG2000Lossless),
     }
 
 
@@ -126,7 +126,7 @@ def kill() -> Facts:
         while log.read_text().count(" answers, on ") < 2:
             time.sleep(0.1)
         old = workers(parent)
-        told = [request(case.pictures[place % len(case.pictures)]) for place in range(count)]
+        told = [request(case.images[place % len(case.images)]) for place in range(count)]
         when: dict[str, float] = {}
 
         def strike() -> None:
@@ -155,14 +155,14 @@ def kill() -> Facts:
 
 
 class Watch:
-    """While others attack: a client that asks, one picture after another, and what a worker and its processes hold."""
+    """While others attack: a client that asks, one image after another, and what a worker and its processes hold."""
 
-    def __init__(self, port: int, worker: int, picture: bytes) -> None:
+    def __init__(self, port: int, worker: int, image: bytes) -> None:
         self.statuses: list[int] = []
         self.slowest = self.peak = 0.0
         self._ended = threading.Event()
         self._threads = [
-            threading.Thread(target=self._ask, args=(port, request(picture))),
+            threading.Thread(target=self._ask, args=(port, request(image))),
             threading.Thread(target=self._weigh, args=(worker,)),
         ]
 
@@ -199,14 +199,14 @@ def costly() -> Facts:
     alone = {"SERVE_WORKERS": "1", "SERVE_MAX_PER_CLIENT": str(2 * TOGETHER)}
     with prepared(peer=False) as case, server(case, PORT, **alone) as parent:
         (worker,) = workers(parent)
-        send_all(PORT, [request(picture) for picture in case.pictures], 4)
+        send_all(PORT, [request(image) for image in case.images], 4)
         start = memory(family(worker))
         for name, made in COSTLY.items():
             data = made()
             told = [request(data, ROUTES[number % len(ROUTES)]) for number in range(REQUESTS or TOGETHER)]
-            with Watch(PORT, worker, case.pictures[0]) as watch:
+            with Watch(PORT, worker, case.images[0]) as watch:
                 outcome = send_all(PORT, told, TOGETHER)
-            send_all(PORT, [request(picture) for picture in case.pictures[:50]], 4)
+            send_all(PORT, [request(image) for image in case.images[:50]], 4)
             found[name] = {
                 "kilobytes": round(len(data) / 1000),
                 "statuses": counted(status for _, status, _, _ in outcome.answers),
@@ -227,13 +227,13 @@ def clients() -> Facts:
     alone = {"SERVE_WORKERS": "1", "SERVE_MAX_PER_CLIENT": str(2 * UNENDED)}
     with prepared(peer=False) as case, server(case, PORT, **alone) as parent:
         (worker,) = workers(parent)
-        whole = request(case.pictures[0], "/picture")
-        send_all(PORT, [request(picture) for picture in case.pictures], 4)
+        whole = request(case.images[0], "/picture")
+        send_all(PORT, [request(image) for image in case.images], 4)
         start = memory(family(worker))
         with contextlib.ExitStack() as stack:
-            with Watch(PORT, worker, case.pictures[0]) as watch:
+            with Watch(PORT, worker, case.images[0]) as watch:
                 _hold(stack, whole)
-                outcome = send_all(PORT, [request(picture) for picture in case.pictures], 4)
+                outcome = send_all(PORT, [request(image) for image in case.images], 4)
             _hold(stack, whole, UNENDED)  # the first may have been given up by now
             began = time.monotonic()
             os.kill(parent, signal.SIGTERM)

@@ -1,8 +1,8 @@
-"""Training, pictures a second: each network, and custom_cnn on the augmented group beside the notebook way.
+"""Training, images a second: each network, and custom_cnn on the augmented group beside the notebook way.
 
     python -m benchmarks.training [NETWORK ...]
 
-The notebook way is `ImageDataGenerator` feeding `fit` from one float array, filled picture by picture, compiled as Keras
+The notebook way is `ImageDataGenerator` feeding `fit` from one float array, filled image by image, compiled as Keras
 compiles it by itself (on a CPU without XLA). Each way runs in a process of its own, so that its peak memory is its own.
 Writes the rates to benchmarks/training.json, from which `make repro` says how long it will take.
 Exit status 1 past a limit; what was measured is kept either way.
@@ -25,23 +25,23 @@ from pipeline.files import write_json
 
 SIDE = 128
 BATCH = 32
-STEPS = {"custom_cnn": 147}  # as many pictures as the real group has; the others are ten times slower
+STEPS = {"custom_cnn": 147}  # as many images as the real group has; the others are ten times slower
 FEW_STEPS = 8
 FASTER = 1.5  # times the notebook way's rate, at least
 MEMORY = 0.5  # of the notebook way's memory, less what the imports take, at most
 
 
-def pictures(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise: what is on the pictures does not matter for speed. Uint8 [n, side, side], labels [n]."""
+def images(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise: what is on the images does not matter for speed. Uint8 [n, side, side], labels [n]."""
     draw = np.random.default_rng(0)
     return draw.integers(0, 256, (steps * BATCH, SIDE, SIDE), dtype=np.uint8), np.arange(steps * BATCH) % 2
 
 
 def ours(network: str, steps: int) -> float:
-    """Pictures a second in the second epoch: the first one compiles."""
+    """Images a second in the second epoch: the first one compiles."""
     from pipeline.learning.training import Images, train
 
-    pixels, labels = pictures(steps)
+    pixels, labels = images(steps)
     rows = np.arange(len(pixels))
     run = next(run for run in settings.load().table.values() if run.network == network)
     training = run.training.model_copy(update={"epochs": 2, "batch_size": BATCH})
@@ -58,17 +58,17 @@ def ours(network: str, steps: int) -> float:
 
 
 def notebook(network: str, steps: int) -> float:
-    """The same network as the study trained it: one float array of three channels, augmented in Python, picture by picture."""
+    """The same network as the study trained it: one float array of three channels, augmented in Python, image by image."""
     import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
     from pipeline.learning.networks.head import build
 
-    pixels, labels = pictures(steps)
+    pixels, labels = images(steps)
     floats = np.empty((len(pixels), SIDE, SIDE, 3), "float32")
     for place in range(len(pixels)):
         floats[place] = pixels[place, ..., None] / np.float32(255)
-    del pixels  # a notebook has its pictures from files, one at a time
+    del pixels  # a notebook has its images from files, one at a time
     trunk = build(network, SIDE)
     first = trunk.get_layer("three_channels")
     model = keras.Model(first.output, trunk.output)
@@ -111,7 +111,7 @@ def main() -> None:
         return
     networks = sys.argv[1:] or settings.load().networks
     print(f"{SIDE} pixels, batch {BATCH}, {os.cpu_count()} cores, group augmented")
-    print(f"{'way':13} {'network':14} {'pictures/s':>10} {'peak MiB':>9}")
+    print(f"{'way':13} {'network':14} {'images/s':>10} {'peak MiB':>9}")
     rates, rows, promises = {}, [], {}
     for network in networks:
         found = measure("ours", network)
@@ -125,7 +125,7 @@ def main() -> None:
                 f"{'':13} {'ratio':14} {found['rate'] / peer['rate']:10.2f} {found['megabytes'] / peer['megabytes']:9.2f}"
             )
             beside = "ImageDataGenerator and a float array"
-            rows.append(record.row(train, "pictures/s", rates[network], round(peer["rate"], 1), beside))
+            rows.append(record.row(train, "images/s", rates[network], round(peer["rate"], 1), beside))
             rows.append(record.row(f"{train}: peak memory", "MiB", found["megabytes"], peer["megabytes"], beside))
             own, others = (one["megabytes"] - one["imports"] for one in (found, peer))
             rows.append(record.row(f"{train}: the same, less what the imports take", "MiB", own, others, beside))
@@ -139,7 +139,7 @@ def main() -> None:
     if "custom_cnn" in rates:
         kept_rates = known | rates
         further = [name for name in settings.load().networks if name in kept_rates and name != "custom_cnn"]
-        rows += [record.row(f"train {name}, augmented", "pictures/s", kept_rates[name]) for name in further]
+        rows += [record.row(f"train {name}, augmented", "images/s", kept_rates[name]) for name in further]
         record.keep("training", rows)
     record.hold(promises)
 

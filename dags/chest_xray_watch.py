@@ -1,4 +1,4 @@
-"""Announce new pictures: when the source's content is new, emit the Asset that starts `pneumonia_retrain`."""
+"""Announce new images: when the source's content is new, emit the Asset that starts `pneumonia_retrain`."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ ROOT = Path(os.environ.get("PIPELINE_HOME") or Path(__file__).resolve().parents[
 def explain_failure(context: Any) -> None:
     """Say in the task's log what a failure here means, and what to do."""
     logging.getLogger(__name__).error(
-        "Nobody knows whether there are new pictures. What to do: the last line above that begins with 'retraining:' says "
+        "Nobody knows whether there are new images. What to do: the last line above that begins with 'retraining:' says "
         "what is wrong; put that right and clear this task, or wait for the next night. More: docs/operating.md, 'When a "
         "retraining fails'. Log: %s",
         getattr(context["task_instance"], "log_url", "in the task's log folder"),
@@ -24,8 +24,8 @@ def explain_failure(context: Any) -> None:
 
 with DAG(
     "chest_xray_watch",
-    description="Looks at the source every night and says when its pictures are new",
-    doc_md="Emits `chest_xray_incoming` when the source holds pictures that nothing was trained on yet; else it skips.",
+    description="Looks at the source every night and says when its images are new",
+    doc_md="Emits `chest_xray_incoming` when the source holds images that nothing was trained on yet; else it skips.",
     tags=["chest-xray"],
     schedule=CronTriggerTimetable("30 1 * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,

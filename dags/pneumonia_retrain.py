@@ -1,4 +1,4 @@
-"""Retrain, compare, replace the champion if the gate agrees: weekly, on demand, or when new pictures were announced.
+"""Retrain, compare, replace the champion if the gate agrees: weekly, on demand, or when new images were announced.
 
 This file says when things run and how a failure is met. What a task does is one command of the pipeline's own
 environment, `python -m pipeline.retraining <task>`; nothing of the pipeline is imported here.
@@ -23,7 +23,7 @@ INCOMING = Asset("chest_xray_incoming")
 CHAMPION = Asset("champion")
 
 DOCS = """
-**Retraining.** Looks for new pictures, trains the table of runs in a workspace of its own, evaluates, and promotes the
+**Retraining.** Looks for new images, trains the table of runs in a workspace of its own, evaluates, and promotes the
 candidate if the gate agrees. The checkout and the champion that serves stay as they are until the last tasks.
 
 *Trigger it* with `{"networks": ["custom_cnn"], "groups": ["raw"], "epochs": 3}`, or
@@ -86,7 +86,7 @@ def rules(task: str, *, retries: int, minutes: float, **more: Any) -> dict[str, 
 
 with DAG(
     "pneumonia_retrain",
-    description="New pictures to a new champion, if the gate agrees",
+    description="New images to a new champion, if the gate agrees",
     doc_md=DOCS,
     tags=["chest-xray", "retraining"],
     schedule=AssetOrTimeSchedule(

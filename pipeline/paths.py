@@ -29,11 +29,11 @@ PREDICTIONS = ROOT / "predictions"  # one folder a run: images.csv, stress.csv, 
 METRICS = ROOT / "metrics"  # study.json, tables; runs/<run>.json
 SALIENCY = METRICS / "explain" / "summary.json"  # which checks the maps of the released run passed
 PLOTS = ROOT / "plots"  # figures and curves that show no single patient: kept in git
-REPORTS = ROOT / "reports"  # sheets that show single pictures, the full report: outside git
+REPORTS = ROOT / "reports"  # sheets that show single images, the full report: outside git
 
 
 def array(part: str) -> Path:
-    """Pixels of `development` (official train and val) or `test`: uint8 [pictures, side, side]."""
+    """Pixels of `development` (official train and val) or `test`: uint8 [images, side, side]."""
     return ARRAYS / f"{part}.npy"
 
 
@@ -53,5 +53,5 @@ def network(run: str) -> Path:
 
 
 def predictions(run: str) -> Path:
-    """The folder with what a run said of each picture."""
+    """The folder with what a run said of each image."""
     return PREDICTIONS / run

@@ -189,7 +189,7 @@ def write_page(page: Path, params: str, lines: list[str]) -> None:
     text = [
         "# A retraining on two workers",
         "Written by `scripts/cluster.py`: Airflow under CeleryExecutor on Redis and PostgreSQL, an S3 API as remote, two\n"
-        "workers of one thread each in two checkouts, all on one machine. The pictures are generated: nothing here is about\n"
+        "workers of one thread each in two checkouts, all on one machine. The images are generated: nothing here is about\n"
         "children.",
         "```\n" + "\n".join(line.rstrip() for line in lines) + "\n```",
         f"Asked for with\n\n```json\n{settings}\n```",

@@ -1,4 +1,4 @@
-"""Answers of networks to validation pictures, drawn: two networks share what makes a child hard to read."""
+"""Answers of networks to validation images, drawn: two networks share what makes a child hard to read."""
 
 from statistics import NormalDist
 
@@ -8,10 +8,10 @@ from pipeline.evaluation.predictions import Split
 from pipeline.registry.validation_predictions import Validation
 from pipeline.robustness.families import UNSEEN
 
-# How many patients have how many pictures each, normal and pneumonia: as in the real validation set (121 + 228 patients).
+# How many patients have how many images each, normal and pneumonia: as in the real validation set (121 + 228 patients).
 REAL = (((1, 115), (3, 6)), ((1, 165), (2, 29), (3, 10), (4, 5), (5, 6), (6, 6), (7, 4), (8, 2), (9, 1)))
 SHARED = 0.88  # correlation of two real networks' logits within a class
-CHILD = 0.4  # of a network's deviation, the part that all pictures of a child have in common
+CHILD = 0.4  # of a network's deviation, the part that all images of a child have in common
 
 
 def networks(seed: int, *aucs: float, stressed: float = 0.97, sizes=REAL) -> list[Validation]:
@@ -23,10 +23,10 @@ def networks(seed: int, *aucs: float, stressed: float = 0.97, sizes=REAL) -> lis
     rng = np.random.default_rng(seed)
     labels, patients = [], []
     for label, groups in enumerate(sizes):
-        for films, children in groups:
+        for images, children in groups:
             for _ in range(children):
-                patients += [f"{'ill' if label else 'well'}-{len(set(patients)):03}"] * films
-                labels += [bool(label)] * films
+                patients += [f"{'ill' if label else 'well'}-{len(set(patients)):03}"] * images
+                labels += [bool(label)] * images
     truth = np.array(labels)
     names, child = np.unique(patients, return_inverse=True)
 

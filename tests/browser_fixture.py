@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipeline.data import phantom
 from tests.champion_fixture import plain_guard, write_champion
-from tests.film_fixture import encoded, film
+from tests.image_fixture import chest_dicom, encoded
 
 CHROMIUM = next(filter(None, map(shutil.which, ("google-chrome", "chromium", "chromium-browser"))), None)
 NONE, INDETERMINATE, SIGNS = (
@@ -48,7 +48,7 @@ def write_files(folder: Path) -> Path:
     """One generated radiograph for each outcome, a DICOM file, a stranger, a text named .jpeg."""
     for name, brightness in BRIGHTNESS.items():
         (folder / name).write_bytes(encoded(radiograph(brightness), "PNG"))
-    (folder / "film.dcm").write_bytes(film(np.asarray(radiograph(0.72, patient=13)), PatientAge="060Y"))
+    (folder / "radiograph.dcm").write_bytes(chest_dicom(np.asarray(radiograph(0.72, patient=13)), PatientAge="060Y"))
     stranger = np.zeros((300, 400), np.uint8)
     stranger[:, 200:] = 255
     (folder / "stranger.png").write_bytes(encoded(stranger, "PNG"))
@@ -59,7 +59,7 @@ def write_files(folder: Path) -> Path:
 def radiograph(brightness: float, patient: int = 10) -> Image.Image:
     """A generated radiograph of this mean brightness."""
     name = f"train/PNEUMONIA/person{patient}_bacteria_{patient}.jpeg"
-    grey = np.asarray(phantom.picture(1, name).convert("L").resize((600, 480)), np.float64) / 255
+    grey = np.asarray(phantom.radiograph(1, name).convert("L").resize((600, 480)), np.float64) / 255
     low, high = 0.05, 20.0
     for _ in range(50):  # the gamma, by halving
         gamma = (low * high) ** 0.5
@@ -119,7 +119,7 @@ def wait(page: Page, expression: str, value: Any = None, seconds: float = 60) ->
 
 
 def shoot(page: Page, name: str) -> None:
-    """Keep a picture of the whole page where PAGE_SCREENSHOTS names a folder."""
+    """Keep an image of the whole page where PAGE_SCREENSHOTS names a folder."""
     if folder := os.environ.get("PAGE_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 

@@ -1,4 +1,4 @@
-"""Small project roots in which `package` and `promote` can run: generated pictures, or a candidate made by hand."""
+"""Small project roots in which `package` and `promote` can run: generated images, or a candidate made by hand."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def write_facts(root: Path, facts: dict[str, object]) -> None:
 
 
 def write_network(root: Path, seed: int = 0) -> None:
-    """A random custom_cnn whose last layer was fitted on the training pictures, so that it ranks others well."""
+    """A random custom_cnn whose last layer was fitted on the training images, so that it ranks others well."""
     import keras
     from sklearn.linear_model import LogisticRegression
 
@@ -83,11 +83,11 @@ def write_network(root: Path, seed: int = 0) -> None:
 
     keras.utils.set_random_seed(seed)
     network = head.build("custom_cnn", SIDE)
-    pictures = np.load(root / "data" / "arrays" / "development.npy")[..., None]
+    images = np.load(root / "data" / "arrays" / "development.npy")[..., None]
     rows = [line.split(",") for line in (root / "data" / "arrays" / "development.csv").read_text().splitlines()[1:]]
     chosen = [place for place, row in enumerate(rows) if row[3].startswith("train")]
     labels = np.array([rows[place][1] == "PNEUMONIA" for place in chosen])
-    units = keras.Model(network.input, network.get_layer("hidden").output).predict(pictures[chosen], verbose=0)
+    units = keras.Model(network.input, network.get_layer("hidden").output).predict(images[chosen], verbose=0)
     last = LogisticRegression(C=0.1, max_iter=1000).fit(units, labels)
     network.get_layer("logit").set_weights([last.coef_.T.astype("float32"), last.intercept_.astype("float32")])
     target = root / "models" / "runs" / RUN

@@ -1,4 +1,4 @@
-"""A tiny champion whose answers can be worked out by hand: the brighter a picture, the more pneumonia."""
+"""A tiny champion whose answers can be worked out by hand: the brighter an image, the more pneumonia."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def point_at(root: Path, version: str) -> None:
 
 
 def plain_guard(limit: float = 1e9) -> dict[str, np.ndarray]:
-    """A guard whose score of a picture is its contrast less 3 (log of the deviation of its cells); `limit` is its threshold."""
+    """A guard whose score of an image is its contrast less 3 (log of the deviation of its cells); `limit` is its threshold."""
     axes, features = 2, 12
     weights = np.zeros(features + 1)
     weights[2], weights[-1] = 1, -3

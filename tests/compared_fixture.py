@@ -9,9 +9,9 @@ import yaml
 from pipeline import paths
 from pipeline.data.tables import read_table
 from tests.candidate_fixture import command
-from tests.fake_predictions import SMALL, pictures, write_logits, write_run
+from tests.fake_predictions import SMALL, image_rows, write_logits, write_run
 
-ROWS = pictures(SMALL)
+ROWS = image_rows(SMALL)
 PARAMETERS = {
     "custom_cnn": 558_849,
     "densenet121": 7_169_089,

@@ -10,7 +10,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from tests.film_fixture import encoded, film, png, scene
+from tests.image_fixture import chest_dicom, encoded, png, scene
 from tests.image_storage import dicom
 
 Tag = tuple[int, int, int, int]  # number, type, count, value or place
@@ -56,7 +56,7 @@ def shared_strips(count: int = 4000) -> bytes:
 def long_runs(megabytes: int = 2) -> bytes:
     """A run-length frame of 256 x 256 pixels whose segment unpacks to 64 times its size."""
     frame = struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\x00" * (megabytes * 2**19)
-    return film(scene(256, 256), RLELossless, PixelData=encapsulate([frame]))
+    return chest_dicom(scene(256, 256), RLELossless, PixelData=encapsulate([frame]))
 
 
 def elements_behind(count: int = 1_000_000) -> bytes:
@@ -65,13 +65,13 @@ def elements_behind(count: int = 1_000_000) -> bytes:
     elements = np.zeros((count, 4), "<u2")
     elements[:, 0], elements[:, 1] = 0x7FE1 + 2 * (numbers // 0xE000), 0x1000 + numbers % 0xE000
     elements[:, 2] = int.from_bytes(b"CS", "little")
-    return film() + elements.tobytes()
+    return chest_dicom() + elements.tobytes()
 
 
 @functools.cache
-def slow_film(side: int = 3500) -> bytes:
+def slow_dicom(side: int = 3500) -> bytes:
     """A JPEG 2000 image of noise: seconds of CPU."""
-    return film(np.random.default_rng(0).integers(0, 256, (side, side), np.uint8), JPEG2000Lossless)
+    return chest_dicom(np.random.default_rng(0).integers(0, 256, (side, side), np.uint8), JPEG2000Lossless)
 
 
 def many_passes(side: int = 4400) -> bytes:
@@ -87,7 +87,7 @@ def deep_alpha(side: int = 4400) -> bytes:
     return png(side, side, colour=6, depth=16, content=rows + pack.flush())
 
 
-def inflated_film(side: int = 4400) -> bytes:
+def inflated_dicom(side: int = 4400) -> bytes:
     """A deflated DICOM file of zeros."""
     return dicom(np.zeros((side, side), np.uint16), DeflatedExplicitVRLittleEndian)
 
@@ -98,8 +98,8 @@ COSTLY = {
     "floating point": wide_float,
     "run lengths": lambda: long_runs(8),
     "elements behind the pixels": elements_behind,
-    "JPEG 2000 of noise": slow_film,
+    "JPEG 2000 of noise": slow_dicom,
     "progressive JPEG": many_passes,
     "16-bit colours and alpha": deep_alpha,
-    "deflated DICOM": inflated_film,
+    "deflated DICOM": inflated_dicom,
 }

@@ -1,4 +1,4 @@
-"""A tiny project in which everything from predictions to the report has run, on generated pictures. Made once a process."""
+"""A tiny project in which everything from predictions to the report has run, on generated images. Made once a process."""
 
 import atexit
 import json
@@ -12,7 +12,7 @@ import onnx
 import yaml
 
 from pipeline.data.tables import read_table, write_table
-from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS, UNSEEN_COLUMNS
+from pipeline.evaluation.predictions import HISTORY, IMAGES, STRESS, UNSEEN_COLUMNS
 from pipeline.robustness.families import TRAINED, UNSEEN, Family
 from tests import champion_fixture
 from tests.candidate_fixture import RUN, SIDE, command, write_network, write_root
@@ -69,9 +69,9 @@ def write_predictions(root: Path) -> None:
     folder = root / "predictions" / RUN
     write_table(
         folder / "images.csv",
-        PICTURES,
+        IMAGES,
         (
-            {**{key: row[key] for key in PICTURES[:5]}, "logit": logit, "probability": 1 / (1 + np.exp(-logit))}
+            {**{key: row[key] for key in IMAGES[:5]}, "logit": logit, "probability": 1 / (1 + np.exp(-logit))}
             for row, logit in zip(rows, logits, strict=True)
         ),
     )

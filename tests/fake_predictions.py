@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.data.tables import write_table
 from pipeline.evaluation.calibration import sigmoid
-from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS, UNSEEN_COLUMNS
+from pipeline.evaluation.predictions import HISTORY, IMAGES, STRESS, UNSEEN_COLUMNS
 from pipeline.robustness.families import TRAINED, UNSEEN
 
 CHANGES = tuple(TRAINED.changes)
@@ -26,8 +26,8 @@ class Size:
 SMALL = {"validation": Size(25, 40), "test": Size(25, 40)}
 
 
-def pictures(sizes: dict[str, Size], seed: int = 0) -> list[tuple[str, str, str, str, str]]:
-    """Rows of path, split, label, subtype, patient: one to three pictures a patient."""
+def image_rows(sizes: dict[str, Size], seed: int = 0) -> list[tuple[str, str, str, str, str]]:
+    """Rows of path, split, label, subtype, patient: one to three images a patient."""
     rng = np.random.default_rng(seed)
     rows = []
     for split, size in sizes.items():
@@ -36,8 +36,8 @@ def pictures(sizes: dict[str, Size], seed: int = 0) -> list[tuple[str, str, str,
             for number in range(patients):
                 kind = "normal" if label == "NORMAL" else ("bacterial", "viral")[number % 2]
                 patient = f"{split}-{kind}{number:04}"
-                for film in range(int(rng.integers(1, 4)) if label == "PNEUMONIA" else 1):
-                    rows.append((f"{folder}/{label}/{patient}-{film}.jpeg", split, label, kind, patient))
+                for number in range(int(rng.integers(1, 4)) if label == "PNEUMONIA" else 1):
+                    rows.append((f"{folder}/{label}/{patient}-{number}.jpeg", split, label, kind, patient))
     return rows
 
 
@@ -104,4 +104,4 @@ def write_logits(folder: Path, rows: list[tuple[str, str, str, str, str]], logit
     """Write images.csv alone."""
     folder.mkdir(parents=True, exist_ok=True)
     table = [(*row, float(x), round(float(p), 9)) for row, x, p in zip(rows, logits, sigmoid(logits), strict=True)]
-    write_table(folder / "images.csv", PICTURES, (dict(zip(PICTURES, row, strict=True)) for row in table))
+    write_table(folder / "images.csv", IMAGES, (dict(zip(IMAGES, row, strict=True)) for row in table))

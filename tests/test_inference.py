@@ -1,4 +1,4 @@
-"""The two runtimes: the same answers, many pictures at once, a precision that is never their own choice."""
+"""The two runtimes: the same answers, many images at once, a precision that is never their own choice."""
 
 import asyncio
 from pathlib import Path
@@ -19,39 +19,39 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_many_pictures_at_once_get_their_own_answers(runtime: type[inference.Network], graph: bytes) -> None:
+def test_many_images_at_once_get_their_own_answers(runtime: type[inference.Network], graph: bytes) -> None:
     loaded = runtime(graph, 1, "float32")
-    pictures = np.random.default_rng(0).integers(0, 256, (60, 1, 1)) * np.ones((1, SIDE, SIDE))
-    pictures = pictures.astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (60, 1, 1)) * np.ones((1, SIDE, SIDE))
+    images = images.astype(np.uint8)
 
     async def ask() -> list[inference.Outputs]:
-        return await asyncio.gather(*(loaded.infer(picture) for picture in pictures))
+        return await asyncio.gather(*(loaded.infer(image) for image in images))
 
     answers = asyncio.run(ask())
-    expected = np.array([logit_of(picture) for picture in pictures])
+    expected = np.array([logit_of(image) for image in images])
     assert np.array([answer.logit for answer in answers]) == pytest.approx(expected, abs=1e-4)
     assert np.array([answer.probability for answer in answers]) == pytest.approx(1 / (1 + np.exp(-expected)), abs=1e-5)
     assert {answer.map.shape for answer in answers} == {(8, 8)}
 
 
 def test_runtimes_agree(graph: bytes) -> None:
-    picture = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
-    one, other = (asyncio.run(runtime(graph, 1, "float32").infer(picture)) for runtime in RUNTIMES)
+    image = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
+    one, other = (asyncio.run(runtime(graph, 1, "float32").infer(image)) for runtime in RUNTIMES)
     assert one.probability == pytest.approx(other.probability, abs=1e-6)
     assert one.map == pytest.approx(other.map, abs=1e-6)
 
 
 def test_a_caller_that_gives_up_blocks_nobody(graph: bytes) -> None:
     loaded = inference.OpenVinoNetwork(graph, 1, "float32")
-    picture = np.zeros((SIDE, SIDE), np.uint8)
+    image = np.zeros((SIDE, SIDE), np.uint8)
 
     async def play() -> inference.Outputs:
-        impatient = [asyncio.create_task(loaded.infer(picture)) for _ in range(10)]
+        impatient = [asyncio.create_task(loaded.infer(image)) for _ in range(10)]
         await asyncio.sleep(0)
         for task in impatient:
             task.cancel()
         await asyncio.gather(*impatient, return_exceptions=True)
-        return await asyncio.wait_for(loaded.infer(picture), 60)
+        return await asyncio.wait_for(loaded.infer(image), 60)
 
     assert asyncio.run(play()).logit == pytest.approx(-4, abs=1e-4)
 

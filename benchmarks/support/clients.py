@@ -11,10 +11,10 @@ from typing import Any
 BOUNDARY = b"benchmark-boundary"
 
 
-def request(picture: bytes, route: str = "/predict") -> bytes:
-    """The bytes of one request: the picture as the file of the multipart field `image`."""
-    head = b'Content-Disposition: form-data; name="image"; filename="picture"\r\nContent-Type: image/jpeg\r\n\r\n'
-    body = b"--" + BOUNDARY + b"\r\n" + head + picture + b"\r\n--" + BOUNDARY + b"--\r\n"
+def request(image: bytes, route: str = "/predict") -> bytes:
+    """The bytes of one request: the image as the file of the multipart field `image`."""
+    head = b'Content-Disposition: form-data; name="image"; filename="image"\r\nContent-Type: image/jpeg\r\n\r\n'
+    body = b"--" + BOUNDARY + b"\r\n" + head + image + b"\r\n--" + BOUNDARY + b"--\r\n"
     return (
         f"POST {route} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
         f"Content-Type: multipart/form-data; boundary={BOUNDARY.decode()}\r\n\r\n"

@@ -19,6 +19,6 @@ class Peer:
 
     @bentoml.api
     def predict(self, image: Image) -> dict:
-        """The probability of one picture."""
+        """The probability of one image."""
         pixels = np.asarray(image.convert("L").resize((self.side, self.side)))
         return {"probability": float(self.model.predict(pixels[None, :, :, None], verbose=0)[0, 0])}

@@ -52,18 +52,18 @@ def _decoding(readers: Mapping[str, release.Reader], files: list[Path], side: in
 def _services(old: Path, chosen: Mapping[str, list[Path]]) -> Facts:
     facts = {}
     with prepared(peer=False) as case:
-        earlier = Case(old, None, case.pictures, case.side, case.words)  # its champion; it cannot read later ones
+        earlier = Case(old, None, case.images, case.side, case.words)  # its champion; it cannot read later ones
         with server(earlier, OLD_PORT, OURS, old), server(case, NEW_PORT):
             for name, files in chosen.items():
                 facts[name] = _latency([path.read_bytes() for path in files])
     return facts
 
 
-def _latency(pictures: list[bytes]) -> Facts:
+def _latency(images: list[bytes]) -> Facts:
     connections = {port: Connection(port) for port in (OLD_PORT, NEW_PORT)}
     took: dict[int, list[float]] = {port: [] for port in connections}
     for number in range(ROUNDS):
-        sent = request(pictures[number % len(pictures)])
+        sent = request(images[number % len(images)])
         for port, connection in connections.items():
             started = time.perf_counter()
             status, _ = connection.send(sent)

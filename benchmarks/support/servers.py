@@ -30,29 +30,29 @@ ENVIRONMENT = ROOT / ".venv-serve"  # what `make serve` runs in
 
 @dataclass
 class Case:
-    """What is served: a root folder with a champion, the same network for Keras, pictures, and words for all three."""
+    """What is served: a root folder with a champion, the same network for Keras, images, and words for all three."""
 
     root: Path
     keras: Path | None
-    pictures: list[bytes]
+    images: list[bytes]
     side: int
     words: str
 
     @property
     def facts(self) -> dict[str, Any]:
         """What was measured, for the record."""
-        return {"network": self.words, "pictures": described(self.pictures), "cores": os.cpu_count()}
+        return {"network": self.words, "pictures": described(self.images), "cores": os.cpu_count()}
 
 
-def described(pictures: list[bytes]) -> dict[str, float]:
-    """How many pictures, their median size in kilobytes and in megapixels."""
+def described(images: list[bytes]) -> dict[str, float]:
+    """How many images, their median size in kilobytes and in megapixels."""
     sizes = []
-    for picture in pictures:
-        with Image.open(io.BytesIO(picture)) as image:
+    for image in images:
+        with Image.open(io.BytesIO(image)) as image:
             sizes.append(image.width * image.height / 1e6)
-    weights = [len(picture) / 1000 for picture in pictures]
+    weights = [len(image) / 1000 for image in images]
     return {
-        "count": len(pictures),
+        "count": len(images),
         "kilobytes": round(statistics.median(weights), 1),
         "megapixels": round(statistics.median(sizes), 3),
     }
@@ -70,7 +70,7 @@ def prepared(peer: bool) -> Iterator[Case]:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         shutil.copy(ROOT / "params.yaml", root)
-        pictures, source = _pictures(root)
+        images, source = _images(root)
         if paths.CHAMPION.exists():
             version = paths.CHAMPION.read_text().strip()
             shutil.copytree(paths.CHAMPIONS / version, root / "models" / "champions" / version)
@@ -83,24 +83,24 @@ def prepared(peer: bool) -> Iterator[Case]:
         twin = root / "twin.keras" if peer else None
         if peer or not paths.CHAMPION.exists():
             _build(root, network, side, twin)
-        yield Case(root, twin, pictures, side, words + source)
+        yield Case(root, twin, images, side, words + source)
 
 
-def pictures_of(variable: str) -> list[bytes]:
-    """About 200 pictures of the folder that an environment variable names; none where it is not set."""
+def images_of(variable: str) -> list[bytes]:
+    """About 200 images of the folder that an environment variable names; none where it is not set."""
     if not (source := os.environ.get(variable)):
         return []
     found = sorted(Path(source).rglob("*.jpeg"))
     return [path.read_bytes() for path in found[:: max(1, len(found) // 200)]]
 
 
-def _pictures(root: Path) -> tuple[list[bytes], str]:
-    if real := pictures_of("CXR_DATA"):
+def _images(root: Path) -> tuple[list[bytes], str]:
+    if real := images_of("CXR_DATA"):
         return real, ""
     from pipeline.data.phantom import generate
 
     generate(Phantom(seed=0, train=200, val=2, test=2), root / "phantoms")
-    return [path.read_bytes() for path in sorted((root / "phantoms").rglob("*.jpeg"))], ", phantoms for pictures"
+    return [path.read_bytes() for path in sorted((root / "phantoms").rglob("*.jpeg"))], ", phantoms for images"
 
 
 def _build(root: Path, network: str, side: int, twin: Path | None) -> None:

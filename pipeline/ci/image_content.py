@@ -31,7 +31,7 @@ SIGNATURES = (  # a regular expression of the first bytes
     ("PNM", rb"P[1-6]\s(?:#[^\n]*\n)?\s*\d+\s+\d+\s"),
     ("DICOM", rb".{128}DICM"),
 )
-SIDE = 16  # pixels: a smaller picture shows nobody
+SIDE = 16  # pixels: a smaller image shows nobody
 # 256 characters of base64, perhaps in lines, as in a data: URI, a notebook or a mail.
 BASE64 = re.compile(rb"[A-Za-z0-9+/]{60}[A-Za-z0-9+/\s]{196,}")
 LIMIT = 2**28  # bytes that are unpacked of one stream

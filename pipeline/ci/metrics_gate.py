@@ -86,12 +86,12 @@ def _rules(base: str) -> tuple[MetricsGate, int, int]:
 def compare(base: Split, head: Split, margins: MetricsGate, resamples: int, seed: int) -> list[Verdict]:
     """Is the champion's validation AUC or log loss worse than the base's by more than its margin?
 
-    Both are measured on the pictures that both have, with the same resamples of patients. A rule fails when the
+    Both are measured on the images that both have, with the same resamples of patients. A rule fails when the
     one-sided 95 % bound of the fall lies above the margin: the fall is larger than the margin whatever patients
     chance had given.
 
     Raises:
-        ProjectError: the two have no picture in common, or disagree on a label.
+        ProjectError: the two have no image in common, or disagree on a label.
     """
     left, right = _shared(base, head)
     sample = bootstrap.draw(left.labels, left.patients, resamples, seed)
@@ -105,7 +105,7 @@ def compare(base: Split, head: Split, margins: MetricsGate, resamples: int, seed
                 passed=not bound > margin,
                 rule=f"champion's validation {name.replace('_', ' ')}",
                 why=f"{before[0]:.4f} before, {after[0]:.4f} now; worse by {fall[0]:.4f}, at least {bound:.4f} "
-                f"(95 % bound, {len(left.paths)} pictures); allowed: {margin:g}",
+                f"(95 % bound, {len(left.paths)} images); allowed: {margin:g}",
                 fall=name,
             )
         )
@@ -119,10 +119,10 @@ def _measure(name: str, split: Split, sample: bootstrap.Sample) -> bootstrap.Flo
 
 
 def _shared(base: Split, head: Split) -> tuple[Split, Split]:
-    """Both splits, narrowed to the pictures that both have; the same order."""
+    """Both splits, narrowed to the images that both have; the same order."""
     common = set(base.paths) & set(head.paths)
     if not common:
-        raise ProjectError("the champions of base and head share no validation picture: they cannot be compared")
+        raise ProjectError("the champions of base and head share no validation image: they cannot be compared")
     narrowed = []
     for split in (base, head):
         rows = [row for row, path in enumerate(split.paths) if path in common]
@@ -137,7 +137,7 @@ def _shared(base: Split, head: Split) -> tuple[Split, Split]:
         )
     left, right = narrowed
     if not np.array_equal(left.labels, right.labels):
-        raise ProjectError("the champions of base and head disagree on the label of a validation picture")
+        raise ProjectError("the champions of base and head disagree on the label of a validation image")
     return left, right
 
 

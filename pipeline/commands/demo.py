@@ -51,7 +51,7 @@ def summary(folder: Path) -> str:
     candidate = json.loads((folder / "metrics" / "candidate.json").read_text(encoding="utf-8"))["run"]
     looks = {
         "the report": folder / "reports" / "index.html",
-        "sixteen pictures of each class": folder / "reports" / "figures",
+        "sixteen images of each class": folder / "reports" / "figures",
         "the checks of the data set": folder / "reports" / "validation",
         "tables and curves": folder / "plots",
         "the packaged network": folder / "models" / "candidate",
@@ -60,9 +60,9 @@ def summary(folder: Path) -> str:
         [
             "",
             f"Made: {dataset['pictures']} generated radiographs ({quarantined} quarantined), {len(rows)} networks.",
-            "On the generated test pictures, with 95 % intervals (nothing here is about children):",
+            "On the generated test images, with 95 % intervals (nothing here is about children):",
             *rows,
-            f"The rule in params.yaml names {candidate} as candidate, from validation pictures alone.",
+            f"The rule in params.yaml names {candidate} as candidate, from validation images alone.",
             "",
             "Look at:",
             *(f"  {what:32} {where}" for what, where in looks.items() if where.exists()),

@@ -20,7 +20,7 @@ from pipeline.learning import networks
 
 log = logging.getLogger(__name__)
 
-RATES = paths.ROOT / "benchmarks" / "training.json"  # pictures a second of each network, measured
+RATES = paths.ROOT / "benchmarks" / "training.json"  # images a second of each network, measured
 FREE_BYTES = 4 * 2**30
 
 
@@ -55,15 +55,15 @@ def forecast(chosen: settings.Settings, trainings: list[str]) -> str:
         return f"{len(trainings)} trainings would run"
     seconds = sum(
         chosen.runs[name].training.epochs
-        * _pictures(chosen.runs[name].group, chosen.groups.sets[chosen.runs[name].group].balanced)
+        * _images(chosen.runs[name].group, chosen.groups.sets[chosen.runs[name].group].balanced)
         / rates[chosen.runs[name].network]
         for name in trainings
     )
     return f"{len(trainings)} trainings would run, about {seconds / 3600:.1f} hours on two CPU cores"
 
 
-def _pictures(group: str, balanced: bool) -> int:
-    """Pictures an epoch: counted where the row list is at hand, else the real set's."""
+def _images(group: str, balanced: bool) -> int:
+    """Images an epoch: counted where the row list is at hand, else the real set's."""
     path = paths.group(group)
     if path.exists():
         with path.open(encoding="utf-8") as lines:

@@ -33,7 +33,7 @@ TEXT = dict.fromkeys(("path", "split", "label", "subtype", "patient", "mode", "s
 MODES = ["L", "RGB"]
 MAX_ELONGATION = 3.0  # longer to shorter side
 MAX_AREA_AUC = 0.7  # how well the area alone may tell the classes apart
-EXAMPLES = 3  # pictures named in a message
+EXAMPLES = 3  # images named in a message
 
 logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it reports its own internals
 
@@ -73,47 +73,47 @@ def check(
     """Hold the manifest to every promise, and give what does not hold.
 
     Args:
-        counts: pictures expected of each class, {"train/NORMAL": 1341, ...}: they say which splits there are. Empty for
+        counts: images expected of each class, {"train/NORMAL": 1341, ...}: they say which splits there are. Empty for
             images of one's own: train and test, of any number, and pneumonia of unknown cause.
 
     Raises:
-        ProjectError: the manifest holds no picture at all.
+        ProjectError: the manifest holds no image at all.
     """
-    pictures = pd.read_csv(manifest, keep_default_na=False, na_values=[""], dtype=TEXT)
-    if pictures.empty:
-        raise ProjectError(f"no usable picture: see {quarantine}")
-    checks = [("manifest", pictures, _of_the_manifest())]
-    if list(pictures.columns) == COLUMNS:  # else there is nothing further to look at
+    images = pd.read_csv(manifest, keep_default_na=False, na_values=[""], dtype=TEXT)
+    if images.empty:
+        raise ProjectError(f"no usable image: see {quarantine}")
+    checks = [("manifest", images, _of_the_manifest())]
+    if list(images.columns) == COLUMNS:  # else there is nothing further to look at
         refused = len(pd.read_csv(quarantine))
-        checks.append(("pictures", with_relations(pictures), _of_pictures(SUBTYPES if counts else OWN_SUBTYPES)))
-        checks.append(("set", summary(pictures, refused), _of_the_set(counts, validate)))
+        checks.append(("pictures", with_relations(images), _of_images(SUBTYPES if counts else OWN_SUBTYPES)))
+        checks.append(("set", summary(images, refused), _of_the_set(counts, validate)))
     levels = validate.criteria.model_dump(by_alias=True)
     return [broken for name, table, promises in checks for broken in _broken(context, name, table, promises, levels)]
 
 
-def with_relations(pictures: pd.DataFrame) -> pd.DataFrame:
+def with_relations(images: pd.DataFrame) -> pd.DataFrame:
     """The manifest with what each row has in common with others: the columns that promises across rows look at."""
-    by_content, by_patient = pictures.groupby("sha256"), pictures.groupby("patient")
-    sides = pictures[["width", "height"]]
-    return pictures.assign(
+    by_content, by_patient = images.groupby("sha256"), images.groupby("patient")
+    sides = images[["width", "height"]]
+    return images.assign(
         splits_of_patient=by_patient["split"].transform("nunique"),
         splits_of_content=by_content["split"].transform("nunique"),
         labels_of_content=by_content["label"].transform("nunique"),
-        copies_in_split=pictures.groupby(["sha256", "split"])["path"].transform("size"),
+        copies_in_split=images.groupby(["sha256", "split"])["path"].transform("size"),
         elongation=sides.max(axis=1) / sides.min(axis=1),
     )
 
 
-def summary(pictures: pd.DataFrame, refused: int) -> pd.DataFrame:
+def summary(images: pd.DataFrame, refused: int) -> pd.DataFrame:
     """One row about the set: counts and class ratio of each split, modes, quarantined share, what the area tells."""
-    counts = pictures.groupby(["split", "label"]).size()
-    row: dict[str, float] = {"pictures": len(pictures), "modes": pictures["mode"].nunique()}
+    counts = images.groupby(["split", "label"]).size()
+    row: dict[str, float] = {"pictures": len(images), "modes": images["mode"].nunique()}
     for split in SPLITS:
         normal, pneumonia = (int(counts.get((split, label), 0)) for label in LABELS)
-        row |= {f"{split}_NORMAL": normal, f"{split}_PNEUMONIA": pneumonia, f"{split}_pictures": normal + pneumonia}
+        row |= {f"{split}_NORMAL": normal, f"{split}_PNEUMONIA": pneumonia, f"{split}_images": normal + pneumonia}
         row[f"{split}_ratio"] = pneumonia / normal if normal else float("nan")
-    row["quarantined_share"] = refused / (refused + len(pictures))
-    row["area_auc"] = _area_auc(pictures[pictures["split"] == "train"])
+    row["quarantined_share"] = refused / (refused + len(images))
+    row["area_auc"] = _area_auc(images[images["split"] == "train"])
     return pd.DataFrame([row])
 
 
@@ -143,7 +143,7 @@ def _of_the_manifest() -> Iterator[Promise]:
         yield "schema", f"{column} is a positive number", positive
 
 
-def _of_pictures(allowed: Mapping[str, list[str]]) -> Iterator[Promise]:
+def _of_images(allowed: Mapping[str, list[str]]) -> Iterator[Promise]:
     """What holds for each row, and between rows."""
     e = gx.expectations
     yield "labels", "only known labels", e.ExpectColumnValuesToBeInSet(column="label", value_set=list(LABELS))
@@ -151,15 +151,15 @@ def _of_pictures(allowed: Mapping[str, list[str]]) -> Iterator[Promise]:
     fits = e.ExpectColumnPairValuesToBeInSet(column_A="label", column_B="subtype", value_pairs_set=pairs)
     yield "labels", "the file name's subtype fits the label", fits
     once = e.ExpectColumnValuesToBeBetween(column="labels_of_content", max_value=1)
-    yield "labels", "identical pictures have one label", once
+    yield "labels", "identical images have one label", once
     yield "splits", "only known splits", e.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS))
     apart = e.ExpectColumnValuesToBeBetween(column="splits_of_patient", max_value=1)
     yield "patient_in_one_split", "no patient is in two splits", apart
     apart = e.ExpectColumnValuesToBeBetween(column="splits_of_content", max_value=1)
-    yield "duplicates_across_splits", "no picture is in two splits", apart
+    yield "duplicates_across_splits", "no image is in two splits", apart
     single = e.ExpectColumnValuesToBeBetween(column="copies_in_split", max_value=1)
-    yield "duplicates_within_split", "no picture is twice in its split", single
-    yield "mode", "pictures are grey or RGB", e.ExpectColumnValuesToBeInSet(column="mode", value_set=MODES)
+    yield "duplicates_within_split", "no image is twice in its split", single
+    yield "mode", "images are grey or RGB", e.ExpectColumnValuesToBeInSet(column="mode", value_set=MODES)
     shape = e.ExpectColumnValuesToBeBetween(column="elongation", max_value=MAX_ELONGATION)
     yield "size", f"no side is over {MAX_ELONGATION:g} times the other", shape
 
@@ -171,7 +171,7 @@ def _of_the_set(counts: Mapping[str, int], validate: Validate) -> Iterator[Promi
         return gx.expectations.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
 
     for split in _splits(counts):
-        yield "splits", f"there are pictures in {split}", between(f"{split}_pictures", 1, None)
+        yield "splits", f"there are images in {split}", between(f"{split}_images", 1, None)
         for label in LABELS:
             yield "class_present", f"{split} holds {label}", between(f"{split}_{label}", 1, None)
             if counts:
@@ -181,8 +181,8 @@ def _of_the_set(counts: Mapping[str, int], validate: Validate) -> Iterator[Promi
         ratio = between(f"{split}_ratio", low, high)
         yield "class_ratio", f"{split}: {low:g} to {high:g} PNEUMONIA for one NORMAL", ratio
     share = validate.max_quarantined
-    yield "usable", f"at most {share:.2%} of the pictures are unusable", between("quarantined_share", None, share)
-    yield "mode", "all pictures have one mode", between("modes", 1, 1)
+    yield "usable", f"at most {share:.2%} of the images are unusable", between("quarantined_share", None, share)
+    yield "mode", "all images have one mode", between("modes", 1, 1)
     told = between("area_auc", None, MAX_AREA_AUC)
     yield "size", f"the area alone tells the classes apart with an AUC of at most {MAX_AREA_AUC:g}", told
 
@@ -214,12 +214,12 @@ def _broken(
 
 
 def _found(result: Mapping[str, Any]) -> str:
-    """What was found instead, in a few words: how many pictures and the first of them, or the value."""
+    """What was found instead, in a few words: how many images and the first of them, or the value."""
     if "unexpected_count" not in result:
         return f"found {result.get('observed_value', 'nothing that can be checked')}"
     places = result.get("partial_unexpected_index_list") or []
     if places and isinstance(places[0], dict):
-        return f"{result['unexpected_count']} pictures, {', '.join(str(place['path']) for place in places)}"
+        return f"{result['unexpected_count']} images, {', '.join(str(place['path']) for place in places)}"
     return f"found {', '.join(map(_plain, result['partial_unexpected_list']))}"
 
 

@@ -22,7 +22,7 @@ def balance(rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
     counts = np.bincount(labels, minlength=2)
     if counts.min() == 0:
         raise ProjectError(
-            f"cannot balance: class {('NORMAL', 'PNEUMONIA')[int(counts.argmin())]} has no training picture"
+            f"cannot balance: class {('NORMAL', 'PNEUMONIA')[int(counts.argmin())]} has no training image"
         )
     rare = rows[labels == counts.argmin()]
     drawn = np.random.default_rng(seed).choice(rare, size=int(counts.max() - counts.min()), replace=True)

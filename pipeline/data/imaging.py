@@ -1,4 +1,4 @@
-"""The one way a picture becomes numbers, for training, evaluation and serving alike."""
+"""The one way an image becomes numbers, for training, evaluation and serving alike."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from pipeline.decoding.limits import Limits
 from pipeline.decoding.reader import decode
 
 
-class Picture(NamedTuple):
+class GreyImage(NamedTuple):
     """Pixels uint8 [side, side], and what should be said about where they come from."""
 
     pixels: np.ndarray
@@ -20,10 +20,10 @@ class Picture(NamedTuple):
 
 
 def read_pixels(source: bytes | Path, side: int) -> np.ndarray:
-    """Decode a picture of one's own and resize it to a square, aspect ratio not kept (as the study did).
+    """Decode an image of one's own and resize it to a square, aspect ratio not kept (as the study did).
 
     Args:
-        source: an encoded picture, or the path of one.
+        source: an encoded image, or the path of one.
         side: pixels.
 
     Returns:
@@ -40,7 +40,7 @@ def read_pixels(source: bytes | Path, side: int) -> np.ndarray:
         raise UnreadableImage(refusal.error, f"{source.name}: {refusal.detail}", **refusal.facts) from None
 
 
-def read_upload(data: bytes, side: int, limits: Limits) -> Picture:
+def read_upload(data: bytes, side: int, limits: Limits) -> GreyImage:
     """Decode a file that may be hostile, to the same pixels, and say what is odd about it.
 
     Raises:
@@ -48,11 +48,11 @@ def read_upload(data: bytes, side: int, limits: Limits) -> Picture:
     """
     decoded = decode(data, side, limits)
     pixels = square(decoded.image, side)
-    return Picture(pixels, [*decoded.warnings, *tones.warnings(pixels)])
+    return GreyImage(pixels, [*decoded.warnings, *tones.warnings(pixels)])
 
 
 def resize(grey: np.ndarray, side: int) -> np.ndarray:
-    """Resize one decoded picture, uint8 [height, width], to uint8 [side, side]: antialiased bilinear."""
+    """Resize one decoded image, uint8 [height, width], to uint8 [side, side]: antialiased bilinear."""
     return square(Image.fromarray(grey), side)
 
 

@@ -17,7 +17,7 @@ OWNER, NAME, VERSION = "paultimothymooney", "chest-xray-pneumonia", 2
 MAX_BYTES, MAX_MEMBERS = 8 * 2**30, 100_000  # the published archive: 2.5 GB in 17,600 files, each image twice or thrice
 OTHERWISE = (
     "connect to the network and run again (what has arrived is kept), or give a copy of the data set: "
-    "`make repro SOURCE=<folder>`, or generate pictures: `ingest.dataset: phantom` in params.yaml"
+    "`make repro SOURCE=<folder>`, or generate images: `ingest.dataset: phantom` in params.yaml"
 )
 
 

@@ -10,7 +10,7 @@ from pipeline.data import trees
 from pipeline.data.brought_tables import cell
 from pipeline.data.parallel import in_order
 from pipeline.data.patients import Persons, is_authors_name, is_kaggle_name, names_patient, patient_of
-from pipeline.data.sources import LABELS, SPLITS, is_picture
+from pipeline.data.sources import LABELS, SPLITS, is_image
 from pipeline.data.splits import TEST_PERCENT, held_out_patients
 from pipeline.errors import ProjectError
 from pipeline.files import sha256_of
@@ -117,10 +117,10 @@ def _images_of(place: Path) -> list[Path]:
     if not place.is_dir():
         raise ProjectError(f"{place} is missing; {LAYOUT}")
     listed = sorted(place.iterdir())
-    images = [path for path in listed if is_picture(path.name) and trees.is_file(path)]
+    images = [path for path in listed if is_image(path.name) and trees.is_file(path)]
     if not images:
-        raise ProjectError(f"{place} holds no picture (*.jpeg, *.jpg or *.png)")
-    _say_left([path for path in listed if not (is_picture(path.name) and trees.is_file(path))])
+        raise ProjectError(f"{place} holds no image (*.jpeg, *.jpg or *.png)")
+    _say_left([path for path in listed if not (is_image(path.name) and trees.is_file(path))])
     return images
 
 

@@ -1,4 +1,4 @@
-"""One row for each picture: what it is, whose it is, and whether it can be used."""
+"""One row for each image: what it is, whose it is, and whether it can be used."""
 
 import csv
 import tempfile
@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pipeline.data.parallel import in_order
 from pipeline.data.patients import Persons, patient_of
-from pipeline.data.sources import FORMATS, pictures
+from pipeline.data.sources import FORMATS, image_paths
 from pipeline.data.tables import write_table
 from pipeline.files import sha256_of
 
@@ -23,7 +23,7 @@ END_MARK = b"\xff\xd9"
 
 @dataclass(frozen=True)
 class Row:
-    """One usable picture. `path` is relative to data/raw; `width` and `height` in pixels, `bytes` of the file."""
+    """One usable image. `path` is relative to data/raw; `width` and `height` in pixels, `bytes` of the file."""
 
     path: str
     split: str
@@ -41,14 +41,14 @@ COLUMNS = [field.name for field in fields(Row)]
 
 
 class Unusable(Exception):
-    """Why a picture goes to quarantine."""
+    """Why an image goes to quarantine."""
 
 
 def inspect(raw: Path, path: str, min_side: int, max_pixels: int) -> Row:
-    """Read one picture: its size in bytes, its header, then all of its pixels, which are thrown away.
+    """Read one image: its size in bytes, its header, then all of its pixels, which are thrown away.
 
     Raises:
-        Unusable: zero bytes, absurd size, not a picture or not of its suffix, truncated, or not decodable.
+        Unusable: zero bytes, absurd size, not an image or not of its suffix, truncated, or not decodable.
     """
     file = raw / path
     size = file.stat().st_size
@@ -67,12 +67,12 @@ def inspect(raw: Path, path: str, min_side: int, max_pixels: int) -> Row:
 def _decode(file: Path, min_side: int, max_pixels: int) -> tuple[int, int, str]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large and of odd pictures: both are judged here
+            warnings.simplefilter("ignore")  # of large and of odd images: both are judged here
             with Image.open(file) as image:
                 width, height = image.size
                 expected = _expected_format(file)
                 if image.format != expected:
-                    raise Unusable(f"not a {expected} picture: {image.format} behind the name")
+                    raise Unusable(f"not a {expected} image: {image.format} behind the name")
                 if width * height > max_pixels or min(width, height) < min_side:
                     raise Unusable(f"absurd size: {width}x{height} pixels")
                 image.load()
@@ -82,10 +82,10 @@ def _decode(file: Path, min_side: int, max_pixels: int) -> tuple[int, int, str]:
     except Image.DecompressionBombError:
         raise Unusable("absurd size: too many pixels to open") from None
     except UnidentifiedImageError:
-        raise Unusable("not a picture") from None
+        raise Unusable("not an image") from None
     except Exception as error:  # Pillow's decoders raise many kinds, struct.error and SyntaxError among them
         if isinstance(error, OSError) and error.errno:
-            raise  # the disk failed, not the picture
+            raise  # the disk failed, not the image
         kind = "truncated" if "truncated" in str(error) else "not decodable"
         raise Unusable(f"{kind}: {' '.join(str(error).split())}") from None
 
@@ -104,10 +104,10 @@ def _is_complete(file: Path, size: int) -> bool:
 def build(
     raw: Path, manifest: Path, quarantine: Path, min_side: int, max_pixels: int, *, by_folder: bool = False
 ) -> None:
-    """Write the manifest and the quarantine list (path, reason) of all pictures below `raw`, both sorted by path.
+    """Write the manifest and the quarantine list (path, reason) of all images below `raw`, both sorted by path.
 
-    Patients who share a byte-identical picture are one patient, under the smallest of their keys. With `by_folder` a
-    picture in NORMAL whose name tells no subtype is `normal`: names of one's own need not tell it.
+    Patients who share a byte-identical image are one patient, under the smallest of their keys. With `by_folder` an
+    image in NORMAL whose name tells no subtype is `normal`: names of one's own need not tell it.
     """
     persons = Persons()
     refused: list[dict[str, str]] = []
@@ -124,8 +124,8 @@ def build(
     with tempfile.TemporaryFile("w+", newline="", encoding="utf-8") as draft:
         writer = csv.DictWriter(draft, COLUMNS)
         writer.writeheader()
-        total = sum(1 for _ in pictures(raw))
-        for result in in_order(judge, pictures(raw), total, "validate"):
+        total = sum(1 for _ in image_paths(raw))
+        for result in in_order(judge, image_paths(raw), total, "validate"):
             if isinstance(result, Row):
                 persons.add(result.sha256, result.patient)
                 writer.writerow(asdict(result))

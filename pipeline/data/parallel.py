@@ -15,7 +15,7 @@ BATCH = 512  # items in flight
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], total: int, name: str, unit: str = "picture"
+    work: Callable[[Item], Result], items: Iterable[Item], total: int, name: str, unit: str = "image"
 ) -> Iterator[Result]:
     """`work` of each item, in their order; threads, since decoding, hashing and numpy leave Python's lock alone."""
     remaining = iter(items)

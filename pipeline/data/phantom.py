@@ -1,6 +1,6 @@
 """Generated chest radiographs: good enough that a person sees a chest and a network learns, and about nobody.
 
-Every picture follows from the seed and its own name; the pictures of a patient share one anatomy. What tells the
+Every image follows from the seed and its own name; the images of a patient share one anatomy. What tells the
 classes apart is in the lungs (one or two focal opacities: bacterial; a net of fine lines on both sides: viral):
 brightness, contrast, size and colour mode are drawn alike for all.
 """
@@ -21,17 +21,17 @@ from pipeline.data.sources import PUBLISHED
 from pipeline.errors import ProjectError
 from pipeline.settings import Phantom
 
-HEIGHT, WIDTH = (176, 208)  # pixels of the drawing, before it takes the size of the picture
-SIDES = (160, 400)  # pixels, longer side of a picture
+HEIGHT, WIDTH = (176, 208)  # pixels of the drawing, before it takes the size of the image
+SIDES = (160, 400)  # pixels, longer side of an image
 QUALITY = 90
-BACTERIAL = {"train": 2530 / 3875, "val": 1.0, "test": 242 / 390}  # share of the pneumonia pictures, as in the real set
+BACTERIAL = {"train": 2530 / 3875, "val": 1.0, "test": 242 / 390}  # share of the pneumonia images, as in the real set
 NUMBERS = {"train": 1, "val": 2, "test": 3}  # patient 3 i + k: no number in two splits
 
 Array = np.ndarray
 
 
 def counts(phantom: Phantom) -> dict[str, int]:
-    """Pictures of each class, {"train/NORMAL": n, ...}, in the real set's proportions and at least one.
+    """Images of each class, {"train/NORMAL": n, ...}, in the real set's proportions and at least one.
 
     Raises:
         ProjectError: a split is too small for two classes.
@@ -41,7 +41,7 @@ def counts(phantom: Phantom) -> dict[str, int]:
         total = getattr(phantom, split)
         if total < 2:
             raise ProjectError(
-                f"params.yaml: ingest.phantom.{split}: {total} pictures cannot hold two classes; at least 2"
+                f"params.yaml: ingest.phantom.{split}: {total} images cannot hold two classes; at least 2"
             )
         normal, ill = PUBLISHED[f"{split}/NORMAL"], PUBLISHED[f"{split}/PNEUMONIA"]
         share = min(max(round(total * normal / (normal + ill)), 1), total - 1)
@@ -50,7 +50,7 @@ def counts(phantom: Phantom) -> dict[str, int]:
 
 
 def names(phantom: Phantom) -> Iterator[str]:
-    """Paths of the pictures, <split>/<label>/<file name>, named as in the real set."""
+    """Paths of the images, <split>/<label>/<file name>, named as in the real set."""
     for part, total in counts(phantom).items():
         split, label = part.split("/")
         if label == "NORMAL":
@@ -62,7 +62,7 @@ def names(phantom: Phantom) -> Iterator[str]:
 
 
 def _normal_names(split: str) -> Iterator[str]:
-    """Two name series; every tenth patient has a second picture."""
+    """Two name series; every tenth patient has a second image."""
     patient = NUMBERS[split]
     while True:
         series = "NORMAL2-IM" if patient % 2 else "IM"
@@ -73,17 +73,17 @@ def _normal_names(split: str) -> Iterator[str]:
 
 
 def _ill_names(split: str, cause: str) -> Iterator[str]:
-    """One to four pictures a patient; the picture number runs on over all patients of a cause."""
-    patient, picture = NUMBERS[split], 1
+    """One to four images a patient; the image number runs on over all patients of a cause."""
+    patient, number = NUMBERS[split], 1
     while True:
         for _ in range(1 + patient % 4):
-            yield f"person{patient}_{cause}_{picture}.jpeg"
-            picture += 1
+            yield f"person{patient}_{cause}_{number}.jpeg"
+            number += 1
         patient += 3
 
 
 def generate(phantom: Phantom, raw: Path) -> None:
-    """Write every picture of the set below `raw`, on all cores."""
+    """Write every image of the set below `raw`, on all cores."""
     for part in counts(phantom):
         (raw / part).mkdir(parents=True)
     total = phantom.train + phantom.val + phantom.test
@@ -92,36 +92,36 @@ def generate(phantom: Phantom, raw: Path) -> None:
 
 
 def _write(seed: int, raw: Path, path: str) -> None:
-    picture(seed, path).save(raw / path, format="JPEG", quality=QUALITY)
+    radiograph(seed, path).save(raw / path, format="JPEG", quality=QUALITY)
 
 
-def picture(seed: int, path: str) -> Image.Image:
+def radiograph(seed: int, path: str) -> Image.Image:
     """The radiograph at `path` (<split>/<label>/<file name>): mode L or, for one in twenty, RGB; sides from `SIDES`."""
     patient, subtype = patient_of(path.rsplit("/", 1)[-1])
     body = np.random.default_rng([seed, zlib.crc32(patient.encode())])
-    film = np.random.default_rng([seed, zlib.crc32(path.encode()), 1])
-    density, lungs = _chest(body, film)
+    exposure = np.random.default_rng([seed, zlib.crc32(path.encode()), 1])
+    density, lungs = _chest(body, exposure)
     if subtype == "bacterial":
-        density = density + _opacities(film, lungs)
+        density = density + _opacities(exposure, lungs)
     elif subtype == "viral":
-        density = density + _interstitium(film, lungs)
-    return _expose(film, density)
+        density = density + _interstitium(exposure, lungs)
+    return _expose(exposure, density)
 
 
-def _chest(body: np.random.Generator, film: np.random.Generator) -> tuple[Array, Array]:
-    """Density and lung fields of a healthy chest, both float32 [HEIGHT, WIDTH]; `body` draws anatomy, `film` pose."""
-    turn, shift_x, shift_y = (film.normal(0, 0.035), film.normal(0, 0.04), film.normal(0, 0.02))
+def _chest(body: np.random.Generator, exposure: np.random.Generator) -> tuple[Array, Array]:
+    """Density and lung fields of a healthy chest, both float32 [HEIGHT, WIDTH]; `body` draws anatomy, `exposure` pose."""
+    turn, shift_x, shift_y = (exposure.normal(0, 0.035), exposure.normal(0, 0.04), exposure.normal(0, 0.02))
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     x0 = (columns / WIDTH - 0.5) * 2.3 - shift_x
     y0 = rows / HEIGHT - shift_y
-    # x from -1 (the patient's right, left on the film) to 1, y from 0 (neck) to 1 (belly)
+    # x from -1 (the patient's right, left on the radiograph) to 1, y from 0 (neck) to 1 (belly)
     x, y = x0 + turn * (y0 - 0.5), y0 - turn * x0 * 0.5
     side = np.abs(x)
     left = x > 0
 
     apex, base = body.uniform(0.10, 0.15), body.uniform(0.74, 0.84)
     wide = body.uniform(0.78, 0.88)
-    breath = film.normal(0, 0.015)
+    breath = exposure.normal(0, 0.015)
 
     torso = _below(side, wide + 0.10 + 0.05 * y + 0.33 * np.exp(-(((y - 0.12) / 0.12) ** 2)), 0.03)
     neck = 1 - _below(y, 0.05 + 0.25 * np.clip(side - 0.25, 0, 1), 0.03) * _below(0.28, side, 0.04)
@@ -138,14 +138,14 @@ def _chest(body: np.random.Generator, film: np.random.Generator) -> tuple[Array,
     density = density - body.uniform(0.40, 0.46) * aerated + 0.10 * heart * torso
     belly = _below(dome, y, 0.02) * torso
     density += 0.10 * belly
-    if film.random() < 0.4:
-        gas = _ellipse(x, y, (film.uniform(0.3, 0.5), base + 0.12), (0.14, 0.05), 0.02)
+    if exposure.random() < 0.4:
+        gas = _ellipse(x, y, (exposure.uniform(0.3, 0.5), base + 0.12), (0.14, 0.05), 0.02)
         density -= 0.16 * gas * belly
 
     density += _spine(side, y, body) * torso
     density += _ribs(side, y, lateral, body) * torso * (1 - 0.55 * belly - 0.3 * heart)
     density += _shoulders(side, y, body)
-    density += _vessels(film, x, y, aerated)
+    density += _vessels(exposure, x, y, aerated)
     density -= 0.12 * np.exp(-((x / 0.045) ** 2)) * _below(y, 0.36, 0.03)  # trachea
     return density, aerated
 
@@ -204,52 +204,52 @@ def _shoulders(side: Array, y: Array, body: np.random.Generator) -> Array:
     return 0.13 * clavicle + 0.16 * arm
 
 
-def _vessels(film: np.random.Generator, x: Array, y: Array, lungs: Array) -> Array:
+def _vessels(exposure: np.random.Generator, x: Array, y: Array, lungs: Array) -> Array:
     """Branching markings, dense at the hila and thin towards the wall."""
     reach = np.exp(-(((np.abs(x) - 0.2) / 0.28) ** 2) - ((y - 0.47) / 0.22) ** 2)
-    return lungs * reach * (0.05 + 0.11 * np.clip(_noise(film, 2.2), -0.6, 2))
+    return lungs * reach * (0.05 + 0.11 * np.clip(_noise(exposure, 2.2), -0.6, 2))
 
 
-def _noise(film: np.random.Generator, scale: float) -> Array:
+def _noise(exposure: np.random.Generator, scale: float) -> Array:
     """Smooth noise of unit variance, float32 [HEIGHT, WIDTH]; `scale` in pixels."""
     factor = int(scale)
     shape = (HEIGHT // factor, WIDTH // factor)
-    coarse = gaussian_filter(film.standard_normal(shape, dtype=np.float32), scale / factor)
+    coarse = gaussian_filter(exposure.standard_normal(shape, dtype=np.float32), scale / factor)
     field = np.asarray(Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
     return field / field.std()
 
 
-def _opacities(film: np.random.Generator, lungs: Array) -> Array:
+def _opacities(exposure: np.random.Generator, lungs: Array) -> Array:
     """One or two focal opacities with ragged edges somewhere in the lungs."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     places = np.flatnonzero(lungs > 0.6)
-    ragged = _noise(film, 7)
+    ragged = _noise(exposure, 7)
     total = np.zeros_like(lungs)
-    for _ in range(1 if film.random() < 0.7 else 2):
-        row, column = divmod(int(film.choice(places)), WIDTH)
-        radius = film.uniform(24, 42)
-        distance = np.hypot((rows - row) / film.uniform(0.8, 1.1), columns - column) / radius
-        total = np.maximum(total, film.uniform(0.30, 0.44) * _below(distance + 0.22 * ragged, 0.8, 0.09))
+    for _ in range(1 if exposure.random() < 0.7 else 2):
+        row, column = divmod(int(exposure.choice(places)), WIDTH)
+        radius = exposure.uniform(24, 42)
+        distance = np.hypot((rows - row) / exposure.uniform(0.8, 1.1), columns - column) / radius
+        total = np.maximum(total, exposure.uniform(0.30, 0.44) * _below(distance + 0.22 * ragged, 0.8, 0.09))
     return total * lungs
 
 
-def _interstitium(film: np.random.Generator, lungs: Array) -> Array:
+def _interstitium(exposure: np.random.Generator, lungs: Array) -> Array:
     """A net of fine lines in both lungs with a light haze: the zero crossings of band-passed noise."""
-    net = np.exp(-((_noise(film, 2.2) / 0.38) ** 2))
-    patches = np.clip(0.8 + 0.3 * _noise(film, 16), 0.3, 1.4)
-    return lungs * patches * (film.uniform(0.14, 0.22) * net + film.uniform(0.08, 0.16))
+    net = np.exp(-((_noise(exposure, 2.2) / 0.38) ** 2))
+    patches = np.clip(0.8 + 0.3 * _noise(exposure, 16), 0.3, 1.4)
+    return lungs * patches * (exposure.uniform(0.14, 0.22) * net + exposure.uniform(0.08, 0.16))
 
 
-def _expose(film: np.random.Generator, density: Array) -> Image.Image:
-    """Density to a picture: mean, contrast, grain, size, marker and mode, all drawn alike for every class."""
-    grain = film.standard_normal(density.shape, dtype=np.float32)
-    levels = gaussian_filter(density, film.uniform(0.3, 0.8)) + film.uniform(0.006, 0.016) * grain
+def _expose(exposure: np.random.Generator, density: Array) -> Image.Image:
+    """Density to an image: mean, contrast, grain, size, marker and mode, all drawn alike for every class."""
+    grain = exposure.standard_normal(density.shape, dtype=np.float32)
+    levels = gaussian_filter(density, exposure.uniform(0.3, 0.8)) + exposure.uniform(0.006, 0.016) * grain
     levels = (levels - levels.mean()) / levels.std()
-    levels = film.normal(122, 12) + film.normal(58, 5) * levels
+    levels = exposure.normal(122, 12) + exposure.normal(58, 5) * levels
     image = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
-    longer = int(film.integers(*SIDES, endpoint=True))
-    image = image.resize((longer, int(longer / film.uniform(1.0, 1.45))), Image.Resampling.BICUBIC)
+    longer = int(exposure.integers(*SIDES, endpoint=True))
+    image = image.resize((longer, int(longer / exposure.uniform(1.0, 1.45))), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
-    corner = (film.uniform(0.02, 0.10) * image.width, film.uniform(0.04, 0.25) * image.height)
+    corner = (exposure.uniform(0.02, 0.10) * image.width, exposure.uniform(0.04, 0.25) * image.height)
     draw.text(corner, "R", fill=235, font_size=max(8, image.height // 16))
-    return image.convert("RGB") if film.random() < 0.05 else image
+    return image.convert("RGB") if exposure.random() < 0.05 else image

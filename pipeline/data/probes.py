@@ -1,6 +1,6 @@
 """Changes that no training sees and no gate reads, made to ask a network what it looks at.
 
-As those of `pipeline.robustness`, each takes and gives uint8 [pictures, side, side].
+As those of `pipeline.robustness`, each takes and gives uint8 [images, side, side].
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ NOISE_SEED = 0
 def shift(right: int, down: int) -> Change:
     """Move by whole pixels; what comes in at an edge repeats the edge."""
 
-    def change(pictures: np.ndarray) -> np.ndarray:
-        side = pictures.shape[1]
+    def change(images: np.ndarray) -> np.ndarray:
+        side = images.shape[1]
         rows = np.clip(np.arange(side) - down, 0, side - 1)
         columns = np.clip(np.arange(side) - right, 0, side - 1)
-        return pictures[:, rows[:, None], columns[None, :]]
+        return images[:, rows[:, None], columns[None, :]]
 
     return change
 
@@ -34,9 +34,9 @@ def shift(right: int, down: int) -> Change:
 def noise(share: float, seed: int) -> Change:
     """Add Gaussian noise whose standard deviation is a share of the full range."""
 
-    def change(pictures: np.ndarray) -> np.ndarray:
-        drawn = np.random.default_rng(seed).normal(0, 255 * share, pictures.shape)
-        return np.rint(np.clip(pictures + drawn, 0, 255)).astype(np.uint8)
+    def change(images: np.ndarray) -> np.ndarray:
+        drawn = np.random.default_rng(seed).normal(0, 255 * share, images.shape)
+        return np.rint(np.clip(images + drawn, 0, 255)).astype(np.uint8)
 
     return change
 
@@ -51,8 +51,8 @@ SMALL_CHANGES: dict[str, Change] = {
 def without_frame(share: float) -> Change:
     """Black out `share` of the side at each of the four sides."""
 
-    def change(pictures: np.ndarray) -> np.ndarray:
-        return np.where(_frame(pictures.shape[1], share), 0, pictures).astype(np.uint8)
+    def change(images: np.ndarray) -> np.ndarray:
+        return np.where(_frame(images.shape[1], share), 0, images).astype(np.uint8)
 
     return change
 
@@ -60,8 +60,8 @@ def without_frame(share: float) -> Change:
 def frame_alone(share: float) -> Change:
     """Black out everything but a frame of `share` of the side at each of the four sides."""
 
-    def change(pictures: np.ndarray) -> np.ndarray:
-        return np.where(_frame(pictures.shape[1], share), pictures, 0).astype(np.uint8)
+    def change(images: np.ndarray) -> np.ndarray:
+        return np.where(_frame(images.shape[1], share), images, 0).astype(np.uint8)
 
     return change
 
@@ -75,14 +75,14 @@ def _frame(side: int, share: float) -> np.ndarray:
 
 
 UNUSUAL: dict[str, Change] = {
-    "inverted": lambda pictures: 255 - pictures,
-    "turned by 90 degrees": lambda pictures: np.ascontiguousarray(np.rot90(pictures, 1, axes=(1, 2))),
-    "turned by 180 degrees": lambda pictures: np.ascontiguousarray(np.rot90(pictures, 2, axes=(1, 2))),
+    "inverted": lambda images: 255 - images,
+    "turned by 90 degrees": lambda images: np.ascontiguousarray(np.rot90(images, 1, axes=(1, 2))),
+    "turned by 180 degrees": lambda images: np.ascontiguousarray(np.rot90(images, 2, axes=(1, 2))),
 }
 
 
 def strangers(side: int) -> dict[str, np.ndarray]:
-    """Single pictures that are no chest, by name, uint8 [side, side]: plain tones, a page of text, and what Matplotlib
+    """Single images that are no chest, by name, uint8 [side, side]: plain tones, a page of text, and what Matplotlib
     installs as sample data (a portrait, a drawing, a slice through a head by magnetic resonance)."""
     return {
         "black": np.zeros((side, side), np.uint8),

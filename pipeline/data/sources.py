@@ -1,4 +1,4 @@
-"""The pictures in data/raw: bringing them there, listing them, saying which set it is."""
+"""The images in data/raw: bringing them there, listing them, saying which set it is."""
 
 import errno
 import hashlib
@@ -18,7 +18,7 @@ from pipeline.files import sha256_of
 SPLITS = ("train", "val", "test")
 LABELS = ("NORMAL", "PNEUMONIA")
 FORMATS = {".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG"}  # what a file of each suffix must be
-PUBLISHED = {  # pictures in the data set as published
+PUBLISHED = {  # images in the data set as published
     "train/NORMAL": 1341,
     "train/PNEUMONIA": 3875,
     "val/NORMAL": 8,
@@ -26,7 +26,7 @@ PUBLISHED = {  # pictures in the data set as published
     "test/NORMAL": 234,
     "test/PNEUMONIA": 390,
 }
-AUTHORS = {  # in the authors' own archive, which has no val: its 16 pictures are in train
+AUTHORS = {  # in the authors' own archive, which has no val: its 16 images are in train
     "train/NORMAL": 1349,
     "train/PNEUMONIA": 3883,
     "test/NORMAL": 234,
@@ -34,16 +34,16 @@ AUTHORS = {  # in the authors' own archive, which has no val: its 16 pictures ar
 }
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file name is one of a picture; .DS_Store and what macOS adds (._name) are not."""
+def is_image(name: str) -> bool:
+    """Whether a file name is one of an image; .DS_Store and what macOS adds (._name) are not."""
     return not name.startswith(".") and Path(name).suffix.lower() in FORMATS
 
 
 def take(images: Mapping[str, Path], target: Path, link: bool) -> None:
-    """Bring every picture to its path below `target`: as hard links where asked for and possible, else as copies."""
+    """Bring every image to its path below `target`: as hard links where asked for and possible, else as copies."""
     for folder in {path.rpartition("/")[0] for path in images}:
         (target / folder).mkdir(parents=True)
-    for path, file in tqdm(images.items(), "pictures", unit="picture", disable=None):
+    for path, file in tqdm(images.items(), "images", unit="image", disable=None):
         _bring(file, target / path, link)
 
 
@@ -64,8 +64,8 @@ def _bring(source: Path, target: Path, link: bool) -> None:
             shutil.copyfileobj(original, copy)
 
 
-def pictures(raw: Path) -> Iterator[str]:
-    """Paths of all pictures below data/raw, <split>/<label>/<name>, sorted; one folder at a time in memory."""
+def image_paths(raw: Path) -> Iterator[str]:
+    """Paths of all images below data/raw, <split>/<label>/<name>, sorted; one folder at a time in memory."""
     for split in _names(raw):
         for label in _names(raw / split):
             yield from (f"{split}/{label}/{name}" for name in _names(raw / split / label))
@@ -76,15 +76,15 @@ def _names(folder: Path) -> list[str]:
 
 
 def describe(raw: Path, dataset: str) -> dict[str, Any]:
-    """What data/dataset.json says: dataset, edition, pictures, bytes, digest.
+    """What data/dataset.json says: dataset, edition, images, bytes, digest.
 
     The digest is the SHA-256 of the sorted lines "sha256  path". The edition of the real set is "224px" when every
-    readable picture is 224x224, else "original".
+    readable image is 224x224, else "original".
     """
     lines: list[str] = []
     size, small = 0, True
-    total = sum(1 for _ in pictures(raw))
-    facts = in_order(lambda path: (path, *_facts(raw / path)), pictures(raw), total, "digest")
+    total = sum(1 for _ in image_paths(raw))
+    facts = in_order(lambda path: (path, *_facts(raw / path)), image_paths(raw), total, "digest")
     for path, sha256, length, sides in facts:
         lines.append(f"{sha256}  {path}\n")
         size += length
@@ -99,6 +99,6 @@ def _facts(path: Path) -> tuple[str, int, tuple[int, int] | None]:
     try:
         with Image.open(path) as image:
             sides = image.size
-    except Exception:  # noqa: BLE001 - Pillow raises many kinds; the manifest says why the picture is unusable
+    except Exception:  # noqa: BLE001 - Pillow raises many kinds; the manifest says why the image is unusable
         sides = None
     return sha256_of(path), path.stat().st_size, sides

@@ -1,4 +1,4 @@
-"""Who is a validation or test patient: a property of the patient alone, so that nobody moves when pictures come or go."""
+"""Who is a validation or test patient: a property of the patient alone, so that nobody moves when images come or go."""
 
 import hashlib
 from collections.abc import Collection, Iterable

@@ -1,4 +1,4 @@
-"""Sums over pictures that are seen once: what is kept does not grow with their number."""
+"""Sums over images that are seen once: what is kept does not grow with their number."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ class Moments:
         self.mean = np.zeros((side, side))
         self._squares = np.zeros((side, side))
 
-    def add(self, picture: np.ndarray) -> None:
-        """Take in one picture, uint8 [side, side]."""
+    def add(self, image: np.ndarray) -> None:
+        """Take in one image, uint8 [side, side]."""
         self.count += 1
-        before = picture - self.mean
+        before = image - self.mean
         self.mean += before / self.count
-        self._squares += before * (picture - self.mean)
+        self._squares += before * (image - self.mean)
 
     def deviation(self) -> np.ndarray:
-        """Standard deviation over the pictures so far, float64 [side, side], in grey values; 0 without any."""
+        """Standard deviation over the images so far, float64 [side, side], in grey values; 0 without any."""
         return np.sqrt(self._squares / max(self.count, 1))
 
 

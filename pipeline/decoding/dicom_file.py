@@ -31,7 +31,7 @@ KEYWORDS = (
 )
 TAGS = [Tag(tag) for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
 PIXEL_DATA = Tag("PixelData")
-MAX_READS = 20_000  # of the header, and of the pixel data; a chest film needs a few hundred
+MAX_READS = 20_000  # of the header, and of the pixel data; a chest radiograph needs a few hundred
 META_GROUP, TRANSFER_SYNTAX = 0x0002, 0x0010
 LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # types with a length of four bytes
 FIRST_BYTES = 8

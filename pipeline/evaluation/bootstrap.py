@@ -1,4 +1,4 @@
-"""Chance: the bootstrap by patient within class, and the statistics that need a picture's rank.
+"""Chance: the bootstrap by patient within class, and the statistics that need an image's rank.
 
 Every figure is computed for the sample itself and for all resamples at once: an array `[1 + resamples]` (called
 replicates here) whose first number is the figure and whose others say how it would vary with other patients.
@@ -20,37 +20,37 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Sample:
-    """Pictures with the weight that each resample gives their patient.
+    """Images with the weight that each resample gives their patient.
 
     `weights` float64 `[1 + resamples, patients]`: how often a patient was drawn, ones in the first row.
-    `patient` int `[pictures]`: the column of each picture's patient.
+    `patient` int `[images]`: the column of each image's patient.
     """
 
     weights: Floats
     patient: NDArray[np.intp]
 
     def totals(self, values: NDArray[np.generic]) -> Floats:
-        """Weighted sum of `values` (`[pictures]` or `[pictures, k]`) in every resample: `[1 + resamples(, k)]`."""
+        """Weighted sum of `values` (`[images]` or `[images, k]`) in every resample: `[1 + resamples(, k)]`."""
         by_patient = np.zeros((self.weights.shape[1], *values.shape[1:]))
         np.add.at(by_patient, self.patient, values.astype(np.float64))
         return self.weights @ by_patient
 
     @cached_property
-    def of_pictures(self) -> NDArray[np.float32]:
-        """The weight of each picture, float32 `[1 + resamples, pictures]`."""
+    def of_images(self) -> NDArray[np.float32]:
+        """The weight of each image, float32 `[1 + resamples, images]`."""
         return self.weights.astype(np.float32)[:, self.patient]
 
     def take(self, rows: NDArray[np.generic]) -> "Sample":
-        """The same resamples, seen through some of the pictures (a mask or row numbers, repeats allowed)."""
+        """The same resamples, seen through some of the images (a mask or row numbers, repeats allowed)."""
         return Sample(self.weights, self.patient[rows])
 
 
 def draw(labels: Bools, patients: Sequence[str], resamples: int, seed: int) -> Sample:
     """Draw patients with replacement, each class by itself, as many as there are.
 
-    Pictures of one patient come and go together, so that nine films of one child do not count as nine children
-    (the cluster bootstrap, Field and Welsh 2007). Two runs on the same pictures with the same seed get the same
-    resamples: their difference is paired. The order of the pictures does not matter.
+    Images of one patient come and go together, so that nine radiographs of one child do not count as nine children
+    (the cluster bootstrap, Field and Welsh 2007). Two runs on the same images with the same seed get the same
+    resamples: their difference is paired. The order of the images does not matter.
     """
     keys = sorted({(bool(label), patient) for label, patient in zip(labels, patients, strict=True)})
     column = {key: place for place, key in enumerate(keys)}
@@ -84,7 +84,7 @@ def interval(replicates: Floats, level: float = LEVEL) -> tuple[float, float, fl
 
 
 def mean(values: Floats, sample: Sample) -> tuple[float, float, float]:
-    """Mean over pictures with its interval by patient: value, low, high."""
+    """Mean over images with its interval by patient: value, low, high."""
     return interval(divide(sample.totals(values), sample.totals(np.ones(len(values)))))
 
 
@@ -146,14 +146,14 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, fl
 def auc(labels: Bools, scores: Floats, sample: Sample) -> Floats:
     """Area under the ROC curve, ties counting half: replicates, NaN where a class is missing.
 
-    The area is a mean over pairs of a positive and a negative picture (Mann-Whitney), so it is linear in the weights
+    The area is a mean over pairs of a positive and a negative image (Mann-Whitney), so it is linear in the weights
     of either class: the pairs are summed up to pairs of patients once, and all resamples are one matrix product.
     """
     positive, positive_ids = _by_patient(scores, sample.patient, labels)
     negative, negative_ids = _by_patient(scores, sample.patient, ~labels)
     if not len(positive) or not len(negative):
         return np.full(len(sample.weights), np.nan)
-    # How many pictures of each negative patient lie below each place in the order of all negatives, float32 (exact counts).
+    # How many images of each negative patient lie below each place in the order of all negatives, float32 (exact counts).
     order = np.argsort(negative, kind="stable")
     owner = np.repeat(np.arange(len(negative_ids[0])), negative_ids[2])[order]
     below = np.zeros((len(negative) + 1, len(negative_ids[0])), np.float32)
@@ -169,7 +169,7 @@ def auc(labels: Bools, scores: Floats, sample: Sample) -> Floats:
 def _by_patient(
     scores: Floats, patient: NDArray[np.intp], chosen: Bools
 ) -> tuple[Floats, tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]]:
-    """Scores of the chosen pictures in patient order; the patients, where each begins, and how many pictures it has."""
+    """Scores of the chosen images in patient order; the patients, where each begins, and how many images it has."""
     rows = np.flatnonzero(chosen)
     rows = rows[np.argsort(patient[rows], kind="stable")]
     return scores[rows], np.unique(patient[rows], return_index=True, return_counts=True)
@@ -178,11 +178,11 @@ def _by_patient(
 def roc(labels: Bools, scores: Floats, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.float32], Floats]:
     """False and true positive rates, float32 `[1 + resamples, thresholds + 1]`, and the thresholds, falling.
 
-    A picture is called positive where its score is at least the threshold; the first column is "none".
+    An image is called positive where its score is at least the threshold; the first column is "none".
     """
     order = np.argsort(-scores, kind="stable")
     thresholds, starts = np.unique(-scores[order], return_index=True)
-    weights = sample.of_pictures[:, order]
+    weights = sample.of_images[:, order]
     rates = []
     for chosen in (~labels[order], labels[order]):
         passed = np.cumsum(np.add.reduceat(weights * chosen, starts, axis=1), axis=1)
@@ -194,7 +194,7 @@ def roc(labels: Bools, scores: Floats, sample: Sample) -> tuple[NDArray[np.float
 
 def sensitivity_at_specificity(fpr: NDArray[np.float32], tpr: NDArray[np.float32], specificity: float) -> Floats:
     """The highest sensitivity on the ROC curve among thresholds of at least this specificity: replicates."""
-    # Rates are float32 ratios of counts: 1e-6 is far below one picture and above their rounding.
+    # Rates are float32 ratios of counts: 1e-6 is far below one image and above their rounding.
     reached = np.where(fpr <= 1 - specificity + 1e-6, tpr, -np.inf).max(axis=1)
     return np.where(np.isnan(fpr).any(axis=1) | np.isnan(tpr).any(axis=1), np.nan, reached).astype(np.float64)
 

@@ -45,7 +45,7 @@ def slope(labels: Bools, logits: Floats, sample: Sample) -> Floats:
     whole = fit(labels, logits)
     if whole is None:
         return np.full(len(sample.weights), np.nan)
-    _, slopes = _newton(labels, logits, sample.of_pictures, start=whole)
+    _, slopes = _newton(labels, logits, sample.of_images, start=whole)
     slopes[0] = whole.slope
     return slopes
 
@@ -57,7 +57,7 @@ def intercept(labels: Bools, logits: Floats, sample: Sample) -> Floats:
     """
     positives = sample.totals(labels)
     total = sample.totals(np.ones(len(labels)))
-    weights = sample.of_pictures
+    weights = sample.of_images
     offset = np.zeros(len(weights))
     logits32 = logits.astype(np.float32)
     # The expected count of positives grows with the offset: a bracketed Newton step always converges.
@@ -89,7 +89,7 @@ def _offset(labels: Bools, logits: Floats) -> float:
 
 
 def _sigmoid32(logits: np.ndarray) -> np.ndarray:
-    """Sigmoid in float32: exact enough for a sum over pictures, and several times faster."""
+    """Sigmoid in float32: exact enough for a sum over images, and several times faster."""
     return np.float32(1) / (np.float32(1) + np.exp(-np.clip(logits, -80, 80)))
 
 
@@ -145,9 +145,9 @@ def _apart(labels: Bools, x: np.ndarray, weights: np.ndarray) -> Bools:
 
 
 def reliability(labels: Bools, logits: Floats, sample: Sample, bins: int = 10) -> list[dict[str, float]]:
-    """Points of the reliability diagram: bins of (nearly) equal size, never one without a picture.
+    """Points of the reliability diagram: bins of (nearly) equal size, never one without an image.
 
-    Each point: mean predicted probability, observed share of pneumonia with its interval, and pictures.
+    Each point: mean predicted probability, observed share of pneumonia with its interval, and images.
     """
     probability = sigmoid(logits)
     edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)))

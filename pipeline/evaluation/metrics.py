@@ -1,4 +1,4 @@
-"""Figures of one set of pictures, each as replicates: the figure, then its value in every resample.
+"""Figures of one set of images, each as replicates: the figure, then its value in every resample.
 
 Positive is pneumonia. Sensitivity is the recall of pneumonia, specificity the recall of normal; the study's
 "specificity" is precision and its "AUC" balanced accuracy, and both appear here under their own names.
@@ -62,7 +62,7 @@ def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: floa
 
 
 def ranking(labels: Bools, logits: Floats, sample: Sample) -> dict[str, Floats]:
-    """What depends on the order of the pictures alone: ROC AUC, and two points of the curve."""
+    """What depends on the order of the images alone: ROC AUC, and two points of the curve."""
     fpr, tpr, _ = bootstrap.roc(labels, logits, sample)
     return {
         "auc": bootstrap.auc(labels, logits, sample),
@@ -76,12 +76,12 @@ def probabilities(labels: Bools, logits: Floats, sample: Sample, slope: Floats |
 
     `slope`: replicates of the calibration slope where they are known; fitting it is most of the work.
     """
-    pictures = sample.totals(np.ones(len(labels)))
+    images = sample.totals(np.ones(len(labels)))
     losses = np.logaddexp(0, np.where(labels, -logits, logits))
     errors = (calibration.sigmoid(logits) - labels) ** 2
     return {
-        "log_loss": divide(sample.totals(losses), pictures),
-        "brier": divide(sample.totals(errors), pictures),
+        "log_loss": divide(sample.totals(losses), images),
+        "brier": divide(sample.totals(errors), images),
         "calibration_intercept": calibration.intercept(labels, logits, sample),
         "calibration_slope": calibration.slope(labels, logits, sample) if slope is None else slope,
     }

@@ -8,7 +8,7 @@ from pipeline.evaluation.bootstrap import LEVEL, Bools, Floats, Sample, roc
 def sensitive(labels: Bools, logits: Floats, sample: Sample, target: float) -> float | None:
     """The highest observed logit whose one-sided 95 % bound of sensitivity is at least `target`.
 
-    A picture is called pneumonia where its logit is at least the threshold. None where a class is missing.
+    An image is called pneumonia where its logit is at least the threshold. None where a class is missing.
     """
     _, tpr, thresholds = roc(labels, logits, sample)
     bound = _bounds(tpr)

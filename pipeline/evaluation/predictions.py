@@ -1,6 +1,6 @@
 """What the runs said: strict reading of the prediction files.
 
-Reading proves what the figures rest on: every run saw the same pictures, once each, with the same labels, and every
+Reading proves what the figures rest on: every run saw the same images, once each, with the same labels, and every
 probability is the sigmoid of its logit.
 """
 
@@ -20,7 +20,7 @@ from pipeline.evaluation.calibration import sigmoid
 
 log = logging.getLogger(__name__)
 
-PICTURES = ["path", "split", "label", "subtype", "patient", "logit", "probability"]
+IMAGES = ["path", "split", "label", "subtype", "patient", "logit", "probability"]
 STRESS = ["row", "change", "logit"]
 UNSEEN_COLUMNS = ["version", *STRESS]
 HISTORY = ["epoch", "step", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
@@ -35,7 +35,7 @@ TOLERANCE = 1e-5  # of a probability against its logit: float32 written as text
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures of one split in path order: `labels` is True for pneumonia; every field is `[pictures]`."""
+    """Images of one split in path order: `labels` is True for pneumonia; every field is `[images]`."""
 
     paths: list[str]
     labels: Bools
@@ -62,7 +62,7 @@ class Predictions:
 
 
 def read_all(folder: Path) -> dict[str, Predictions]:
-    """Read every run in the predictions folder, by name, and check that all speak of the same pictures.
+    """Read every run in the predictions folder, by name, and check that all speak of the same images.
 
     Raises:
         ProjectError: there is no run, or a file is missing, incomplete or contradicts itself or the other runs.
@@ -83,8 +83,8 @@ def read(folder: Path) -> Predictions:
         ProjectError: a file is missing, or holds a line that cannot be true; the message names file and line.
     """
     facts = _facts(folder / "run.json")
-    table = _table(_images(folder), PICTURES)
-    order = _check_pictures(folder, table)
+    table = _table(_images(folder), IMAGES)
+    order = _check_images(folder, table)
     splits = {}
     for split in SPLITS:
         rows = [row for row in order if table["split"][row] == split]
@@ -96,10 +96,10 @@ def read(folder: Path) -> Predictions:
             logits=np.array([float(table["logit"][row]) for row in rows]),
         )
         if len(set(splits[split].labels.tolist())) < 2:
-            raise ProjectError(f"{_name(folder)}/images.csv: {split} needs pictures of both classes")
+            raise ProjectError(f"{_name(folder)}/images.csv: {split} needs images of both classes")
     told, held = facts.get("validation_pictures"), len(splits["validation"].paths)
     if told not in (None, held):
-        raise ProjectError(f"{_name(folder)}/images.csv holds {held} validation pictures; run.json says {told}")
+        raise ProjectError(f"{_name(folder)}/images.csv holds {held} validation images; run.json says {told}")
     shared = set(splits["validation"].patients) & set(splits["test"].patients)
     if shared:
         raise ProjectError(f"{_name(folder)}/images.csv: patient {min(shared)} is in both validation and test")
@@ -120,14 +120,14 @@ def _images(folder: Path) -> Path:
     return old if old.is_file() else folder / "images.csv"
 
 
-def _check_pictures(folder: Path, table: dict[str, list[str]]) -> list[int]:
+def _check_images(folder: Path, table: dict[str, list[str]]) -> list[int]:
     """Check every line of images.csv; return its rows in path order."""
     where = f"{_name(folder)}/images.csv"
     repeated = [path for path, times in Counter(table["path"]).items() if times > 1]
     if repeated:
-        raise ProjectError(f"{where}: picture {min(repeated)} is repeated")
+        raise ProjectError(f"{where}: image {min(repeated)} is repeated")
     for row, (path, split, label, subtype, patient) in enumerate(
-        zip(*(table[column] for column in PICTURES[:5]), strict=True)
+        zip(*(table[column] for column in IMAGES[:5]), strict=True)
     ):
         line = f"{where}, line {row + 2} ({path})"
         if split not in SPLITS:
@@ -185,7 +185,7 @@ def _unseen(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
 
 
 def _stress(path: Path, columns: list[str], validation_rows: list[int]) -> dict[str, Floats]:
-    """Logits of the validation pictures, in path order, under each change."""
+    """Logits of the validation images, in path order, under each change."""
     table = _table(path, columns)
     where = f"{_name(path.parent)}/{path.name}"
     logits = _numbers(table["logit"], where, "logit")
@@ -194,7 +194,7 @@ def _stress(path: Path, columns: list[str], validation_rows: list[int]) -> dict[
     stress: dict[str, Floats] = {}
     for line, (row, change, logit) in enumerate(zip(rows, table["change"], logits, strict=True), start=2):
         if row not in place:
-            raise ProjectError(f"{where}, line {line}: row {row:g} is no validation picture of images.csv")
+            raise ProjectError(f"{where}, line {line}: row {row:g} is no validation image of images.csv")
         if not np.isfinite(logit):
             raise ProjectError(f"{where}, line {line}: logit is not a finite number")
         if change not in stress:
@@ -205,11 +205,9 @@ def _stress(path: Path, columns: list[str], validation_rows: list[int]) -> dict[
         column[place[row]] = logit
     for change, column in stress.items():
         if np.isnan(column).any():
-            raise ProjectError(
-                f"{where}: {int(np.isnan(column).sum())} validation pictures are missing under {change!r}"
-            )
+            raise ProjectError(f"{where}: {int(np.isnan(column).sum())} validation images are missing under {change!r}")
     if not stress:
-        raise ProjectError(f"{where}: no stressed picture")
+        raise ProjectError(f"{where}: no stressed image")
     return dict(sorted(stress.items()))
 
 
@@ -274,24 +272,24 @@ def _numbers(texts: list[str], where: str, column: str) -> Floats:
 
 
 def _expect_agreement(runs: dict[str, Predictions]) -> None:
-    """All runs must hold the pictures that most of them hold, with the same labels and data set."""
+    """All runs must hold the images that most of them hold, with the same labels and data set."""
     for split in SPLITS:
         held = {name: tuple(getattr(run, split).paths) for name, run in runs.items()}
         usual = Counter(held.values()).most_common(1)[0][0]
         for name, paths in held.items():
             missing, unknown = sorted(set(usual) - set(paths)), sorted(set(paths) - set(usual))
             if missing:
-                raise ProjectError(f"{name}: {len(missing)} {split} pictures are missing, first {missing[0]}")
+                raise ProjectError(f"{name}: {len(missing)} {split} images are missing, first {missing[0]}")
             if unknown:
                 raise ProjectError(
-                    f"{name}: {len(unknown)} {split} pictures are unknown to other runs, first {unknown[0]}"
+                    f"{name}: {len(unknown)} {split} images are unknown to other runs, first {unknown[0]}"
                 )
     first = next(iter(runs.values()))
     for name, run in runs.items():
         for split in SPLITS:
             ours, theirs = getattr(run, split), getattr(first, split)
             if (ours.subtypes, ours.patients) != (theirs.subtypes, theirs.patients):
-                raise ProjectError(f"{name} and {first.name} disagree on subtype or patient of {split} pictures")
+                raise ProjectError(f"{name} and {first.name} disagree on subtype or patient of {split} images")
         for fact in ("dataset", "edition", "dataset_digest"):
             if run.facts[fact] != first.facts[fact]:
                 raise ProjectError(f"{name} and {first.name} were made on different data sets ({fact})")

@@ -1,7 +1,7 @@
 """The study's published figures on the official test set (234 normal, 390 pneumonia), as constants.
 
-Known of those runs: training used 5,292 pictures (3,933 + 1,359) where today's data set has 5,216; validation was the
-16-picture folder; one network object was trained on the three groups one after the other, so `balanced` began from
+Known of those runs: training used 5,292 images (3,933 + 1,359) where today's data set has 5,216; validation was the
+16-image folder; one network object was trained on the three groups one after the other, so `balanced` began from
 `augmented`'s weights and `raw` from both; "AUC" was computed from rounded predictions. Figures are as printed, also
 where they disagree with their own counts (VGG16 balanced: "AUC" .807, counts .876).
 """

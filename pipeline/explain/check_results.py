@@ -52,7 +52,7 @@ def _randomisation(last: Row) -> Row:
 
 def _masked(row: Row) -> str:
     if not row["pictures"]:
-        return f"undefined on {row['split']}, where no picture is called pneumonia"
+        return f"undefined on {row['split']}, where no image is called pneumonia"
     return f"{of(row, 'difference')} logits on {row['split']}"
 
 

@@ -17,7 +17,7 @@ from pipeline.figures import canvas
 SHEET = 24
 AS_TRAINED = "Probability as trained, before recalibration."
 GALLERY = ["file", "path", "patient", "subtype", "probability"]
-GALLERY_SIDE = 256  # pixels of each half of a gallery picture
+GALLERY_SIDE = 256  # pixels of each half of a gallery image
 
 
 def pair(folder: Path, subject: Subject, rows: Sequence[int], layer: str, study_maps: np.ndarray) -> None:
@@ -26,12 +26,12 @@ def pair(folder: Path, subject: Subject, rows: Sequence[int], layer: str, study_
     own = [_look(subject, row) for row in rows]
     figure = saliency_plots.pairs(own, subject.largest, f"the study's formula\n{layer}", study_maps)
     note = f"{AS_TRAINED} {saliency_plots.scale_note(maps, subject.largest)}"
-    note += f" The study's formula weighs and sums the channels of {layer}, each picture on a scale of its own, without a bar."
+    note += f" The study's formula weighs and sums the channels of {layer}, each image on a scale of its own, without a bar."
     canvas.save(figure, folder / "maps.png", f"Class activation maps of {subject.name}", subject.facts["dataset"], note)
 
 
 def sheet(folder: Path, subject: Subject) -> None:
-    """Twenty-four test pictures: right and wrong ones furthest from the threshold, and others nearest to it."""
+    """Twenty-four test images: right and wrong ones furthest from the threshold, and others nearest to it."""
     part = subject.parts["test"]
     chosen = selection.notable(part.split.labels, part.logits, subject.plain, SHEET // 3)
     groups = {name: [_look(subject, row) for row in own] for name, own in chosen.items()}
@@ -43,7 +43,7 @@ def sheet(folder: Path, subject: Subject) -> None:
 
 
 def gallery(folder: Path, subject: Subject) -> None:
-    """Every test picture called wrongly at the plain threshold, beside its map, worst first; and a table of them."""
+    """Every test image called wrongly at the plain threshold, beside its map, worst first; and a table of them."""
     part = subject.parts["test"]
     distance = np.abs(part.logits - subject.plain)
     wrong = np.flatnonzero((part.logits >= subject.plain) != part.split.labels)
@@ -75,18 +75,18 @@ def draw_checks(folder: Path, subject: Subject, tables: Mapping[str, Sequence[Ro
     rows = tables["randomisation"]
     validation = subject.parts["validation"]
     whose = "called pneumonia" if (validation.logits >= subject.plain).any() else "(none is called pneumonia)"
-    of = f"{rows[0]['pictures']} validation pictures {whose}, {rows[0]['draws']} draws of random weights."
+    of = f"{rows[0]['pictures']} validation images {whose}, {rows[0]['draws']} draws of random weights."
     note = f"{verdict('randomisation')} {of} {saliency_plots.grid_note(validation.maps)}"
     save("randomisation", saliency_plots.cascade(rows, check_results.UNRELATED), "maps under random weights", note)
     save("border", saliency_plots.borders(tables["border"]), "does it read the frame?", verdict("border"))
     threshold = f"{float(calibration.sigmoid(np.float64(subject.plain))):g}"
     note = f"Bars: 95 % bootstrap by patient within class. PNEUMONIA is called from a probability of {threshold}."
-    save("stress", saliency_plots.stress(tables["stress"], "plain"), "changed pictures", note)
+    save("stress", saliency_plots.stress(tables["stress"], "plain"), "changed images", note)
 
 
-def _beside(picture: np.ndarray, evidence: np.ndarray, largest: float) -> Image.Image:
+def _beside(image: np.ndarray, evidence: np.ndarray, largest: float) -> Image.Image:
     side = (GALLERY_SIDE, GALLERY_SIDE)
-    large = np.asarray(Image.fromarray(picture).resize(side, Image.Resampling.BILINEAR))
+    large = np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BILINEAR))
     plain = np.repeat(large[..., None], 3, axis=2)
     return Image.fromarray(np.concatenate([plain, saliency_plots.overlay(large, evidence, largest)], axis=1))
 

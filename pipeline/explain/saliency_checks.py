@@ -1,6 +1,6 @@
-"""What a network reads: masks on its map, its picture's frame, small changes, and pictures that are no chest.
+"""What a network reads: masks on its map, its image's frame, small changes, and images that are no chest.
 
-Every check asks a function from pictures, uint8 [n, side, side], to logits, float64 [n]; no framework is known here.
+Every check asks a function from images, uint8 [n, side, side], to logits, float64 [n]; no framework is known here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,10 +55,10 @@ class Subject:
 
 
 def masking(part: Part, ask: Ask, cut: float, share: float, shuffles: int, seed: int) -> Row:
-    """By how much the logit falls when the hottest `share` of a picture is greyed, against a random one of the same kind.
+    """By how much the logit falls when the hottest `share` of an image is greyed, against a random one of the same kind.
 
-    The pictures are those called pneumonia at the logit `cut`. The random mask is the hottest share of the same map with
-    its cells shuffled. A picture with an empty map has no hottest place: its difference counts as 0.
+    The images are those called pneumonia at the logit `cut`. The random mask is the hottest share of the same map with
+    its cells shuffled. An image with an empty map has no hottest place: its difference counts as 0.
     """
     rows = np.flatnonzero(part.logits >= cut)
     if not len(rows):
@@ -131,15 +131,15 @@ def unusual(
     """What is answered to whole splits turned or inverted, and how many the input guard refuses (where there is one)."""
     rows = []
     for name, change in {"as it is": _unchanged, **changes}.items():
-        pictures = change(part.pixels)
-        logits = part.logits if change is _unchanged else ask(pictures)
-        row: Row = {"split": part.name, "pictures": name, "count": len(pictures)}
+        images = change(part.pixels)
+        logits = part.logits if change is _unchanged else ask(images)
+        row: Row = {"split": part.name, "pictures": name, "count": len(images)}
         for point, cut in cuts.items():
             if cut is not None:
                 called = bootstrap.mean((logits >= cut).astype(np.float64), part.sample)
                 row |= _flat({f"{point}_called_pneumonia": called})
         if refused:
-            row |= _flat({"refused": bootstrap.mean(refused(pictures).astype(np.float64), part.sample)})
+            row |= _flat({"refused": bootstrap.mean(refused(images).astype(np.float64), part.sample)})
         rows.append(row)
     return rows
 
@@ -147,7 +147,7 @@ def unusual(
 def correlation(maps: np.ndarray, others: Sequence[np.ndarray], sample: Sample) -> Row:
     """Mean rank correlation of maps [n, h, w] with those of several draws; a constant map of theirs agrees with none: 0.
 
-    A picture whose own map is constant has nothing to agree with and is left out: `constant_maps` is the share of these,
+    An image whose own map is constant has nothing to agree with and is left out: `constant_maps` is the share of these,
     `undefined` the share of all correlations in which either map was constant.
     """
     each = np.stack([saliency_metrics.rank_correlation(maps, other) for other in others])
@@ -157,8 +157,8 @@ def correlation(maps: np.ndarray, others: Sequence[np.ndarray], sample: Sample) 
     return row | {name: number(float(share)) for name, share in shares.items()}
 
 
-def _unchanged(pictures: np.ndarray) -> np.ndarray:
-    return pictures
+def _unchanged(images: np.ndarray) -> np.ndarray:
+    return images
 
 
 def _auc(part: Part, logits: Floats) -> Row:

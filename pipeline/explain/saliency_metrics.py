@@ -24,7 +24,7 @@ def enlarge(maps: np.ndarray, side: int) -> np.ndarray:
 
 
 def hottest(maps: np.ndarray, side: int, share: float) -> np.ndarray:
-    """The pixels with the most evidence, exactly `share` of each picture: bool [n, side, side]."""
+    """The pixels with the most evidence, exactly `share` of each image: bool [n, side, side]."""
     flat = enlarge(maps, side).reshape(len(maps), -1)
     count = round(share * side * side)
     chosen = np.argpartition(flat, -count, axis=1)[:, -count:]
@@ -38,10 +38,10 @@ def shuffled(maps: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return random.permuted(maps.reshape(len(maps), -1), axis=1).reshape(maps.shape)
 
 
-def mask(pictures: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Pictures uint8 [n, side, side] with the mean grey value of each where `where` is true."""
-    means = np.rint(pictures.mean(axis=(1, 2), keepdims=True)).astype(np.uint8)
-    return np.where(where, means, pictures)
+def mask(images: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Images uint8 [n, side, side] with the mean grey value of each where `where` is true."""
+    means = np.rint(images.mean(axis=(1, 2), keepdims=True)).astype(np.uint8)
+    return np.where(where, means, images)
 
 
 def rank_correlation(maps: np.ndarray, others: np.ndarray) -> Floats:

@@ -22,17 +22,17 @@ LOCALISES = "The map shows what spoke for pneumonia on a coarse grid; by itself 
 
 @dataclass(frozen=True)
 class Look:
-    """One radiograph and what was said of it: `picture` uint8 [side, side], `evidence` float [h, w], a title."""
+    """One radiograph and what was said of it: `image` uint8 [side, side], `evidence` float [h, w], a title."""
 
-    picture: np.ndarray
+    image: np.ndarray
     evidence: np.ndarray
     title: str
 
 
-def overlay(picture: np.ndarray, evidence: np.ndarray, largest: float) -> np.ndarray:
+def overlay(image: np.ndarray, evidence: np.ndarray, largest: float) -> np.ndarray:
     """A radiograph, uint8 [side, side], under its map, float [h, w], orange to red up to `largest`: uint8 [side, side, 3]."""
     strength = np.clip(evidence / max(largest, 1e-9), 0, 1)
-    return _tint(picture, saliency_metrics.enlarge(strength[None], len(picture))[0])
+    return _tint(image, saliency_metrics.enlarge(strength[None], len(image))[0])
 
 
 def _tint(grey: np.ndarray, strength: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def _tint(grey: np.ndarray, strength: np.ndarray) -> np.ndarray:
 
 
 def _colour_bar(figure: Figure, grid: Sequence[Sequence[Axes]], largest: float) -> None:
-    """The scale of the maps, as it looks over a grey picture."""
+    """The scale of the maps, as it looks over a grey image."""
     colours = _tint(np.full(256, GREY, np.uint8), np.linspace(0, 1, 256)) / 255.0
     scale = ScalarMappable(Normalize(0, largest), ListedColormap(colours))
     figure.colorbar(
@@ -62,14 +62,14 @@ def scale_note(maps: np.ndarray, largest: float) -> str:
     return f"{grid_note(maps)} {colours}"
 
 
-def feature_maps(picture: np.ndarray, networks: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+def feature_maps(image: np.ndarray, networks: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """The study's Table 4: a row a network with the first map, float [h, w], of each layer."""
     columns = 1 + max(len(maps) for maps in networks.values())
     figure, grid = panels(len(networks), columns, width=1.35, height=1.7)
     for axes in (axes for line in grid for axes in line):
         axes.set_axis_off()
     for line, (network, maps) in zip(grid, networks.items(), strict=True):
-        line[0].imshow(picture, cmap="gray", vmin=0, vmax=255)
+        line[0].imshow(image, cmap="gray", vmin=0, vmax=255)
         line[0].set_title(network, fontsize=9)
         for axes, (layer, image) in zip(line[1:], maps.items(), strict=False):
             axes.imshow(image, cmap="viridis")
@@ -83,12 +83,12 @@ def pairs(looks: Sequence[Look], largest: float, title: str, maps: np.ndarray) -
     for place, (line, look) in enumerate(zip(grid, looks, strict=True)):
         for axes in line:
             axes.set_axis_off()
-        line[0].imshow(look.picture, cmap="gray", vmin=0, vmax=255)
+        line[0].imshow(look.image, cmap="gray", vmin=0, vmax=255)
         line[0].set_title(look.title, fontsize=8)
-        line[1].imshow(overlay(look.picture, look.evidence, largest))
+        line[1].imshow(overlay(look.image, look.evidence, largest))
         line[1].set_title("evidence for pneumonia", fontsize=8)
-        line[2].imshow(look.picture, cmap="gray", vmin=0, vmax=255)
-        extent = (-0.5, len(look.picture) - 0.5, len(look.picture) - 0.5, -0.5)
+        line[2].imshow(look.image, cmap="gray", vmin=0, vmax=255)
+        extent = (-0.5, len(look.image) - 0.5, len(look.image) - 0.5, -0.5)
         line[2].imshow(maps[place], cmap="jet", alpha=0.5, extent=extent, interpolation="bilinear")
         line[2].set_title(title, fontsize=8)
     _colour_bar(figure, grid, largest)
@@ -112,9 +112,9 @@ def sheet(groups: Mapping[str, Sequence[Look]], largest: float) -> Figure:
             transform=grid[2 * place][0].transAxes,
         )
         for column, look in enumerate(looks):
-            grid[2 * place][column].imshow(look.picture, cmap="gray", vmin=0, vmax=255)
+            grid[2 * place][column].imshow(look.image, cmap="gray", vmin=0, vmax=255)
             grid[2 * place][column].set_title(look.title, fontsize=6.5)
-            grid[2 * place + 1][column].imshow(overlay(look.picture, look.evidence, largest))
+            grid[2 * place + 1][column].imshow(overlay(look.image, look.evidence, largest))
     _colour_bar(figure, grid, largest)
     return figure
 
@@ -142,7 +142,7 @@ def borders(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.axhline(0.5, color=FAINT)
         own = [row for row in rows if row["split"] == split]
         whole = [row for row in own if row["shown"] == "whole picture"]
-        _bars(axes, np.zeros(1), whole, "auc", COLOURS[0], "o", "whole picture")
+        _bars(axes, np.zeros(1), whole, "auc", COLOURS[0], "o", "whole image")
         for place, shown in enumerate(("without its frame", "frame alone")):
             shares = [row for row in own if row["shown"] == shown]
             x = np.array([100 * float(row["share"]) for row in shares])

@@ -6,9 +6,9 @@ from pipeline.evaluation.bootstrap import Bools, Floats
 
 
 def notable(labels: Bools, logits: Floats, cut: float, each: int) -> dict[str, np.ndarray]:
-    """Rows of the pictures right and wrong furthest from the logit `cut`, and of the others nearest to it, by title.
+    """Rows of the images right and wrong furthest from the logit `cut`, and of the others nearest to it, by title.
 
-    Right ones come half from each class. No picture is shown twice. Fewer than `each` where there are no more.
+    Right ones come half from each class. No image is shown twice. Fewer than `each` where there are no more.
     """
     distance = np.abs(logits - cut)
     right = (logits >= cut) == labels
@@ -25,6 +25,6 @@ def notable(labels: Bools, logits: Floats, cut: float, each: int) -> dict[str, n
 
 
 def one_of_each(labels: Bools, seed: int) -> tuple[int, int]:
-    """A pneumonia and a normal picture, drawn at random."""
+    """A pneumonia and a normal image, drawn at random."""
     random = np.random.default_rng(seed)
     return int(random.choice(np.flatnonzero(labels))), int(random.choice(np.flatnonzero(~labels)))

@@ -75,16 +75,16 @@ async def _answer_all(champion: model.Model, images: Sequence[Image], serve: Ser
 
 async def _answer(champion: model.Model, data: bytes, limits: Limits) -> Answer:
     try:
-        picture = uploads.read(data, champion.side, limits)
+        image = uploads.read(data, champion.side, limits)
     except Problem as problem:
         return Answer("unreadable", problem.error, problem.detail)
     except Exception as error:  # noqa: BLE001 - one file must not end the others' turn; the table names it
         return Answer("unreadable", "undecodable", f"the decoder failed ({type(error).__name__})")
-    outputs = await champion.network.infer(picture.pixels)
-    judged = guard.judge(champion.guard, picture.pixels, outputs.features)
+    outputs = await champion.network.infer(image.pixels)
+    judged = guard.judge(champion.guard, image.pixels, outputs.features)
     if judged.rejected:
         return Answer("rejected", REJECTED, judged.said, score=outputs.probability)
-    told = [*picture.warnings, *([judged.said] if judged.said else [])]
+    told = [*image.warnings, *([judged.said] if judged.said else [])]
     outcome = outcomes.outcome(outputs.probability, champion.thresholds)
     return Answer("answered", "", "; ".join(told), score=outputs.probability, outcome=outcome)
 

@@ -43,18 +43,18 @@ def main() -> None:
     if unknown := sorted(set(chosen.runs) - set(options.runs)):
         raise ProjectError(f"params.yaml: train.runs has no {', '.join(unknown)}")
     target = results.figures("site_runs", chosen.source, chosen.name)
-    films, pixels = read(labels.read(chosen.source, chosen.labels), options)
-    known = _known(target, films)
+    radiographs, pixels = read(labels.read(chosen.source, chosen.labels), options)
+    known = _known(target, radiographs)
     for run in chosen.runs:
         known[run] = {"predictions": sha256_of(paths.predictions(run) / "images.csv"), "logits": answer(run, pixels)}
-        write_json(target, {"name": target.stem, "films": films, "runs": dict(sorted(known.items()))})
-        log.info("%s: %d images", run, len(films))
+        write_json(target, {"name": target.stem, "films": radiographs, "runs": dict(sorted(known.items()))})
+        log.info("%s: %d images", run, len(radiographs))
 
 
 def read(named: Sequence[labels.Labelled], options: settings.Settings) -> tuple[list[dict[str, Any]], np.ndarray]:
     """The images that can be read, and their pixels, uint8 [images, side, side], the way that an upload is read."""
     limits = uploads.limits_of(options.serve)
-    films, pixels = [], []
+    radiographs, pixels = [], []
     for one in tqdm(named, "images", unit="image"):
         name = cell(one.image.name)
         try:
@@ -63,32 +63,32 @@ def read(named: Sequence[labels.Labelled], options: settings.Settings) -> tuple[
         except (Unreadable, Problem) as refusal:
             log.warning("%s is left out: %s", name, getattr(refusal, "error", refusal))
             continue
-        films.append({"file": name, "pneumonia": one.pneumonia, "patient": one.patient, "view": one.view})
-    if not films:
+        radiographs.append({"file": name, "pneumonia": one.pneumonia, "patient": one.patient, "view": one.view})
+    if not radiographs:
         raise ProjectError("no image can be read")
-    return films, np.stack(pixels)
+    return radiographs, np.stack(pixels)
 
 
 def answer(run: str, pixels: np.ndarray) -> list[float]:
-    """The logit of each picture by the run's network."""
+    """The logit of each image by the run's network."""
     from pipeline.learning import predict, trained  # Keras
 
     return [round(float(logit), 5) for logit in predict.logit_predictor(trained.load(run))(pixels)]
 
 
-def _known(target: Path, films: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What other runs answered to the same films.
+def _known(target: Path, radiographs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What other runs answered to the same radiographs.
 
     Raises:
-        ProjectError: the file holds answers to other films, which would be lost.
+        ProjectError: the file holds answers to other radiographs, which would be lost.
     """
     if not target.exists():
         return {}
     before = json.loads(target.read_text(encoding="utf-8"))
-    if before["films"] != list(films):
+    if before["films"] != list(radiographs):
         raise ProjectError(
-            f"{target.relative_to(paths.ROOT)} holds the answers to other films ({len(before['films'])}, here "
-            f"{len(films)}): take another NAME, or delete that file"
+            f"{target.relative_to(paths.ROOT)} holds the answers to other radiographs ({len(before['films'])}, here "
+            f"{len(radiographs)}): take another NAME, or delete that file"
         )
     return dict(before["runs"])
 

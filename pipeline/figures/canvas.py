@@ -1,4 +1,4 @@
-"""Panels in the study's colours, saved with title and note, and generated pictures always named as such."""
+"""Panels in the study's colours, saved with title and note, and generated images always named as such."""
 
 import textwrap
 from pathlib import Path
@@ -22,7 +22,7 @@ def panels(rows: int, columns: int, width: float, height: float, **options: Any)
 
 
 def save(figure: Figure, path: Path, title: str, dataset: str, note: str) -> None:
-    """Put title, note and, where they are generated, the pictures' kind on the figure; write it."""
+    """Put title, note and, where they are generated, the images' kind on the figure; write it."""
     colour = INK
     if dataset == GENERATED:
         title, note = f"GENERATED RADIOGRAPHS: {title}", f"These figures say nothing about children. {note}"

@@ -9,19 +9,19 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.data.summary import Counts
 from pipeline.figures.canvas import COLOURS, panels
 
-STUDY_IMBALANCE = 2.894  # 3,933 / 1,359 pictures that it trained on; the 2.984 in its conclusion is a slip
+STUDY_IMBALANCE = 2.894  # 3,933 / 1,359 images that it trained on; the 2.984 in its conclusion is a slip
 CLASSES = ("NORMAL", "PNEUMONIA")
 NAMES = {"NORMAL": "normal", "PNEUMONIA": "pneumonia"}
 SUBTYPES = ("normal", "bacterial", "viral", "unknown")
 COLOUR = {"NORMAL": COLOURS[0], "PNEUMONIA": COLOURS[1]}
 
 
-def class_distribution(pictures: Mapping[tuple[str, str], int], patients: Mapping[tuple[str, str], int]) -> Figure:
-    """Figure 1: pictures and patients, by (split, subtype), for each official split."""
-    splits = list(dict.fromkeys(split for split, _ in pictures))
-    shown = [name for name in SUBTYPES if any(pictures.get((split, name)) for split in splits)]
+def class_distribution(images: Mapping[tuple[str, str], int], patients: Mapping[tuple[str, str], int]) -> Figure:
+    """Figure 1: images and patients, by (split, subtype), for each official split."""
+    splits = list(dict.fromkeys(split for split, _ in images))
+    shown = [name for name in SUBTYPES if any(images.get((split, name)) for split in splits)]
     figure, grid = panels(1, 2, width=4.6, height=3.2)
-    for axes, counts, title in zip(grid[0], (pictures, patients), ("pictures", "patients"), strict=True):
+    for axes, counts, title in zip(grid[0], (images, patients), ("images", "patients"), strict=True):
         for place, name in enumerate(shown):
             heights = [counts.get((split, name), 0) for split in splits]
             at = np.arange(len(splits)) + (place - (len(shown) - 1) / 2) * 0.27
@@ -33,20 +33,20 @@ def class_distribution(pictures: Mapping[tuple[str, str], int], patients: Mappin
     return figure
 
 
-def sample_sheet(pictures: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
-    """Figure 2: single pictures, uint8 [side, side] each, with their names. An output outside git."""
-    columns = min(4, len(pictures))
-    figure, grid = panels(-(-len(pictures) // columns), columns, width=2.1, height=2.3)
+def sample_sheet(images: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
+    """Figure 2: single images, uint8 [side, side] each, with their names. An output outside git."""
+    columns = min(4, len(images))
+    figure, grid = panels(-(-len(images) // columns), columns, width=2.1, height=2.3)
     for axes in (axes for line in grid for axes in line):
         axes.set_axis_off()
-    for axes, picture, name in zip((axes for line in grid for axes in line), pictures, names, strict=False):
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    for axes, image, name in zip((axes for line in grid for axes in line), images, names, strict=False):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         axes.set_title(name, fontsize=7)
     return figure
 
 
 def class_images(images: Mapping[str, np.ndarray], unit: str, largest: float) -> Figure:
-    """Figures 3 and 5: one picture a class, float64 [side, side], on one grey scale from 0 to `largest`."""
+    """Figures 3 and 5: one image a class, float64 [side, side], on one grey scale from 0 to `largest`."""
     figure, grid = panels(1, len(images), width=3.4, height=3.2)
     for axes, (label, image) in zip(grid[0], images.items(), strict=True):
         drawn = axes.imshow(image, cmap="gray", vmin=0, vmax=largest)
@@ -68,18 +68,18 @@ def difference(normal: np.ndarray, pneumonia: np.ndarray) -> Figure:
 
 
 def distributions(figures: Mapping[str, Mapping[str, Counts]], logarithmic: Sequence[str]) -> Figure:
-    """Share of each class's pictures by bin, for each quantity; empty ends of an axis are cut off."""
+    """Share of each class's images by bin, for each quantity; empty ends of an axis are cut off."""
     drawn = None
     columns = 2 if len(figures) == 4 else 3
     figure, grid = panels(-(-len(figures) // columns), columns, width=3.3, height=2.5)
     cells = [axes for line in grid for axes in line]
     for axes, (quantity, classes) in zip(cells, figures.items(), strict=True):
-        axes.set(xlabel=quantity, ylabel="share of pictures")
+        axes.set(xlabel=quantity, ylabel="share of images")
         used = np.flatnonzero(sum(own.counts for own in classes.values()))
         first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
         edges = next(iter(classes.values())).edges[first : last + 2]
         if first == last:  # nothing to compare
-            text = f"the same bin in every picture:\n{edges[0]:.4g} to {edges[1]:.4g}"
+            text = f"the same bin in every image:\n{edges[0]:.4g} to {edges[1]:.4g}"
             axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
             axes.set(xticks=[], yticks=[])
             continue

@@ -173,7 +173,7 @@ def forest(metrics: Metrics, order: Sequence[str], dataset: str) -> Figure:
 
 
 def stress(metrics: Metrics, order: Sequence[str], changes: Sequence[str]) -> Figure:
-    """Specificity of every run at 0.5 under each change of the validation pictures, clean and test beside them."""
+    """Specificity of every run at 0.5 under each change of the validation images, clean and test beside them."""
     columns = ["validation_specificity", *(f"stress_{change}_specificity" for change in changes), "test_specificity"]
     values = np.array([[_value(metrics[name][column]) for column in columns] for name in order])
     figure, grid = panels(1, 1, width=1.8 + 0.62 * len(columns), height=max(2.5, 0.27 * len(order)))

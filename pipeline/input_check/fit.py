@@ -41,11 +41,11 @@ class Material(NamedTuple):
     negatives: Mapping[str, Seen]
 
 
-def seen(pictures: np.ndarray, features: np.ndarray | None) -> Seen:
+def seen(images: np.ndarray, features: np.ndarray | None) -> Seen:
     """What the check reads of images, uint8 [n, side, side], and of their network features, float32 [n, k]."""
     if features is None:
         raise ProjectError("the input check reads the output `features`, which the graph does not have")
-    return Seen(guards.ranks(pictures), features)
+    return Seen(guards.ranks(images), features)
 
 
 def gather(chest: np.ndarray, ask: Ask, seed: int) -> Material:
@@ -108,13 +108,11 @@ def ask_negatives(chest: np.ndarray, ask: Ask, seed: int) -> dict[str, Seen]:
     return {kind: ask(ood_negatives.make(kind, ASKED, chest, seed + 1), kind) for kind in ood_negatives.KINDS}
 
 
-def central(pictures: np.ndarray) -> np.ndarray:
+def central(images: np.ndarray) -> np.ndarray:
     """The central 80 % of each side of images, uint8 [n, side, side], as large as before."""
-    side = pictures.shape[1]
+    side = images.shape[1]
     edge = round(side * (1 - CROP_SHARE) / 2)
-    return np.stack(
-        [variations.resized(picture[edge : side - edge, edge : side - edge], side, side) for picture in pictures]
-    )
+    return np.stack([variations.resized(image[edge : side - edge, edge : side - edge], side, side) for image in images])
 
 
 def reasons_told(guard: Guard, asked: Mapping[str, Seen]) -> dict[str, dict[str, int]]:

@@ -61,13 +61,13 @@ def judge(guard: Guard, pixels: np.ndarray, features: np.ndarray | None) -> Judg
     return Judgement(score, limit, float(guard["unlike"]), reason)
 
 
-def scores(guard: Guard, pictures: np.ndarray, features: np.ndarray | None) -> np.ndarray:
+def scores(guard: Guard, images: np.ndarray, features: np.ndarray | None) -> np.ndarray:
     """The score of each of some images: uint8 [n, side, side] and float32 [n, k] to float [n]."""
     if not _reads_features(guard):
-        return rank_view.scores(guard, pictures)
+        return rank_view.scores(guard, images)
     if features is None:
         raise ProjectError("the input check reads the output `features`, which the champion's graph does not have")
-    return linear(guard, "weights", inputs(guard["upright"], pictures, features))
+    return linear(guard, "weights", inputs(guard["upright"], images, features))
 
 
 def load(source: Path | BinaryIO) -> Guard:
@@ -88,14 +88,14 @@ def load(source: Path | BinaryIO) -> Guard:
     return guard
 
 
-def inputs(upright: np.ndarray, pictures: np.ndarray, features: np.ndarray) -> np.ndarray:
+def inputs(upright: np.ndarray, images: np.ndarray, features: np.ndarray) -> np.ndarray:
     """What the regression reads: float64 [n, k + 2]; `upright` is the template [16, 16] of an upright chest."""
-    return np.column_stack([features, layout(upright, ranks(pictures))])
+    return np.column_stack([features, layout(upright, ranks(images))])
 
 
-def ranks(pictures: np.ndarray) -> np.ndarray:
+def ranks(images: np.ndarray) -> np.ndarray:
     """Ranks of the tones of 16 x 16 cells, from -0.5 to 0.5: uint8 [n, side, side] to float64 [n, 16, 16]."""
-    return rank_view.tone_ranks(rank_view.cell_means(pictures)).reshape(len(pictures), *2 * [rank_view.CELLS])
+    return rank_view.tone_ranks(rank_view.cell_means(images)).reshape(len(images), *2 * [rank_view.CELLS])
 
 
 def layout(upright: np.ndarray, ranks: np.ndarray) -> np.ndarray:

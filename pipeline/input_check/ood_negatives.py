@@ -1,6 +1,6 @@
 """Out-of-distribution negatives: images that are no frontal chest radiograph, made up, kind by kind.
 
-Nothing is downloaded and no patient's picture is kept; `turned`, `negative` and `cropped` are made from the radiographs given.
+Nothing is downloaded and no patient's image is kept; `turned`, `negative` and `cropped` are made from the radiographs given.
 """
 
 from collections.abc import Callable
@@ -14,30 +14,30 @@ Maker = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
 
 def make(kind: str, count: int, chest: np.ndarray, seed: int) -> np.ndarray:
-    """`count` pictures of a kind, uint8 [count, side, side], the size of the radiographs `chest` uint8 [n, side, side]."""
+    """`count` images of a kind, uint8 [count, side, side], the size of the radiographs `chest` uint8 [n, side, side]."""
     random = np.random.default_rng([seed, sorted(KINDS).index(kind)])
-    pictures = chest[random.integers(0, len(chest), count)]
-    return np.stack([KINDS[kind](random, picture) for picture in pictures])
+    images = chest[random.integers(0, len(chest), count)]
+    return np.stack([KINDS[kind](random, image) for image in images])
 
 
-def _turned(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    return np.rot90(picture, int(random.integers(1, 4)))
+def _turned(random: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    return np.rot90(image, int(random.integers(1, 4)))
 
 
-def _negative(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    return 255 - picture
+def _negative(random: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    return 255 - image
 
 
-def _cropped(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    side = len(picture)
+def _cropped(random: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    side = len(image)
     size = int(side * random.uniform(0.2, 0.5))
     left, top = random.integers(0, side - size, 2)
-    return _resized(Image.fromarray(picture[top : top + size, left : left + size]), side)
+    return _resized(Image.fromarray(image[top : top + size, left : left + size]), side)
 
 
-def _blank(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _blank(random: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """One tone, or a ramp, with a little noise."""
-    side = len(picture)
+    side = len(image)
     direction = random.uniform(0, 2 * np.pi)
     rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     ramp = rows * np.sin(direction) + columns * np.cos(direction)
@@ -46,9 +46,9 @@ def _blank(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     return _bytes(tone + random.normal(0, random.uniform(0, 6), tone.shape))
 
 
-def _noise(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _noise(random: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Noise whose spectrum falls with a power of the frequency: from snow to clouds."""
-    side = len(picture)
+    side = len(image)
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side)[None])
     frequency[0, 0] = 1 / side
     spectrum = np.fft.fft2(random.normal(size=(side, side))) / frequency ** random.uniform(0, 2.5)
@@ -56,9 +56,9 @@ def _noise(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     return _bytes(127 + random.uniform(20, 80) * (field - field.mean()) / field.std())
 
 
-def _text(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _text(random: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Lines of letters on paper, or light on dark."""
-    side = len(picture)
+    side = len(image)
     paper, ink = (random.uniform(180, 255), random.uniform(0, 90))
     if random.random() < 0.3:
         paper, ink = ink, paper
@@ -74,9 +74,9 @@ def _text(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     return _resized(sheet, side)
 
 
-def _shapes(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _shapes(random: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Overlapping shapes of all sizes: the "dead leaves" model of photographs (Lee, Mumford, Huang, IJCV 2001)."""
-    side = len(picture)
+    side = len(image)
     sheet = Image.new("L", (2 * side, 2 * side), int(random.uniform(0, 255)))
     pen = ImageDraw.Draw(sheet)
     for _ in range(int(random.uniform(5, 150))):
@@ -88,9 +88,9 @@ def _shapes(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     return _textured(random, sheet.filter(ImageFilter.GaussianBlur(random.uniform(0, 3))), side)
 
 
-def _slices(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _slices(random: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """A cut through a body as CT or MR shows it: an outline on black, organs inside."""
-    side = len(picture)
+    side = len(image)
     sheet = Image.new("L", (2 * side, 2 * side), int(random.uniform(0, 30)))
     pen = ImageDraw.Draw(sheet)
     width, height = side * random.uniform(0.5, 0.97, 2)
@@ -105,9 +105,9 @@ def _slices(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     return _textured(random, sheet.filter(ImageFilter.GaussianBlur(random.uniform(0.5, 4))), side)
 
 
-def _limbs(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _limbs(random: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Long bones in soft tissue on black: hands, arms, legs, side views of a spine."""
-    side = len(picture)
+    side = len(image)
     sheet = np.zeros((2 * side, 2 * side))
     rows, columns = np.mgrid[0 : 2 * side, 0 : 2 * side]
     count = int(random.integers(1, 6))
@@ -126,9 +126,9 @@ def _limbs(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     return _textured(random, Image.fromarray(_bytes(sheet)), side)
 
 
-def _ultrasound(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _ultrasound(random: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Speckle in a fan that opens downwards, on black."""
-    side = len(picture)
+    side = len(image)
     down, across = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     distance, angle = np.hypot(across, down + 1.1), np.abs(np.arctan2(across, down + 1.1))
     fan = (angle < random.uniform(0.4, 0.8)) & (distance < random.uniform(1.7, 2.1))
@@ -138,9 +138,9 @@ def _ultrasound(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     return _bytes(tissue * speckle * np.exp(-distance * random.uniform(0, 0.6)) * fan)
 
 
-def _screen(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _screen(random: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """A radiograph below half of the side among the bars, panels and letters of a window or a page."""
-    side = 3 * len(picture)
+    side = 3 * len(image)
     dark = random.random() < 0.5
     page = Image.new("L", (side, side), int(random.uniform(0, 60) if dark else random.uniform(170, 255)))
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(int(random.uniform(9, 22)))
@@ -154,9 +154,9 @@ def _screen(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
         pen.text(place, word, fill=int(random.uniform(0, 255)), font=font)
     tall = int(side * random.uniform(0.25, 0.5))
     wide = int(tall * random.uniform(0.8, 1))
-    film = Image.fromarray(picture).resize((wide, tall), Image.Resampling.BILINEAR)
-    page.paste(film, (int(random.uniform(0, side - wide)), int(random.uniform(0, side - tall))))
-    return _resized(page, len(picture))
+    sheet = Image.fromarray(image).resize((wide, tall), Image.Resampling.BILINEAR)
+    page.paste(sheet, (int(random.uniform(0, side - wide)), int(random.uniform(0, side - tall))))
+    return _resized(page, len(image))
 
 
 def _textured(random: np.random.Generator, sheet: Image.Image, side: int) -> np.ndarray:

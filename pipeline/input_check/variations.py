@@ -43,7 +43,7 @@ def tight_crop(random: Random, radiograph: np.ndarray) -> np.ndarray:
 
 
 def margin(random: Random, radiograph: np.ndarray) -> np.ndarray:
-    """A small, wide or tall film on black, grey or white."""
+    """A small, wide or tall radiograph on black, grey or white."""
     side = len(radiograph)
     tall, wide = (side * random.uniform(0.68, 1, 2)).astype(int)
     if random.random() < 0.5:
@@ -146,7 +146,7 @@ def letters(random: Random, radiograph: np.ndarray) -> np.ndarray:
 
 
 def tones(random: Random, radiograph: np.ndarray) -> np.ndarray:
-    """Another exposure: gamma, low contrast or a narrow window, uneven light, grain, a softer or a sharper film."""
+    """Another exposure: gamma, low contrast or a narrow window, uneven light, grain, a softer or a sharper radiograph."""
     tone = (radiograph / 255.0) ** random.uniform(0.45, 2.0)
     if random.random() < 0.5:
         low, high = random.uniform(0, 0.35), random.uniform(0.55, 1)

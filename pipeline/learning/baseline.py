@@ -1,4 +1,4 @@
-"""A non-image baseline: what a picture's size, file and brightness alone say of its label.
+"""A non-image baseline: what an image's size, file and brightness alone say of its label.
 
 Whoever reads a network's AUC needs this one beside it.
 """
@@ -29,12 +29,12 @@ class Baseline:
         return [name for place, name in enumerate(COLUMNS) if place not in self.kept]
 
     def logits(self, values: np.ndarray) -> np.ndarray:
-        """Logit of pneumonia for rows of `features`: float64 `[pictures]`."""
+        """Logit of pneumonia for rows of `features`: float64 `[images]`."""
         return self.model.decision_function(values[:, self.kept])
 
 
 def features(rows: Sequence[Mapping[str, str]], pixels: np.ndarray) -> np.ndarray:
-    """Columns `COLUMNS` for manifest rows and their pixels (uint8 `[pictures, side, side]`): float64."""
+    """Columns `COLUMNS` for manifest rows and their pixels (uint8 `[images, side, side]`): float64."""
     flat = pixels.reshape(len(pixels), -1)
     of_file = np.array([[float(row[name]) for name in FILE] for row in rows])
     percentiles = np.percentile(flat, PERCENTILES, axis=1).T
@@ -42,7 +42,7 @@ def features(rows: Sequence[Mapping[str, str]], pixels: np.ndarray) -> np.ndarra
 
 
 def fit(values: np.ndarray, labels: np.ndarray) -> Baseline:
-    """Fit on training pictures; a column that never varies there is dropped."""
+    """Fit on training images; a column that never varies there is dropped."""
     kept = np.flatnonzero(np.ptp(values, axis=0) > 0).tolist()
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     return Baseline(model.fit(values[:, kept], labels), kept)

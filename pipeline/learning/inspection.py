@@ -33,11 +33,11 @@ def first_and_last(network: keras.Model) -> list[str]:
     return names if len(names) <= FIRST + LAST else names[:FIRST] + names[-LAST:]
 
 
-def feature_maps(network: keras.Model, picture: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
-    """The first feature map of each named layer for one picture, uint8 [side, side]: float32 [h, w] by name.
+def feature_maps(network: keras.Model, image: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
+    """The first feature map of each named layer for one image, uint8 [side, side]: float32 [h, w] by name.
 
     Raises:
-        ProjectError: no layer is named, one does not exist or gives no map, or the picture has another size.
+        ProjectError: no layer is named, one does not exist or gives no map, or the image has another size.
     """
     if not layers:
         raise ProjectError(f"{network.name}: no layer is named; choose from {', '.join(spatial_layers(network))}")
@@ -47,26 +47,26 @@ def feature_maps(network: keras.Model, picture: np.ndarray, layers: Sequence[str
             raise ProjectError(
                 f"{network.name} has no layer {name!r} with feature maps; choose from {', '.join(known)}"
             )
-    check_pictures(network, picture[None])
+    check_images(network, image[None])
     outputs = [network.get_layer(name).output for name in layers]
-    maps = keras.Model(network.input, outputs)(picture[None, ..., None], training=False)
+    maps = keras.Model(network.input, outputs)(image[None, ..., None], training=False)
     maps = maps if isinstance(maps, list) else [maps]
     return {name: ops.convert_to_numpy(one)[0, :, :, 0] for name, one in zip(layers, maps, strict=True)}
 
 
-def check_pictures(network: keras.Model, pictures: np.ndarray) -> None:
-    """Raise a `ProjectError` unless `pictures` is uint8 [n, side, side] with the network's side and n at least 1."""
+def check_images(network: keras.Model, images: np.ndarray) -> None:
+    """Raise a `ProjectError` unless `images` is uint8 [n, side, side] with the network's side and n at least 1."""
     side = network.input.shape[1]
-    if not len(pictures):
-        raise ProjectError(f"{network.name}: the list of pictures is empty")
-    if pictures.shape[1:] != (side, side) or pictures.dtype != np.uint8:
-        found = " x ".join(map(str, pictures.shape[1:]))
+    if not len(images):
+        raise ProjectError(f"{network.name}: the list of images is empty")
+    if images.shape[1:] != (side, side) or images.dtype != np.uint8:
+        found = " x ".join(map(str, images.shape[1:]))
         raise ProjectError(
-            f"{network.name} takes pictures of {side} x {side} pixels as uint8; these are {found} as {pictures.dtype}"
+            f"{network.name} takes images of {side} x {side} pixels as uint8; these are {found} as {images.dtype}"
         )
 
 
-def study_map(network: keras.Model, pictures: np.ndarray) -> tuple[str, np.ndarray]:
+def study_map(network: keras.Model, images: np.ndarray) -> tuple[str, np.ndarray]:
     """The study's formula: the channels of the last convolution, weighted by the dense layers behind it and summed.
 
     Unlike Grad-CAM it takes every hidden unit as active and keeps what is negative (class activation mapping, Zhou et
@@ -75,12 +75,12 @@ def study_map(network: keras.Model, pictures: np.ndarray) -> tuple[str, np.ndarr
 
     Args:
         network: one of `networks.build`.
-        pictures: uint8 [n, side, side].
+        images: uint8 [n, side, side].
 
     Returns:
         The layer's name, and maps float32 [n, h, w] in no particular unit.
     """
-    check_pictures(network, pictures)
+    check_images(network, images)
     features, hidden = head(network)
     channels = features.shape[-1]
     fitting = [
@@ -94,7 +94,7 @@ def study_map(network: keras.Model, pictures: np.ndarray) -> tuple[str, np.ndarr
     kernel = ops.convert_to_numpy(hidden.kernel)
     kernel = kernel.reshape(-1, channels, kernel.shape[1]).sum(axis=0)
     weights = kernel @ ops.convert_to_numpy(network.get_layer("logit").kernel)[:, 0]
-    maps = keras.Model(network.input, layer.output)(pictures[..., None], training=False)
+    maps = keras.Model(network.input, layer.output)(images[..., None], training=False)
     return layer.name, ops.convert_to_numpy(maps) @ weights
 
 

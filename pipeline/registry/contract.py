@@ -14,7 +14,7 @@ from pipeline.inference import RUNTIME, Graph
 
 INTENDED_USE = (
     "Research and teaching: how a network trained on chest X-rays of children aged 1 to 5 from one hospital ranks "
-    "frontal films by signs of pneumonia. Not a medical device; not for diagnosis, triage or treatment; not for adults, "
+    "frontal radiographs by signs of pneumonia. Not a medical device; not for diagnosis, triage or treatment; not for adults, "
     f"side views or other questions. {outcomes.CAUTION}"
 )
 KEYS = [
@@ -131,25 +131,25 @@ def _check_thresholds(contract: dict[str, Any]) -> list[str]:
 
 
 def _check_graph(path: Path, contract: dict[str, Any]) -> list[str]:
-    """Does the graph map the declared input to the declared outputs, whatever the batch, picture and runtime?"""
+    """Does the graph map the declared input to the declared outputs, whatever the batch, image and runtime?"""
     side = contract["input"]["shape"][1]
-    pictures = np.random.default_rng(0).integers(0, 256, (5, side, side)).astype(np.uint8)
-    pictures[3], pictures[4] = 0, 255
+    images = np.random.default_rng(0).integers(0, 256, (5, side, side)).astype(np.uint8)
+    images[3], images[4] = 0, 255
     graph = Graph(path)
-    answers = graph.answer(pictures)
-    one = graph.answer(pictures[:1])
+    answers = graph.answer(images)
+    one = graph.answer(images[:1])
     broken = []
     for name, values in zip(("logit", "probability", "map", "features"), answers, strict=True):
         if values is None or name not in contract["outputs"]:
             broken += [f"output {name} is declared and missing"] if name in contract["outputs"] else []
             continue
-        declared = [len(pictures), *contract["outputs"][name]["shape"][1:]]
+        declared = [len(images), *contract["outputs"][name]["shape"][1:]]
         if list(values.shape) != declared:
             broken.append(f"output {name} has the shape {list(values.shape)} in place of {declared}")
         if not np.isfinite(values).all():
             broken.append(f"output {name} is not finite")
     if np.abs(one.probabilities - answers.probabilities[:1]).max() > TOLERANCE:
-        broken.append("a picture alone has another probability than among others")
+        broken.append("an image alone has another probability than among others")
     recalibration = contract["recalibration"]
     expected = 1 / (1 + np.exp(-(recalibration["intercept"] + recalibration["slope"] * answers.logits)))
     if np.abs(expected - answers.probabilities).max() > TOLERANCE:
@@ -157,7 +157,7 @@ def _check_graph(path: Path, contract: dict[str, Any]) -> list[str]:
     if answers.maps.min() < 0:
         broken.append("the map is negative somewhere")
     if RUNTIME == "OpenVINO":
-        other = Graph(path, "ONNX Runtime").answer(pictures)
+        other = Graph(path, "ONNX Runtime").answer(images)
         if np.abs(other.probabilities - answers.probabilities).max() > TOLERANCE:
             broken.append("OpenVINO and ONNX Runtime disagree on a probability")
     return broken

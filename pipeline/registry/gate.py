@@ -90,7 +90,7 @@ def judge(folder: Path, settings: Settings) -> Decision:
 
 
 def _read_extra(name: str, folder: Path, graph: Graph, side: int) -> tuple[Split, Floats]:
-    """The pictures of a labelled folder, each a patient of its own, and what the graph says of them."""
+    """The images of a labelled folder, each a patient of its own, and what the graph says of them."""
     known = {row["sha256"]: row["path"] for row in read_table(paths.MANIFEST)} if paths.MANIFEST.is_file() else {}
     found = [
         (path, label)
@@ -99,12 +99,12 @@ def _read_extra(name: str, folder: Path, graph: Graph, side: int) -> tuple[Split
         if path.suffix.lower() in SUFFIXES
     ]
     if len({label for _, label in found}) < 2:
-        raise ProjectError(f"gate.extra.{name}: {folder} needs pictures in both NORMAL/ and PNEUMONIA/")
+        raise ProjectError(f"gate.extra.{name}: {folder} needs images in both NORMAL/ and PNEUMONIA/")
     for path, _ in found:
         if not trees.is_file(path):
             raise ProjectError(f"gate.extra.{name}: {path.name} is a link or no regular file, and is not followed")
         if (twin := known.get(sha256_of(path))) is not None:
-            raise ProjectError(f"gate.extra.{name}: {path.name} is {twin} of the data set itself; name other pictures")
+            raise ProjectError(f"gate.extra.{name}: {path.name} is {twin} of the data set itself; name other images")
     pixels = np.stack([read_pixels(path, side) for path, _ in found])
     answered = graph.answer(pixels, name)
     labels = np.array([label == "PNEUMONIA" for _, label in found])

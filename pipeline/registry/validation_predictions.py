@@ -22,7 +22,7 @@ from pipeline.robustness.families import UNSEEN
 
 log = logging.getLogger(__name__)
 
-PICTURES = ["path", "label", "subtype", "patient", "logit"]
+IMAGES = ["path", "label", "subtype", "patient", "logit"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Validation:
     unseen: dict[str, Floats] = field(default_factory=dict)  # the family `UNSEEN`, which decides; empty: not measured
 
     def take(self, rows: np.ndarray) -> "Validation":
-        """Some of the pictures: int or bool `[n]`."""
+        """Some of the images: int or bool `[n]`."""
         rows = np.arange(len(self.clean.paths))[rows]
         clean = Split(
             paths=[self.clean.paths[row] for row in rows],
@@ -55,7 +55,7 @@ def write(folder: Path, validation: Validation) -> None:
     `row` counts the rows of predictions.csv from 0.
     """
     clean = validation.clean
-    pictures = [
+    images = [
         {
             "path": path,
             "label": "PNEUMONIA" if label else "NORMAL",
@@ -67,7 +67,7 @@ def write(folder: Path, validation: Validation) -> None:
             clean.paths, clean.labels, clean.subtypes, clean.patients, clean.logits, strict=True
         )
     ]
-    write_table(folder / "predictions.csv", PICTURES, pictures)
+    write_table(folder / "predictions.csv", IMAGES, images)
     write_table(folder / "stress.csv", STRESS, _lines(validation.stress))
     if validation.unseen:
         keep_unseen(folder, validation.unseen)
@@ -136,21 +136,21 @@ def read(folder: Path) -> Validation:
     Raises:
         ProjectError: a file is missing, or a line cannot be true.
     """
-    pictures = read_table(folder / "predictions.csv")
+    images = read_table(folder / "predictions.csv")
     try:
         clean = Split(
-            paths=[row["path"] for row in pictures],
-            labels=np.array([{"NORMAL": False, "PNEUMONIA": True}[row["label"]] for row in pictures], dtype=bool),
-            subtypes=[row["subtype"] for row in pictures],
-            patients=[row["patient"] for row in pictures],
-            logits=np.array([float(row["logit"]) for row in pictures]),
+            paths=[row["path"] for row in images],
+            labels=np.array([{"NORMAL": False, "PNEUMONIA": True}[row["label"]] for row in images], dtype=bool),
+            subtypes=[row["subtype"] for row in images],
+            patients=[row["patient"] for row in images],
+            logits=np.array([float(row["logit"]) for row in images]),
         )
-        stress = _by_change(read_table(folder / "stress.csv"), len(pictures))
+        stress = _by_change(read_table(folder / "stress.csv"), len(images))
     except (KeyError, ValueError, IndexError) as error:
         raise ProjectError(f"{folder}: predictions.csv or stress.csv is damaged ({error!r})") from None
-    if not np.isfinite(np.concatenate([clean.logits, *stress.values()])).all() or len(set(clean.paths)) < len(pictures):
+    if not np.isfinite(np.concatenate([clean.logits, *stress.values()])).all() or len(set(clean.paths)) < len(images):
         raise ProjectError(f"{folder}: predictions.csv or stress.csv has a missing, repeated or infinite logit")
-    return Validation(clean, stress, _unseen(folder / "unseen.csv", len(pictures)))
+    return Validation(clean, stress, _unseen(folder / "unseen.csv", len(images)))
 
 
 def _unseen(path: Path, images: int) -> dict[str, Floats]:

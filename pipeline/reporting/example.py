@@ -3,7 +3,7 @@
     python -m pipeline.reporting.example [WORKSPACE]
 
 Without a workspace it makes one, .work/example, with every network of params.yaml, small and hardly trained: some minutes on
-two cores. Sheets with real pictures never enter git; these show nobody.
+two cores. Sheets with real images never enter git; these show nobody.
 """
 
 import json
@@ -62,14 +62,14 @@ def copy(workspace: Path, target: Path) -> None:
     """Replace `target` by the report and the sheets of `workspace`.
 
     Raises:
-        ProjectError: the workspace's pictures are not generated, or a file is missing.
+        ProjectError: the workspace's images are not generated, or a file is missing.
     """
     for name in ("data/dataset.json", "reports/index.html", *SHEETS):
         if not (workspace / name).is_file():
             raise ProjectError(f"{workspace / name} is missing: run the pipeline there first (make demo)")
     dataset = json.loads((workspace / "data" / "dataset.json").read_text(encoding="utf-8"))["dataset"]
     if dataset != "phantom":
-        raise ProjectError(f"{workspace} holds pictures of {dataset}: only generated ones may be shown in docs/")
+        raise ProjectError(f"{workspace} holds images of {dataset}: only generated ones may be shown in docs/")
     with atomic_folder(target) as folder:
         shutil.copyfile(workspace / "reports" / "index.html", folder / "report.html")
         for name in SHEETS:

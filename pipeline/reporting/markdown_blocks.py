@@ -259,7 +259,7 @@ def _candidate(named: Row) -> str:
 
 
 def _baseline(path: Path) -> Row | None:
-    """What the non-image baseline read, and what was the same in every picture."""
+    """What the non-image baseline read, and what was the same in every image."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 

@@ -94,7 +94,7 @@ def baseline_reads(facts: Row | None) -> str:
     if facts is None:
         return "size, file and brightness"
     read, lost = (", ".join(facts[name]).replace("_", " ") for name in ("columns", "dropped"))
-    return f"{read} ({lost}: the same in every training picture, so not read)" if lost else read
+    return f"{read} ({lost}: the same in every training image, so not read)" if lost else read
 
 
 def render(template: str, context: Context) -> str:
@@ -119,7 +119,7 @@ def _html(text: str) -> Markup:
 
 
 def image(name: str) -> str | None:
-    """A picture below the root as a data URI; None where it is not there. A PNG becomes WebP, a fifth of its size."""
+    """An image below the root as a data URI; None where it is not there. A PNG becomes WebP, a fifth of its size."""
     path = paths.ROOT / name
     if not path.is_file():
         return None
@@ -138,10 +138,10 @@ def drawing(name: str) -> str | None:
 
 
 def webp(path: Path) -> bytes:
-    """A picture file as WebP."""
+    """An image file as WebP."""
     stream = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.convert("RGB").save(stream, "WEBP", quality=82)
+    with Image.open(path) as opened:
+        opened.convert("RGB").save(stream, "WEBP", quality=82)
     return stream.getvalue()
 
 
@@ -202,7 +202,7 @@ def flow(options: Settings) -> Context | None:
 
 
 def counts(rows: Iterable[Mapping[str, str]]) -> Context:
-    """Pictures and patients: in all, of pneumonia, and by subtype."""
+    """Images and patients: in all, of pneumonia, and by subtype."""
     rows = list(rows)
     kinds = {name: [row for row in rows if row["subtype"] == name] for name in SUBTYPES}
     return {

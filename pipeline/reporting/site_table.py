@@ -26,9 +26,11 @@ def table(folder: Path, predictions: Path, runs: Sequence[Row], options: Evaluat
 
 def _hospital(path: Path, predictions: Path, runs: Sequence[Row], options: Evaluate, epochs: int) -> str:
     site = json.loads(path.read_text(encoding="utf-8"))
-    labels = np.array([film["pneumonia"] for film in site["films"]])
-    views = np.array([film["view"] for film in site["films"]])
-    sample = bootstrap.draw(labels, [film["patient"] for film in site["films"]], options.resamples, options.seed)
+    labels = np.array([radiograph["pneumonia"] for radiograph in site["films"]])
+    views = np.array([radiograph["view"] for radiograph in site["films"]])
+    sample = bootstrap.draw(
+        labels, [radiograph["patient"] for radiograph in site["films"]], options.resamples, options.seed
+    )
     measured = [run for run in runs if run["run"] != BASELINE and _current(site["runs"], predictions, run["run"])]
     kinds = sorted(set(views))
     header = [
@@ -78,8 +80,8 @@ def _views(labels: bootstrap.Bools, views: np.ndarray, sample: bootstrap.Sample)
 
 def _current(answers: Mapping[str, Any], predictions: Path, run: str) -> bool:
     """Whether the answers are those of the network whose predictions are committed."""
-    pictures = predictions / run / "images.csv"
-    return run in answers and pictures.exists() and answers[run]["predictions"] == sha256_of(pictures)
+    images = predictions / run / "images.csv"
+    return run in answers and images.exists() and answers[run]["predictions"] == sha256_of(images)
 
 
 def _robust(runs: Mapping[str, Row], areas: Mapping[str, bootstrap.Floats], epochs: int) -> str:

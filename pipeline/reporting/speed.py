@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 SHOWN = ("demo", "nothing_changed", "preprocessing", "memory", "training", "evaluation", "saliency")
-COMPARED = {"pictures/s": "times as fast", "MiB": "of the memory", "s": "times as long", "min": "times as long"}
+COMPARED = {"images/s": "times as fast", "MiB": "of the memory", "s": "times as long", "min": "times as long"}
 
 
 def table(kept: Path) -> str:

@@ -17,7 +17,7 @@ from pipeline.retraining.workspaces import workspace_of
 
 log = logging.getLogger("deliver")
 
-# What a reviewer reads. Pictures of patients lie in none of these.
+# What a reviewer reads. Images of patients lie in none of these.
 COMMITTED = ("params.yaml", "dvc.lock", "metrics", "predictions", "plots", "models", "docs")
 BEFORE = paths.CANDIDATE.with_name("candidate-before.tmp")  # the candidate that the checkout had
 

@@ -1,4 +1,4 @@
-"""Are there pictures that nothing was trained on yet? Ends with status 99, "nothing to do", when there are none."""
+"""Are there images that nothing was trained on yet? Ends with status 99, "nothing to do", when there are none."""
 
 import hashlib
 import json
@@ -27,13 +27,13 @@ def main() -> None:
     request = requests.from_environment()
     params = requests.lay_over(read_yaml(paths.PARAMS), request)
     if request.force or request.changes_settings:
-        log.info("this run was asked for by name: going on whether or not the pictures are new")
+        log.info("this run was asked for by name: going on whether or not the images are new")
         return
     current = identify(params["ingest"])
     if current in seen():
-        log.info("nothing to do: everything was trained on these pictures already (%s)", current)
+        log.info("nothing to do: everything was trained on these images already (%s)", current)
         sys.exit(NOTHING_TO_DO)
-    log.info("new pictures: %s", current)
+    log.info("new images: %s", current)
 
 
 def identify(ingest: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 A worker has a checkout of its own. It learns from the scheduler which inputs the run has (their lines of dvc.lock, a
 few hashes), takes them from the DVC remote, and pushes what it trained together with DVC's run cache. From that run
-cache `gather_runs` gets every training back, so that one dvc.lock holds them all. Nothing else travels: the pictures as they
+cache `gather_runs` gets every training back, so that one dvc.lock holds them all. Nothing else travels: the images as they
 came, and the sheets that show some of them, stay on the head.
 """
 

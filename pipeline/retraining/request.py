@@ -62,7 +62,7 @@ class Request(Parameters):
 
     @property
     def changes_settings(self) -> bool:
-        """Whether the run was asked for anything but "the usual, if the pictures are new"."""
+        """Whether the run was asked for anything but "the usual, if the images are new"."""
         return bool(self.runs or self.networks or self.groups or self.epochs or self.settings)
 
 
@@ -88,7 +88,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Request:
         # The run cache holds the old result under the same key, and nothing tells `gather_runs` which one is newer.
         raise ProjectError(
             f"force trains again on one machine alone, and {remote.REMOTE} is set: ask for runs or networks by name to go "
-            "on without new pictures, or change a setting to train again"
+            "on without new images, or change a setting to train again"
         )
     return request
 
@@ -121,7 +121,7 @@ def lay_over(params: Mapping[str, Any], request: Request) -> dict[str, Any]:
         raise ProjectError("no line of train.runs in params.yaml has these runs, networks and groups together")
     lost = [name for name in params["train"]["runs"] if name not in train["runs"]]
     if lost and request.deliver == "branch":
-        # The other runs saw other pictures: they can neither stay beside the new ones nor be deleted in passing.
+        # The other runs saw other images: they can neither stay beside the new ones nor be deleted in passing.
         raise ProjectError(
             f"deliver: a branch takes all lines of train.runs, and this run leaves out {len(lost)} of them ({lost[0]}, ...): "
             "ask for all, or for deliver: workspace"

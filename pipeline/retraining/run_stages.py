@@ -53,7 +53,7 @@ def reproduce(stages: list[str]) -> Path:
 
 
 def source_differs(folder: Path) -> bool:
-    """Whether CXR_DATA holds other pictures than the workspace. DVC does not look there: it would bring back the last ones.
+    """Whether CXR_DATA holds other images than the workspace. DVC does not look there: it would bring back the last ones.
 
     Raises:
         ProjectError: the source is not there, or is no copy of the data set.

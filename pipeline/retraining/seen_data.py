@@ -1,4 +1,4 @@
-"""Which pictures finished retrainings were made from: one name a line in `.work/retrained`, which outlives workspaces."""
+"""Which images finished retrainings were made from: one name a line in `.work/retrained`, which outlives workspaces."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ FILE = paths.WORKSPACES / "retrained"
 
 
 def recall() -> set[str]:
-    """The names of all pictures that retrainings on this machine came to their end with."""
+    """The names of all images that retrainings on this machine came to their end with."""
     return set(FILE.read_text(encoding="utf-8").splitlines()) if FILE.exists() else set()
 
 

@@ -1,4 +1,4 @@
-"""Start the service on the run's champion, on loopback, and send it pictures: does it answer as the champion should?"""
+"""Start the service on the run's champion, on loopback, and send it images: does it answer as the champion should?"""
 
 import logging
 import os
@@ -23,7 +23,7 @@ from pipeline.retraining.workspaces import workspace_of
 
 log = logging.getLogger("smoke")
 
-PICTURES = 8  # half of each class
+IMAGES = 8  # half of each class
 TOLERANCE = 1e-3  # of a served probability against the offline one
 READY_SECONDS = 120
 WITHOUT = ("SERVE_TOKEN", "SERVE_PREVALENCE", "SERVE_LOG", "PIPELINE_ROOT")
@@ -39,32 +39,32 @@ def main() -> None:
     folder = workspace_of(from_environment())
     version = (folder / "models" / "CHAMPION").read_text(encoding="utf-8").strip()
     champion = folder / "models" / "champions" / version
-    pictures = choose_pictures(folder)
+    images = choose_images(folder)
     side = contract.read(champion)["input"]["shape"][1]
-    expected = Graph(champion / "model.onnx").answer(np.stack([read_pixels(path, side) for path in pictures]))
+    expected = Graph(champion / "model.onnx").answer(np.stack([read_pixels(path, side) for path in images]))
     with served(folder) as address:
         answered = sum(
             ask(address, path, float(probability), version)
-            for path, probability in zip(pictures, expected.probabilities, strict=True)
+            for path, probability in zip(images, expected.probabilities, strict=True)
         )
-    if answered < len(pictures) / 2:
+    if answered < len(images) / 2:
         raise ProjectError(
-            f"{version} refused {len(pictures) - answered} of {len(pictures)} radiographs of the test folder"
+            f"{version} refused {len(images) - answered} of {len(images)} radiographs of the test folder"
         )
-    log.info("%s answers %d pictures as it did offline", version, answered)
+    log.info("%s answers %d images as it did offline", version, answered)
 
 
-def choose_pictures(folder: Path) -> list[Path]:
-    """The first test pictures of each class."""
+def choose_images(folder: Path) -> list[Path]:
+    """The first test images of each class."""
     test = folder / "data" / "raw" / "test"
-    chosen = [path for label in ("NORMAL", "PNEUMONIA") for path in sorted((test / label).iterdir())[: PICTURES // 2]]
+    chosen = [path for label in ("NORMAL", "PNEUMONIA") for path in sorted((test / label).iterdir())[: IMAGES // 2]]
     if not chosen:
-        raise ProjectError(f"{test} holds no picture to ask about")
+        raise ProjectError(f"{test} holds no image to ask about")
     return chosen
 
 
 def ask(address: str, path: Path, probability: float, version: str) -> bool:
-    """Send one picture: an answer must be this champion's and what it said offline. False where its guard refuses.
+    """Send one image: an answer must be this champion's and what it said offline. False where its guard refuses.
 
     Raises:
         ProjectError: it is not.

@@ -54,20 +54,20 @@ def _warm_up() -> None:
     Image.init()
     for syntax in (JPEGBaseline8Bit, JPEGLSLossless, JPEG2000Lossless, RLELossless):
         dicom_codestream.check_syntax(syntax)  # imports its decoder
-    for data in (_small_film(), _small_tiff()):
+    for data in (_small_dicom(), _small_tiff()):
         imaging.read_upload(data, 8, TRUSTED)
     gc.freeze()
 
 
-def _small_film() -> bytes:
-    film = Dataset()
-    film.Modality, film.PhotometricInterpretation, film.SamplesPerPixel = "DX", "MONOCHROME2", 1
-    film.Rows, film.Columns, film.PixelRepresentation = 8, 8, 0
-    film.BitsAllocated, film.BitsStored, film.HighBit = 16, 12, 11
-    film.WindowCenter, film.WindowWidth = 2000, 4000
-    film.PixelData = (64 * np.arange(64, dtype=np.uint16)).tobytes()
+def _small_dicom() -> bytes:
+    dicom = Dataset()
+    dicom.Modality, dicom.PhotometricInterpretation, dicom.SamplesPerPixel = "DX", "MONOCHROME2", 1
+    dicom.Rows, dicom.Columns, dicom.PixelRepresentation = 8, 8, 0
+    dicom.BitsAllocated, dicom.BitsStored, dicom.HighBit = 16, 12, 11
+    dicom.WindowCenter, dicom.WindowWidth = 2000, 4000
+    dicom.PixelData = (64 * np.arange(64, dtype=np.uint16)).tobytes()
     stream = io.BytesIO()
-    film.save_as(stream, implicit_vr=False, little_endian=True)
+    dicom.save_as(stream, implicit_vr=False, little_endian=True)
     return stream.getvalue()
 
 
@@ -115,12 +115,12 @@ def answer(task: Facts, data: bytes) -> tuple[Facts, bytes]:
     try:
         if task["side"] is None:
             return {"warnings": []}, preview(data, limits)
-        picture = imaging.read_upload(data, task["side"], limits)
+        image = imaging.read_upload(data, task["side"], limits)
     except UnreadableImage as refusal:
         return {"error": refusal.error, "detail": refusal.detail, "facts": refusal.facts}, b""
     except MemoryError:
         return {"error": "too_costly"}, b""
-    return {"warnings": picture.warnings}, picture.pixels.tobytes()
+    return {"warnings": image.warnings}, image.pixels.tobytes()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 import pipeline
-from pipeline.data.imaging import Picture
+from pipeline.data.imaging import GreyImage
 from pipeline.decoding.errors import Unbounded, UnreadableImage
 from pipeline.serving import uploads
 from pipeline.serving.problems import Problem
@@ -173,16 +173,16 @@ class Decoders:
         """Start the process, so that no upload waits for it."""
         self._process.start()
 
-    async def read(self, data: bytes, side: int) -> Picture:
+    async def read(self, data: bytes, side: int) -> GreyImage:
         """Decode an upload to pixels of `side`.
 
         Raises:
             Problem: as for `uploads.read`; 413 it costs too much.
         """
 
-        def elsewhere() -> Picture:
+        def elsewhere() -> GreyImage:
             warnings, content = self._process.run(data, side)
-            return Picture(np.frombuffer(content, np.uint8).reshape(side, side), warnings)
+            return GreyImage(np.frombuffer(content, np.uint8).reshape(side, side), warnings)
 
         return await self._decode(lambda: uploads.read(data, side, self._bounded), elsewhere)
 

@@ -1,4 +1,4 @@
-"""Have the pictures changed? The last answers of the log against the site's own first ones, or its profile's images.
+"""Have the images changed? The last answers of the log against the site's own first ones, or its profile's images.
 
     python -m pipeline.serving.drift        exits 1 when they differ by more than `serve.drift_limit`
 

@@ -1,4 +1,4 @@
-"""What Prometheus may read at /metrics: numbers about answers, none about a picture.
+"""What Prometheus may read at /metrics: numbers about answers, none about an image.
 
 The workers share their numbers by files in one folder. Where it cannot be written, each worker keeps its own in memory, says
 so, and shares them as soon as it can: a full disk, or a folder that was swept away, stops no answer.

@@ -13,7 +13,7 @@ FIELD = b"image"
 MAX_PARTS = 16
 
 
-class PictureForm:
+class ImageForm:
     """Takes the chunks of a `multipart/form-data` body and keeps the file of the field `image`."""
 
     def __init__(self, content_type: str) -> None:
@@ -53,7 +53,7 @@ class PictureForm:
         except FormParserError:
             raise Problem(400, "malformed", "the multipart body cannot be parsed") from None
 
-    def picture(self) -> bytes:
+    def image(self) -> bytes:
         """The file, once the body has ended."""
         if not self._ended:
             raise Problem(400, "malformed", "the multipart body ends before its last boundary")

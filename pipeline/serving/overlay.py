@@ -1,4 +1,4 @@
-"""The class activation map as a picture: see-through where there is no evidence, orange to red where there is."""
+"""The class activation map as an image: see-through where there is no evidence, orange to red where there is."""
 
 import io
 
@@ -17,7 +17,7 @@ def png(evidence: np.ndarray, scale: tuple[float, float]) -> bytes:
 
     Args:
         evidence: float [h, w], evidence for pneumonia.
-        scale: values that are drawn as nothing and as the strongest red, the same for every picture.
+        scale: values that are drawn as nothing and as the strongest red, the same for every image.
 
     Returns:
         A PNG of 128 x 128 pixels, with a palette of 256 colours from see-through to red.

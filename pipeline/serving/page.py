@@ -42,8 +42,8 @@ def build(
     async def model(request: Request) -> Response:
         return JSONResponse(card())
 
-    async def picture(request: Request) -> Response:
-        return Response(await show(request.state.picture), media_type="image/png")
+    async def image(request: Request) -> Response:
+        return Response(await show(request.state.image), media_type="image/png")
 
     async def numbers(request: Request) -> Response:
         return Response(await run_in_threadpool(metrics.text), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -56,7 +56,7 @@ def build(
         routes=[
             Route("/", index),
             Route("/model", model),
-            Route("/picture", picture, methods=["POST"]),
+            Route("/picture", image, methods=["POST"]),
             Route("/docs", docs),
             Route("/docs.json", document),
             Route("/metrics", numbers),

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.serving import http_rules, metrics
-from pipeline.serving.multipart import PictureForm
+from pipeline.serving.multipart import ImageForm
 from pipeline.serving.problems import Problem
 from pipeline.serving.settings import Serve
 
@@ -44,7 +44,7 @@ class SlowReader(Exception):
 
 
 class Admission:
-    """ASGI middleware. The picture of an upload arrives inside as `request.state.picture`; the body is read here alone."""
+    """ASGI middleware. The image of an upload arrives inside as `request.state.image`; the body is read here alone."""
 
     def __init__(self, app: ASGIApp, limits: Serve, token: str | None = None) -> None:
         self.app = app
@@ -97,7 +97,7 @@ class Admission:
                 del self.inside[address]
 
     async def _pass_upload(self, scope: Scope, receive: Receive, send: Send) -> None:
-        form = PictureForm(Headers(scope=scope).get("content-type", ""))
+        form = ImageForm(Headers(scope=scope).get("content-type", ""))
         size = 0
         try:
             async with asyncio.timeout(self.limits.patience_seconds):
@@ -107,7 +107,7 @@ class Admission:
                     if self.held > self.limits.max_held_megabytes * 2**20:
                         raise Problem(503, "overloaded", "too many uploads are being read")
                     form.feed(chunk)
-            scope.setdefault("state", {})["picture"] = form.picture()
+            scope.setdefault("state", {})["image"] = form.image()
             form.drop()
             await self.app(scope, _nothing_more(receive), send)
         except TimeoutError:
@@ -116,7 +116,7 @@ class Admission:
             ) from None
         finally:
             form.drop()
-            scope.get("state", {}).pop("picture", None)  # the server keeps the scope for longer
+            scope.get("state", {}).pop("image", None)  # the server keeps the scope for longer
             self.held -= size
 
     async def _body(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:

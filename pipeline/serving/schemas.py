@@ -34,13 +34,13 @@ class _File:
 
 
 class Upload(IODescriptor):
-    """The input: the picture that `Admission` has read; BentoML would write it into a file named by the client."""
+    """The input: the image that `Admission` has read; BentoML would write it into a file named by the client."""
 
     image: Annotated[bytes, _File()]
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> "Upload":
-        return cls(image=request.state.picture)
+        return cls(image=request.state.image)
 
 
 Upload.multipart_fields = ["image"]  # BentoML finds paths alone
@@ -71,13 +71,13 @@ class Answer(IODescriptor):
 
 
 class Map(BaseModel):
-    """Evidence for pneumonia over the picture."""
+    """Evidence for pneumonia over the image."""
 
     grid: list[list[float]] = Field(description="Rows from top to bottom, in the units of the logit.")
     scale: list[float] = Field(
-        description="The values drawn as nothing and as the strongest red, for every picture alike."
+        description="The values drawn as nothing and as the strongest red, for every image alike."
     )
-    overlay: str = Field(description="PNG with transparency, base64; stretch it over the picture.")
+    overlay: str = Field(description="PNG with transparency, base64; stretch it over the image.")
 
 
 class Explanation(Answer):

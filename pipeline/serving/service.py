@@ -1,4 +1,4 @@
-"""The service: one picture in, one answer out. `bentoml serve` finds it through pyproject.toml."""
+"""The service: one image in, one answer out. `bentoml serve` finds it through pyproject.toml."""
 
 import asyncio
 import contextlib
@@ -102,7 +102,7 @@ class Pneumonia:
     async def predict(self, image: bytes) -> Answer:
         """Score one radiograph for signs of pneumonia: one of three outcomes.
 
-        The picture is JPEG, PNG, TIFF or DICOM, sent as a multipart file in the field `image`.
+        The image is JPEG, PNG, TIFF or DICOM, sent as a multipart file in the field `image`.
         """
         started = time.perf_counter()
         try:
@@ -121,10 +121,10 @@ class Pneumonia:
             return problem.response()  # type: ignore[return-value]
         return schemas.explanation(*examined, SETTINGS.prevalence, started)
 
-    async def _examine(self, picture: bytes) -> _Examined:
+    async def _examine(self, upload: bytes) -> _Examined:
         champion = CHAMPION.current()
         async with DECODERS.patience():
-            image = await DECODERS.read(picture, champion.side)
+            image = await DECODERS.read(upload, champion.side)
             outputs = await champion.network.infer(image.pixels)
         warnings = [*image.warnings, *_check(champion, image.pixels, outputs)]
         metrics.SCORE.observe(outputs.probability)

@@ -1,7 +1,7 @@
 """What a client uploaded, as pixels for the network and as an image for people; a refusal becomes an answer."""
 
 from pipeline.data import imaging
-from pipeline.data.imaging import Picture
+from pipeline.data.imaging import GreyImage
 from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import MEGABYTE, Limits
 from pipeline.serving.preview import preview
@@ -14,7 +14,7 @@ def limits_of(serve: Serve) -> Limits:
     return Limits(serve.max_pixels, serve.max_frames, int(serve.max_metadata_megabytes * MEGABYTE))
 
 
-def read(data: bytes, side: int, limits: Limits) -> Picture:
+def read(data: bytes, side: int, limits: Limits) -> GreyImage:
     """Decode an upload.
 
     Raises:
@@ -27,7 +27,7 @@ def read(data: bytes, side: int, limits: Limits) -> Picture:
 
 
 def show(data: bytes, limits: Limits) -> bytes:
-    """The picture as people look at it: see `preview`.
+    """The image as people look at it: see `preview`.
 
     Raises:
         Problem: as for `read`.

@@ -12,7 +12,7 @@ from pipeline.command import run
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation.calibration import sigmoid
-from pipeline.evaluation.predictions import HISTORY, PICTURES, STRESS, UNSEEN_COLUMNS
+from pipeline.evaluation.predictions import HISTORY, IMAGES, STRESS, UNSEEN_COLUMNS
 from pipeline.files import atomic_folder, write_json
 from pipeline.learning import baseline
 from pipeline.robustness.families import TRAINED, UNSEEN, Family
@@ -32,10 +32,10 @@ def main() -> None:
     rows = [index["development"][row] for row in training]
     labels = np.array([row["label"] == "PNEUMONIA" for row in rows])
     if len(set(labels.tolist())) < 2:
-        raise ProjectError("baseline: the training pictures are of one class")
+        raise ProjectError("baseline: the training images are of one class")
     fitted = baseline.fit(_features(rows, pixels["development"], training), labels)
     for name in fitted.dropped:
-        log.warning("%s is the same in every training picture and is dropped", name)
+        log.warning("%s is the same in every training image and is dropped", name)
 
     parts = {"validation": ("development", chosen), "test": ("test", list(range(len(index["test"]))))}
     predicted = []
@@ -43,7 +43,7 @@ def main() -> None:
         own = [index[part][place] for place in places]
         logits = fitted.logits(_features(own, pixels[part], places)).round(6)
         predicted += [
-            {**{key: row[key] for key in PICTURES if key in row}, "split": split, "logit": value, "probability": chance}
+            {**{key: row[key] for key in IMAGES if key in row}, "split": split, "logit": value, "probability": chance}
             for row, value, chance in zip(own, logits, sigmoid(logits).round(9), strict=True)
         ]
     validation = [index["development"][place] for place in chosen]
@@ -59,7 +59,7 @@ def main() -> None:
         ]
 
     with atomic_folder(paths.predictions("baseline")) as folder:
-        write_table(folder / "images.csv", PICTURES, predicted)
+        write_table(folder / "images.csv", IMAGES, predicted)
         write_table(folder / "stress.csv", STRESS, under(TRAINED))
         unseen = ({"version": UNSEEN.version} | row for row in under(UNSEEN))
         write_table(folder / "unseen.csv", UNSEEN_COLUMNS, unseen)
@@ -77,7 +77,7 @@ def _pixels(part: str) -> np.ndarray:
 def _features(
     rows: Rows, pixels: np.ndarray, places: Sequence[int], change: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> np.ndarray:
-    """Features of some rows of an array, a few hundred pictures at a time; `change` alters the pixels, not the file."""
+    """Features of some rows of an array, a few hundred images at a time; `change` alters the pixels, not the file."""
 
     def chunks() -> Iterator[np.ndarray]:
         for start in range(0, len(places), CHUNK):

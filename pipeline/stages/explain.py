@@ -51,7 +51,7 @@ BORDERS = {"without its frame": probes.without_frame, "frame alone": probes.fram
 
 
 def main() -> None:
-    """Write metrics/explain/ and plots/explain/ (no single patient), and reports/explain/ (single pictures, outside git)."""
+    """Write metrics/explain/ and plots/explain/ (no single patient), and reports/explain/ (single images, outside git)."""
     started = time.monotonic()
     options = settings.load()
     name = _chosen(options)
@@ -136,15 +136,15 @@ def _subject(name: str, network: Any, options: Settings) -> Subject:
         parts[split] = Part(split, pixels, own, getattr(samples, split), answers.logits, answers.maps)
     largest = saliency_metrics.map_scale(parts["validation"].maps)
     if largest <= 0:
-        log.warning("%s: its maps are empty on nearly all validation pictures: it has hardly learned anything", name)
+        log.warning("%s: its maps are empty on nearly all validation images: it has hardly learned anything", name)
         largest = 1.0  # any scale draws nothing
     cuts = run_metrics.thresholds(run, samples, options.evaluate)
     thresholds = {"plain": cuts[""], "sensitive": cuts["sensitive"]}
-    return Subject(name, run.facts, lambda pictures: graph.answer(pictures).logits, parts, thresholds, largest)
+    return Subject(name, run.facts, lambda images: graph.answer(images).logits, parts, thresholds, largest)
 
 
 def _cascade(subject: Subject, network: Any, options: Settings) -> list[Row]:
-    """Rank correlation of the maps with those of ever more random weights, on validation pictures called pneumonia."""
+    """Rank correlation of the maps with those of ever more random weights, on validation images called pneumonia."""
     import keras
     from tqdm import tqdm
 
@@ -154,18 +154,18 @@ def _cascade(subject: Subject, network: Any, options: Settings) -> list[Row]:
     own, setting = subject.parts["validation"], options.explain.cascade
     rows = np.flatnonzero(own.logits >= subject.plain)
     if not len(rows):
-        log.warning("%s calls no validation picture pneumonia: its maps are checked on all of them", subject.name)
+        log.warning("%s calls no validation image pneumonia: its maps are checked on all of them", subject.name)
         rows = np.arange(len(own.logits))
     rows = np.sort(np.random.default_rng(options.explain.seed).permutation(rows)[: setting.pictures])
     full = explainer(network)
-    pictures, sample = own.pixels[rows][..., None], own.sample.take(rows)
+    images, sample = own.pixels[rows][..., None], own.sample.take(rows)
     drawn: dict[tuple[str, float], list[np.ndarray]] = {}
     with tqdm(total=setting.draws * setting.steps, desc="random weights", unit="step", disable=None) as bar:
         for draw in range(setting.draws):
             keras.utils.set_random_seed(options.explain.seed + draw)
             stranger = trained.build(subject.facts)
             for step in inspection.cascade(network, stranger, setting.steps):
-                drawn.setdefault(step, []).append(full.predict(pictures, batch_size=32, verbose=0)["map"])
+                drawn.setdefault(step, []).append(full.predict(images, batch_size=32, verbose=0)["map"])
                 bar.update()
     return [
         {"layer": layer, "random_share": round(share, 5), "pictures": len(rows), "draws": setting.draws}
@@ -180,12 +180,12 @@ def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Setting
 
     part = subject.parts["test"]
     place, _ = selection.one_of_each(part.split.labels, options.explain.seed)
-    picture = part.pixels[place]
+    image = part.pixels[place]
     maps: dict[str, dict[str, np.ndarray]] = {}
     shown: Row = {}
     for kind in options.networks:
         name = _run_of(kind, options, subject.name)
-        known = {"network": kind, "image_size": len(picture), "scaling": "unit"}
+        known = {"network": kind, "image_size": len(image), "scaling": "unit"}
         network = trained.load(name) if name else trained.build(known)
         own = networks.get(kind).application is None  # one that is defined here is drawn layer by layer, if it is small
         in_full = own and len(network.layers) <= DRAWN_IN_FULL
@@ -194,15 +194,15 @@ def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Setting
         style.save(figure, plots / f"architecture-{kind}.svg")
         if name:
             layers = options.explain.layers.get(kind) or inspection.first_and_last(network)
-            maps[kind] = inspection.feature_maps(network, picture, layers)
+            maps[kind] = inspection.feature_maps(network, image, layers)
         shown[kind] = name
     note = "First map of each layer, each on its own scale and grid; none localises a disease. "
-    note += f"One picture of the official test set: {part.split.paths[place]}."
+    note += f"One image of the official test set: {part.split.paths[place]}."
     if absent := [kind for kind, name in shown.items() if not name]:
         note += f" Not trained yet: {', '.join(absent)}."
     title = "Feature maps of the first nine and last three layers"
     canvas.save(
-        saliency_plots.feature_maps(picture, maps), sheets / "feature_maps.png", title, subject.facts["dataset"], note
+        saliency_plots.feature_maps(image, maps), sheets / "feature_maps.png", title, subject.facts["dataset"], note
     )
     return shown
 
@@ -219,7 +219,7 @@ def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
     setting = options.explain
     changes: dict[str, probes.Change] = {**TRAINED.changes, **probes.SMALL_CHANGES}
     check = _input_check()
-    refuse = (lambda pictures: check.scores(pictures) > check.limit) if check else None
+    refuse = (lambda images: check.scores(images) > check.limit) if check else None
     found: dict[str, list[Row]] = {"masking": [], "border": [], "stress": [], "unusual": []}
     for part in subject.parts.values():
         log.info("checking on %s", part.name)
@@ -234,16 +234,16 @@ def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
 
 
 def _strangers(subject: Subject, check: "_InputCheck | None") -> Iterator[Row]:
-    """What is said of single pictures that are no chest."""
+    """What is said of single images that are no chest."""
     side = subject.parts["test"].pixels.shape[1]
-    for name, picture in probes.strangers(side).items():
-        logit = subject.ask(picture[None])
+    for name, image in probes.strangers(side).items():
+        logit = subject.ask(image[None])
         row: Row = {"picture": name, "probability": f"{float(calibration.sigmoid(logit)[0]):.5f}"}
         for point, cut in subject.cuts.items():
             if cut is not None:
                 row[point] = "PNEUMONIA" if logit[0] >= cut else "NORMAL"
         if check:
-            score = float(check.scores(picture[None])[0])
+            score = float(check.scores(image[None])[0])
             row |= {"guard_score": round(score, 3), "guard_threshold": round(check.limit, 3)}
             row["refused"] = score > check.limit
         yield row
@@ -257,9 +257,9 @@ class _InputCheck:
         self._graph = Graph(paths.CANDIDATE / "model.onnx")
         self.limit = float(self._guard["threshold"])
 
-    def scores(self, pictures: np.ndarray) -> np.ndarray:
+    def scores(self, images: np.ndarray) -> np.ndarray:
         """The score of each image, uint8 [n, side, side]; above `limit` it is rejected."""
-        return guards.scores(self._guard, pictures, self._graph.answer(pictures, "input check").features)
+        return guards.scores(self._guard, images, self._graph.answer(images, "input check").features)
 
 
 def _input_check() -> _InputCheck | None:

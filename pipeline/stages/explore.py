@@ -35,14 +35,14 @@ OF_FILE = {
     "bytes of the file": (np.geomspace(256, 2**26, 257), lambda row: float(row["bytes"])),
 }
 OF_PIXELS = {
-    "mean grey value": (np.linspace(0, 256, 65), lambda picture: float(picture.mean())),
-    "standard deviation of grey values": (np.linspace(0, 128, 65), lambda picture: float(picture.std())),
-    "share of black pixels (0 to 3)": (np.linspace(0, 1, 51), lambda picture: float((picture <= 3).mean())),
+    "mean grey value": (np.linspace(0, 256, 65), lambda image: float(image.mean())),
+    "standard deviation of grey values": (np.linspace(0, 128, 65), lambda image: float(image.std())),
+    "share of black pixels (0 to 3)": (np.linspace(0, 1, 51), lambda image: float((image <= 3).mean())),
 }
 
 
 def main() -> None:
-    """Write plots/exploration/ (no single patient) and reports/figures/samples_*.png (single pictures, outside git)."""
+    """Write plots/exploration/ (no single patient) and reports/figures/samples_*.png (single images, outside git)."""
     options = settings.load()
     dataset = json.loads(paths.DATASET.read_text(encoding="utf-8"))["dataset"]
     side = options.preprocess.image_size
@@ -63,45 +63,45 @@ def _rows(*splits: str) -> Iterator[Row]:
 
 def _draw_counts(folder: Path, dataset: str) -> None:
     """Figure 1 and its numbers, and the sizes of the files."""
-    pictures: Counter[tuple[str, str]] = Counter()
+    images: Counter[tuple[str, str]] = Counter()
     patients: defaultdict[tuple[str, str], set[bytes]] = defaultdict(set)
     sizes = _empty(OF_FILE)
     for row in _rows(*SPLITS):
         key = (row["split"], row["subtype"])
-        pictures[key] += 1
+        images[key] += 1
         patients[key].add(hashlib.blake2b(row["patient"].encode(), digest_size=8).digest())
         if row["split"] in LOOKED_AT:
             _count(sizes, OF_FILE, row["label"], row)
-    order = sorted(pictures, key=lambda key: (SPLITS.index(key[0]), key[1]))
+    order = sorted(images, key=lambda key: (SPLITS.index(key[0]), key[1]))
     heads = {key: len(patients[key]) for key in order}
     write_table(
         folder / "counts.csv",
         ["split", "subtype", "pictures", "patients"],
-        ({"split": key[0], "subtype": key[1], "pictures": pictures[key], "patients": heads[key]} for key in order),
+        ({"split": key[0], "subtype": key[1], "pictures": images[key], "patients": heads[key]} for key in order),
     )
     canvas.save(
-        figures.class_distribution({key: pictures[key] for key in order}, heads),
+        figures.class_distribution({key: images[key] for key in order}, heads),
         folder / "classes.svg",
         "Class distribution by official split",
         dataset,
-        _imbalance(pictures, dataset),
+        _imbalance(images, dataset),
     )
-    note = "Development pictures (official train and val) as they are stored, before any resizing."
+    note = "Development images (official train and val) as they are stored, before any resizing."
     title = "What the files say of the class, without a look at a lung"
     canvas.save(figures.distributions(sizes, LOGARITHMIC), folder / "sizes.svg", title, dataset, note)
 
 
-def _imbalance(pictures: Counter[tuple[str, str]], dataset: str) -> str:
-    normal = pictures["train", "normal"]
-    ill = sum(count for (split, subtype), count in pictures.items() if split == "train" and subtype != "normal")
+def _imbalance(images: Counter[tuple[str, str]], dataset: str) -> str:
+    normal = images["train", "normal"]
+    ill = sum(count for (split, subtype), count in images.items() if split == "train" and subtype != "normal")
     if not normal:
-        raise ProjectError("the manifest has no normal picture in train; run validate first")
+        raise ProjectError("the manifest has no normal image in train; run validate first")
     ratio = f"Pneumonia to normal in train: {ill} / {normal} = {ill / normal:.3f}."
     return f"{ratio} The study: {figures.STUDY_IMBALANCE}." if dataset == published.DATASET else ratio
 
 
 def _draw_pixels(folder: Path, dataset: str, side: int) -> None:
-    """Figures 3 to 5 and the grey values, in one pass over the development pictures."""
+    """Figures 3 to 5 and the grey values, in one pass over the development images."""
     moments = {label: Moments(side) for label in figures.CLASSES}
     intensities = _empty(OF_PIXELS)
 
@@ -109,48 +109,48 @@ def _draw_pixels(folder: Path, dataset: str, side: int) -> None:
         return row["label"], read_pixels(paths.RAW / row["path"], side)
 
     total = sum(1 for _ in _rows(*LOOKED_AT))
-    for label, picture in in_order(read, _rows(*LOOKED_AT), total, "explore"):
-        moments[label].add(picture)
-        _count(intensities, OF_PIXELS, label, picture)
+    for label, image in in_order(read, _rows(*LOOKED_AT), total, "explore"):
+        moments[label].add(image)
+        _count(intensities, OF_PIXELS, label, image)
     empty = [label for label, own in moments.items() if not own.count]
     if empty:
-        raise ProjectError(f"the manifest has no {empty[0]} picture in train or val")
+        raise ProjectError(f"the manifest has no {empty[0]} image in train or val")
     means = {label: own.mean for label, own in moments.items()}
     deviations = {label: own.deviation() for label, own in moments.items()}
     counts = ", ".join(f"{moments[label].count} {figures.NAMES[label]}" for label in figures.CLASSES)
-    note = f"Development pictures (official train and val): {counts}, at {side} x {side} pixels."
+    note = f"Development images (official train and val): {counts}, at {side} x {side} pixels."
     grey = "grey value (0 to 255)"
     largest = max(float(image.max()) for image in deviations.values())
     for name, figure, title in (
-        ("means", figures.class_images(means, grey, 255), "Mean picture of each class"),
+        ("means", figures.class_images(means, grey, 255), "Mean image of each class"),
         (
             "difference",
             figures.difference(means["NORMAL"], means["PNEUMONIA"]),
-            "Mean normal picture minus mean pneumonia picture",
+            "Mean normal image minus mean pneumonia image",
         ),
         (
             "deviations",
             figures.class_images(deviations, "standard deviation (grey values)", largest),
             "Standard deviation of each class",
         ),
-        ("intensities", figures.distributions(intensities, ()), "Grey values of single pictures"),
+        ("intensities", figures.distributions(intensities, ()), "Grey values of single images"),
     ):
         canvas.save(figure, folder / f"{name}.svg", title, dataset, note)
 
 
 def _draw_samples(samples: int, seed: int, dataset: str, side: int) -> None:
-    """Figure 2: as many pictures of each class as `samples` says, drawn by a seeded hash of their paths."""
+    """Figure 2: as many images of each class as `samples` says, drawn by a seeded hash of their paths."""
     for label in figures.CLASSES:
         own = (row["path"] for row in _rows(*LOOKED_AT) if row["label"] == label)
         chosen = heapq.nsmallest(samples, own, key=lambda path: hashlib.sha256(f"{seed} {path}".encode()).digest())
-        pictures = [read_pixels(paths.RAW / path, side) for path in chosen]
+        images = [read_pixels(paths.RAW / path, side) for path in chosen]
         name = figures.NAMES[label]
         canvas.save(
-            figures.sample_sheet(pictures, [Path(path).stem for path in chosen]),
+            figures.sample_sheet(images, [Path(path).stem for path in chosen]),
             paths.REPORTS / "figures" / f"samples_{name}.png",
-            f"{len(chosen)} random {name} pictures",
+            f"{len(chosen)} random {name} images",
             dataset,
-            f"Development pictures at {side} x {side} pixels, as the networks see them.",
+            f"Development images at {side} x {side} pixels, as the networks see them.",
         )
 
 

@@ -27,7 +27,7 @@ def main() -> None:
         missing = [name for place, name in enumerate(CLASSES) if place not in labels[rows]]
         if missing:
             raise ProjectError(
-                f"no {part} picture of class {missing[0]}; groups.validation_percent or the data set is too small"
+                f"no {part} image of class {missing[0]}; groups.validation_percent or the data set is too small"
             )
     _write("validation", validation, labels)
     sizes = {}

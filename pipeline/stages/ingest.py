@@ -1,4 +1,4 @@
-"""Bring the pictures to data/raw, from Kaggle, from a folder (CXR_DATA), or generated; say which set it is."""
+"""Bring the images to data/raw, from Kaggle, from a folder (CXR_DATA), or generated; say which set it is."""
 
 import errno
 import logging
@@ -27,7 +27,7 @@ def main() -> None:
             raise ProjectError(f"the disk is full: {paths.RAW} was not written") from None
         raise
     write_json(paths.DATASET, dataset)
-    log.info("%(pictures)d pictures of %(dataset)s, edition %(edition)s", dataset)
+    log.info("%(pictures)d images of %(dataset)s, edition %(edition)s", dataset)
 
 
 def _fill(ingest: Ingest) -> dict[str, Any]:

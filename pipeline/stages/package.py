@@ -206,7 +206,7 @@ def _load(path: Path, model: onnx.ModelProto, intercept: float, slope: float) ->
 
 
 def _validation_rows() -> list[tuple[int, dict[str, str]]]:
-    """The validation pictures in path order: row of the development array, and the manifest's row."""
+    """The validation images in path order: row of the development array, and the manifest's row."""
     index = read_table(paths.index("development"))
     rows = [int(line["row"]) for line in read_table(paths.group("validation"))]
     return sorted(((row, index[row]) for row in rows), key=lambda pair: pair[1]["path"])
@@ -283,9 +283,7 @@ def _map_scale(maps: np.ndarray) -> list[float]:
     """From black to the brightest: 0 to the 95th percentile of the validation maps' maxima."""
     brightest = float(np.quantile(maps.max(axis=(1, 2)), 0.95))
     if brightest <= 0:
-        log.warning(
-            "the candidate's maps are empty on nearly all validation pictures: the gate will hardly let it pass"
-        )
+        log.warning("the candidate's maps are empty on nearly all validation images: the gate will hardly let it pass")
         return [0.0, 1.0]
     return [0.0, brightest]
 

@@ -1,4 +1,4 @@
-"""Decode and resize every usable picture once: `development` (official train and val) and `test`."""
+"""Decode and resize every usable image once: `development` (official train and val) and `test`."""
 
 from pipeline import paths, settings
 from pipeline.command import run
@@ -16,7 +16,7 @@ def main() -> None:
     for part, splits in PARTS.items():
         rows = [row for row in manifest if row["split"] in splits]
         if not rows:
-            raise ProjectError(f"{paths.MANIFEST.name} has no picture of the split {' or '.join(splits)}")
+            raise ProjectError(f"{paths.MANIFEST.name} has no image of the split {' or '.join(splits)}")
         write_array([paths.RAW / row["path"] for row in rows], side, paths.array(part))
         write_table(paths.index(part), list(rows[0]), rows)
 

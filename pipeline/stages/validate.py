@@ -35,12 +35,12 @@ def main() -> None:
 
 
 def _expected(ingest: Ingest) -> dict[str, int]:
-    """Pictures that each class should have; empty for images of one's own, which nobody has counted."""
+    """Images that each class should have; empty for images of one's own, which nobody has counted."""
     if ingest.dataset == "phantom":
         return phantom.counts(ingest.phantom)
     if _set_name() == layouts.OWN:
         return {}
-    names = [path.rpartition("/")[2] for path in sources.pictures(paths.RAW)]
+    names = [path.rpartition("/")[2] for path in sources.image_paths(paths.RAW)]
     of_authors = 2 * sum(map(is_authors_name, names)) > len(names)
     return sources.AUTHORS if of_authors else sources.PUBLISHED
 

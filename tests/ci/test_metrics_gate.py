@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_predictions import SMALL, Size, pictures, write_run
+from tests.fake_predictions import SMALL, Size, image_rows, write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ("custom_cnn-raw-0", "custom_cnn-balanced-0")
-ROWS = pictures(SMALL | {"validation": Size(60, 90)})
+ROWS = image_rows(SMALL | {"validation": Size(60, 90)})
 DVC_YAML = """\
 stages:
   shout:

@@ -136,7 +136,7 @@ WRAPPED = {
     "HTML that hides the type": lambda data: f"<a href='data:text/plain;base64,{plain(data)}'>".encode(),
     "SVG": lambda data: f'<svg><image xlink:href="data:image/png;base64,\n{lines(data)}"/></svg>'.encode(),
     "SVG in HTML": lambda data: f"<img src='data:image/svg+xml;base64,{plain(WRAPPED['SVG'](data))}'>".encode(),
-    "Markdown": lambda data: f"# Film\n\n![film](data:image/jpeg;base64,{plain(data)})\n".encode(),
+    "Markdown": lambda data: f"# Radiograph\n\n![radiograph](data:image/jpeg;base64,{plain(data)})\n".encode(),
     "JSON": lambda data: json.dumps({"url": f"data:image/png;base64,{plain(data)}"}).replace("/", "\\/").encode(),
     "notebook": lambda data: json.dumps({"image/png": lines(data)}).encode(),
     "HTML in a zip": lambda data: zipped(WRAPPED["HTML"](data)),

@@ -22,7 +22,7 @@ from tests.containers_fixture import (
     pinned_base,
     wait,
 )
-from tests.film_fixture import encoded, scene
+from tests.image_fixture import encoded, scene
 
 pytestmark = pytest.mark.containers
 

@@ -11,7 +11,7 @@ import pytest
 
 from scripts.image_sizes import above
 from tests.containers_fixture import BASE, ROOT, Stack, container, docker, pinned_base, stack, wait
-from tests.film_fixture import encoded, scene
+from tests.image_fixture import encoded, scene
 
 pytestmark = pytest.mark.containers
 MEGABYTE = 1_000_000
@@ -48,8 +48,8 @@ def test_it_is_read_only_not_root_and_without_capabilities(serve: Stack) -> None
 
 
 def test_it_stays_within_its_limits_under_64_requests_at_once(serve: Stack) -> None:
-    address, picture = serve.address("service", 3000), encoded(scene(2000, 2000), "PNG")
-    files = {"image": ("picture", picture, "image/png")}
+    address, image = serve.address("service", 3000), encoded(scene(2000, 2000), "PNG")
+    files = {"image": ("picture", image, "image/png")}
     with ThreadPoolExecutor(64) as clients:
         asked = [clients.submit(httpx.post, f"{address}/predict", files=files, timeout=120) for _ in range(64)]
         statuses = {one.result().status_code for one in asked}

@@ -38,19 +38,19 @@ def test_grey_rgb_and_rgba_agree():
 
 
 def test_transparent_pixels_are_black():
-    picture = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
-    assert read_pixels(encoded(picture), SIDE).max() == 0
+    image = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
+    assert read_pixels(encoded(image), SIDE).max() == 0
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize("top", [1023, 4095, 65535])
-def test_deep_pictures_span_their_range(kind, top):
+def test_deep_images_span_their_range(kind, top):
     deep = (gradient().astype(np.float64) / 255 * top).astype(np.uint16)
     shallow = read_pixels(encoded(Image.fromarray(gradient())), SIDE).astype(int)
     assert np.abs(read_pixels(encoded(Image.fromarray(deep), kind), SIDE) - shallow).max() <= 1
 
 
-def test_a_flat_deep_picture_is_black():
+def test_a_flat_deep_image_is_black():
     assert read_pixels(encoded(Image.fromarray(np.full((50, 50), 900, np.uint16))), SIDE).max() == 0
 
 
@@ -70,14 +70,14 @@ def test_large_jpegs_keep_their_antialiasing():
 
 @given(st.binary(max_size=200))
 @settings(max_examples=50)
-def test_bytes_that_are_no_picture_are_refused(data):
+def test_bytes_that_are_no_image_are_refused(data):
     with pytest.raises(UnreadableImage):
         read_pixels(data, SIDE)
 
 
 @given(st.integers(0, 2000))
 @settings(max_examples=20)
-def test_a_cut_picture_is_refused(end):
+def test_a_cut_image_is_refused(end):
     data = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 80), dtype=np.uint8)), "JPEG")
     with pytest.raises(UnreadableImage):
         read_pixels(data[: min(end, len(data) - 200)], SIDE)
@@ -85,5 +85,5 @@ def test_a_cut_picture_is_refused(end):
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 255))
 @settings(max_examples=30)
-def test_a_flat_picture_stays_flat_at_any_size(height, width, grey):
+def test_a_flat_image_stays_flat_at_any_size(height, width, grey):
     assert (resize(np.full((height, width), grey, np.uint8), SIDE) == grey).all()

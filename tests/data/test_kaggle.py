@@ -38,7 +38,7 @@ def part(tmp_path: Path) -> Path:
 def server(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
     """A stand-in for Kaggle with the archive as published: the tree twice, and what a Mac leaves behind."""
     members = {}
-    for path in sources.pictures(tree):
+    for path in sources.image_paths(tree):
         for prefix in ("chest_xray", "chest_xray/chest_xray"):
             members[f"{prefix}/{path}"] = (tree / path).read_bytes()
     members["chest_xray/chest_xray/.DS_Store"] = b"x"
@@ -57,7 +57,7 @@ def _point_at(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
 
 def _taken(folder: Path, target: Path) -> list[str]:
     sources.take(layouts.find(folder).images, target, link=True)
-    return list(sources.pictures(target))
+    return list(sources.image_paths(target))
 
 
 def test_the_published_archive_arrives_once_and_whole(server: Kaggle, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_no_member_lands_outside_the_cache(server: Kaggle, tree: Path, tmp_path:
     ]
     hostile = dict.fromkeys(names, b"evil")
     server.archive = archive_of(
-        hostile | {f"chest_xray/{path}": (tree / path).read_bytes() for path in sources.pictures(tree)}
+        hostile | {f"chest_xray/{path}": (tree / path).read_bytes() for path in sources.image_paths(tree)}
     )
     kaggle.download(tmp_path / "home" / "cache")
     evil = [path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes() == b"evil"]

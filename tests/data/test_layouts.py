@@ -49,7 +49,7 @@ def flat(tree: Path, target: Path, name: str = "{number}.jpeg") -> Path:
 
 def authors(tree: Path, target: Path) -> Path:
     """The tree under the names of the authors' archive, val in train."""
-    for number, path in enumerate(sources.pictures(tree)):
+    for number, path in enumerate(sources.image_paths(tree)):
         split, label, name = path.split("/")
         disease = SUBTYPES[patient_of(name)[1]]
         place = target / "CellData" / "chest_xray" / ("train" if split == "val" else split) / label
@@ -129,7 +129,7 @@ def test_a_class_that_is_missing_or_empty_is_named(tree: Path, tmp_path: Path, m
         layouts.find(tmp_path / "set")
     (tmp_path / "set" / missing).mkdir()
     (tmp_path / "set" / missing / ".DS_Store").touch()
-    with pytest.raises(ProjectError, match=f"{missing} holds no picture"):
+    with pytest.raises(ProjectError, match=f"{missing} holds no image"):
         layouts.find(tmp_path / "set")
 
 
@@ -227,7 +227,7 @@ def test_a_flat_folder_is_taken_and_passes_whatever_its_names(many: Path, tmp_pa
         (normal / os.fsdecode(name)).write_bytes(plain.read_bytes() + bytes(number + 1))
     (normal / "0007.jpeg").write_bytes(plain.read_bytes() + bytes(40))
     (normal / "7.jpeg").write_bytes(plain.read_bytes() + bytes(41))
-    phantom.picture(5, "train/NORMAL/IM-0001-0001.jpeg").save(normal / "deep.png")
+    phantom.radiograph(5, "train/NORMAL/IM-0001-0001.jpeg").save(normal / "deep.png")
     rows = arrived(tmp_path / "project", source)
     paths = {row["path"].rpartition("/")[2]: row for row in rows}
     assert set(odd.values()) | {"deep.png"} <= set(paths)

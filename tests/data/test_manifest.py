@@ -1,4 +1,4 @@
-"""The manifest: who is on a picture, what is in the file, which files are put aside and why."""
+"""The manifest: who is on an image, what is in the file, which files are put aside and why."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from pipeline.settings import Phantom
 
 LIMITS = {"min_side": 64, "max_pixels": 50_000_000}
 TINY = Phantom(seed=4, train=10, val=2, test=6)
-PICTURE = "train/NORMAL/IM-0115-0001.jpeg"
+IMAGE = "train/NORMAL/IM-0115-0001.jpeg"
 
 
 def _jpeg(side: int = 96, seed: int = 0, mode: str = "L") -> bytes:
@@ -66,10 +66,10 @@ def test_the_patient_and_the_cause_are_read_off_the_name(name: str, patient: str
 
 @settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from(["bacteria", "virus"]))
-def test_a_patient_does_not_depend_on_the_picture_number(patient: int, picture: int, cause: str) -> None:
-    assert patient_of(f"person{patient}_{cause}_{picture}.jpeg") == patient_of(f"person{patient}_{cause}_0.jpeg")
-    assert patient_of(f"person{patient}_{cause}_{picture}.jpeg") != patient_of(
-        f"person{patient + 1}_{cause}_{picture}.jpeg"
+def test_a_patient_does_not_depend_on_the_image_number(patient: int, image: int, cause: str) -> None:
+    assert patient_of(f"person{patient}_{cause}_{image}.jpeg") == patient_of(f"person{patient}_{cause}_0.jpeg")
+    assert patient_of(f"person{patient}_{cause}_{image}.jpeg") != patient_of(
+        f"person{patient + 1}_{cause}_{image}.jpeg"
     )
 
 
@@ -92,11 +92,11 @@ def test_persons_are_the_connected_components_whatever_the_order(pairs, random) 
 # What is in the file
 
 
-def test_a_usable_picture_is_described(tmp_path: Path) -> None:
-    _put(tmp_path, PICTURE, _jpeg(mode="RGB"))
-    row = inspect(tmp_path, PICTURE, **LIMITS)
+def test_a_usable_image_is_described(tmp_path: Path) -> None:
+    _put(tmp_path, IMAGE, _jpeg(mode="RGB"))
+    row = inspect(tmp_path, IMAGE, **LIMITS)
     assert (row.split, row.label, row.width, row.height, row.mode) == ("train", "NORMAL", 96, 96, "RGB")
-    assert (row.bytes, row.sha256) == ((tmp_path / PICTURE).stat().st_size, sha256_of(tmp_path / PICTURE))
+    assert (row.bytes, row.sha256) == ((tmp_path / IMAGE).stat().st_size, sha256_of(tmp_path / IMAGE))
 
 
 def _png() -> bytes:
@@ -117,22 +117,22 @@ def _claims(width: int, height: int) -> bytes:
     ("content", "reason"),
     [
         (b"", "zero bytes"),
-        (b"<html>not found</html>", "not a picture"),
-        (_png(), "not a JPEG picture: PNG"),
+        (b"<html>not found</html>", "not an image"),
+        (_png(), "not a JPEG image: PNG"),
         (_jpeg()[: len(_jpeg()) // 2], "truncated"),
         (_jpeg()[: len(_jpeg()) // 2] + bytes(len(_jpeg()) // 2), "truncated|not decodable"),
         (_jpeg()[:-2] + bytes(8192), "truncated: no end mark"),
         (_jpeg(32), "absurd size: 32x32 pixels"),
         (_claims(9_000, 9_000), "absurd size: 9000x9000 pixels"),
         (_claims(65_000, 65_000), "absurd size"),
-        (b"\xff\xd8\xff\xe0" + bytes(300) + b"\xff\xd9", "not a picture|not decodable"),
+        (b"\xff\xd8\xff\xe0" + bytes(300) + b"\xff\xd9", "not an image|not decodable"),
         (_jpeg()[:20] + b"\xff\xc4\x00\x05\x00\x01\x02" + _jpeg()[20:], "not decodable|truncated"),
     ],
 )
 def test_what_cannot_be_used_says_why(tmp_path: Path, content: bytes, reason: str) -> None:
-    _put(tmp_path, PICTURE, content)
+    _put(tmp_path, IMAGE, content)
     with pytest.raises(Unusable, match=reason):
-        inspect(tmp_path, PICTURE, **LIMITS)
+        inspect(tmp_path, IMAGE, **LIMITS)
 
 
 def test_an_absurd_size_is_refused_before_a_pixel_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,13 +142,13 @@ def test_an_absurd_size_is_refused_before_a_pixel_is_decoded(tmp_path: Path, mon
         raise AssertionError("decoded")
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", explode)
-    _put(tmp_path, PICTURE, _claims(9_000, 9_000))
+    _put(tmp_path, IMAGE, _claims(9_000, 9_000))
     with pytest.raises(Unusable, match="absurd size"):
-        inspect(tmp_path, PICTURE, **LIMITS)
-    with (tmp_path / PICTURE).open("wb") as stream:
+        inspect(tmp_path, IMAGE, **LIMITS)
+    with (tmp_path / IMAGE).open("wb") as stream:
         stream.truncate(manifest.MAX_BYTES + 1)  # takes no room on the disk
     with pytest.raises(Unusable, match=r"absurd size: \d+ bytes"):
-        inspect(tmp_path, PICTURE, **LIMITS)
+        inspect(tmp_path, IMAGE, **LIMITS)
 
 
 @settings(deadline=None)
@@ -156,9 +156,9 @@ def test_an_absurd_size_is_refused_before_a_pixel_is_decoded(tmp_path: Path, mon
 def test_no_damage_goes_further_than_quarantine(tmp_path_factory, start: int, length: int, noise: bytes) -> None:  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.getbasetemp() / "damage"
     content = _jpeg()
-    _put(folder, PICTURE, content[:start] + noise + content[start + length :])
+    _put(folder, IMAGE, content[:start] + noise + content[start + length :])
     try:
-        row = inspect(folder, PICTURE, **LIMITS)
+        row = inspect(folder, IMAGE, **LIMITS)
     except Unusable as reason:
         assert str(reason) and "\n" not in str(reason)
     else:
@@ -173,7 +173,7 @@ def test_every_file_is_in_the_manifest_or_in_quarantine(tmp_path: Path) -> None:
     phantom.generate(TINY, raw)
     bad = {
         _put(raw, "test/PNEUMONIA/person999_virus_1.jpeg", b""): "zero bytes",
-        _put(raw, "train/NORMAL/IM-0000-0001.jpeg", b"GIF?"): "not a picture",
+        _put(raw, "train/NORMAL/IM-0000-0001.jpeg", b"GIF?"): "not an image",
     }
     rows, refused = _build(raw)
     assert refused == bad
@@ -181,14 +181,14 @@ def test_every_file_is_in_the_manifest_or_in_quarantine(tmp_path: Path) -> None:
     assert ",".join(rows[0]) == ",".join(manifest.COLUMNS) == expected
     paths = [row["path"] for row in rows]
     assert paths == sorted(paths)
-    assert sorted([*paths, *refused]) == list(sources.pictures(raw))
+    assert sorted([*paths, *refused]) == list(sources.image_paths(raw))
     for row in rows:
         with Image.open(raw / row["path"]) as image:
             assert (row["width"], row["height"], row["mode"]) == (str(image.width), str(image.height), image.mode)
         assert [row["split"], row["label"]] == row["path"].split("/")[:2]
 
 
-def test_the_same_pictures_give_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
     phantom.generate(TINY, tmp_path / "raw")
     written = []
     for _ in range(2):
@@ -197,8 +197,8 @@ def test_the_same_pictures_give_the_same_bytes(tmp_path: Path) -> None:
     assert written[0] == written[1] and b"\r" not in written[0]
 
 
-def test_identical_pictures_are_one_patient_under_the_smallest_key(tmp_path: Path) -> None:
-    """b shares a picture with c, c another with a: all three are a, and so is every further picture of theirs."""
+def test_identical_images_are_one_patient_under_the_smallest_key(tmp_path: Path) -> None:
+    """b shares an image with c, c another with a: all three are a, and so is every further image of theirs."""
     raw, label = tmp_path / "raw", "train/PNEUMONIA"
     shared, further = _jpeg(seed=1), _jpeg(seed=2)
     contents = {
@@ -218,15 +218,15 @@ def test_a_failed_run_leaves_the_earlier_manifest(tmp_path: Path) -> None:
     phantom.generate(TINY, raw)
     _build(raw)
     before = (tmp_path / "manifest.csv").read_bytes()
-    _put(raw, "train/NORMAL/deep/IM-0001-0001.jpeg", _jpeg())  # a folder where a picture should be
+    _put(raw, "train/NORMAL/deep/IM-0001-0001.jpeg", _jpeg())  # a folder where an image should be
     with pytest.raises(OSError):
         _build(raw)
     assert (tmp_path / "manifest.csv").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.csv", "quarantine.csv", "raw"]
 
 
-def test_memory_hardly_grows_with_the_number_of_pictures(tmp_path: Path) -> None:
-    """Of each picture beyond those in flight at once, what is kept is a digest and a key, some 300 bytes, and no row."""
+def test_memory_hardly_grows_with_the_number_of_images(tmp_path: Path) -> None:
+    """Of each image beyond those in flight at once, what is kept is a digest and a key, some 300 bytes, and no row."""
     content, peaks = _jpeg(64), {}
     for count in (600, 2400):
         raw = tmp_path / str(count) / "raw"

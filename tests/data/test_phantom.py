@@ -40,11 +40,11 @@ def test_the_published_sizes_give_the_published_counts() -> None:
     assert phantom.counts(Phantom(seed=0, train=5216, val=16, test=624)) == sources.PUBLISHED
 
 
-def test_a_picture_follows_from_the_seed_and_its_name_alone() -> None:
+def test_a_image_follows_from_the_seed_and_its_name_alone() -> None:
     few, more = (set(phantom.names(Phantom(seed=5, train=n, val=4, test=8))) for n in (40, 80))
     assert few <= more
     path = min(few)
-    first, again, other = (np.asarray(phantom.picture(seed, path)) for seed in (5, 5, 6))
+    first, again, other = (np.asarray(phantom.radiograph(seed, path)) for seed in (5, 5, 6))
     assert np.array_equal(first, again)
     assert first.shape != other.shape or not np.array_equal(first, other)
 
@@ -53,14 +53,14 @@ def test_generate_writes_the_same_bytes_twice(tmp_path: Path) -> None:
     wanted = Phantom(seed=1, train=6, val=2, test=4)
     for folder in ("a", "b"):
         phantom.generate(wanted, tmp_path / folder)
-    written = list(sources.pictures(tmp_path / "a"))
+    written = list(sources.image_paths(tmp_path / "a"))
     assert written == sorted(phantom.names(wanted))
     assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in written)
 
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, Image.Image]:
-    return {path: phantom.picture(SMALL.seed, path) for path in phantom.names(SMALL)}
+    return {path: phantom.radiograph(SMALL.seed, path) for path in phantom.names(SMALL)}
 
 
 def test_sizes_and_modes_are_mixed(drawn: dict[str, Image.Image]) -> None:
@@ -77,7 +77,7 @@ def test_neither_brightness_nor_contrast_nor_size_tells_the_classes_apart(drawn:
         assert 0.4 < roc_auc_score(ill, values) < 0.6
 
 
-def test_the_findings_can_be_learnt_from_pictures_of_other_patients(drawn: dict[str, Image.Image]) -> None:
+def test_the_findings_can_be_learnt_from_images_of_other_patients(drawn: dict[str, Image.Image]) -> None:
     pixels = np.stack([np.asarray(image.convert("L").resize((24, 24)), dtype=float) for image in drawn.values()])
     pixels = (pixels.reshape(len(pixels), -1) - 128) / 64
     ill = np.array(["PNEUMONIA" in path for path in drawn])
@@ -86,7 +86,7 @@ def test_the_findings_can_be_learnt_from_pictures_of_other_patients(drawn: dict[
     assert roc_auc_score(ill[test], model.decision_function(pixels[test])) > 0.85
 
 
-def test_pictures_show_a_chest(drawn: dict[str, Image.Image]) -> None:
+def test_images_show_a_chest(drawn: dict[str, Image.Image]) -> None:
     """Dark lungs beside a bright spine, the heart on the patient's left, a bright belly, black air outside."""
     healthy = [image for path, image in drawn.items() if "/NORMAL/" in path]
     mean = np.mean([np.asarray(image.convert("L").resize((100, 100)), dtype=float) for image in healthy], axis=0)
@@ -97,7 +97,7 @@ def test_pictures_show_a_chest(drawn: dict[str, Image.Image]) -> None:
     assert mean[58:66, 58:63].mean() > mean[58:66, 37:42].mean() + 10  # the heart
 
 
-def test_pictures_of_a_patient_share_one_anatomy(drawn: dict[str, Image.Image]) -> None:
+def test_images_of_a_patient_share_one_anatomy(drawn: dict[str, Image.Image]) -> None:
     families: dict[str, list[np.ndarray]] = {}
     for path, image in drawn.items():
         if "virus" in path:

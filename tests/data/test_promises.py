@@ -33,9 +33,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Phantoms of one size and colour mode; read-only."""
     folder = tmp_path_factory.mktemp("set") / "raw"
     phantom.generate(TINY, folder)
-    for path in sources.pictures(folder):
-        picture = phantom.picture(TINY.seed, path).convert("L").resize((200, 160))
-        picture.save(folder / path, format="JPEG", quality=phantom.QUALITY)
+    for path in sources.image_paths(folder):
+        image = phantom.radiograph(TINY.seed, path).convert("L").resize((200, 160))
+        image.save(folder / path, format="JPEG", quality=phantom.QUALITY)
     return folder
 
 
@@ -85,7 +85,7 @@ def _set(
 
 
 def _copy(column: str, source: str, target: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Give the first picture of one class what the first of another has."""
+    """Give the first image of one class what the first of another has."""
 
     def breach(table: pd.DataFrame) -> pd.DataFrame:
         table = table.copy()
@@ -155,8 +155,8 @@ def _run(root: Path) -> subprocess.CompletedProcess[str]:
 
 def test_a_planted_leak_stops_the_pipeline_and_a_warning_does_not(raw: Path, tmp_path: Path) -> None:
     root = _project(tmp_path / "leak", raw)
-    leaked = next(path for path in sources.pictures(raw) if path.startswith("train/PNEUMONIA"))
-    name = Path(leaked).name.replace(".jpeg", "1.jpeg")  # another picture number of the same patient
+    leaked = next(path for path in sources.image_paths(raw) if path.startswith("train/PNEUMONIA"))
+    name = Path(leaked).name.replace(".jpeg", "1.jpeg")  # another image number of the same patient
     (root / "data" / "raw" / "test" / "PNEUMONIA" / name).write_bytes((raw / leaked).read_bytes() + b"\0")
     (root / "data" / "raw" / "train" / "NORMAL" / "IM-0001-0009.jpeg").write_bytes(b"")
     result = _run(root)
@@ -175,7 +175,7 @@ def test_a_planted_leak_stops_the_pipeline_and_a_warning_does_not(raw: Path, tmp
 
     (root / "data" / "raw" / "test" / "PNEUMONIA" / name).unlink()
     (root / "data" / "raw" / "train" / "NORMAL" / "IM-0001-0009.jpeg").unlink()
-    (root / "data" / "raw" / next(sources.pictures(raw))).unlink()  # one picture less is a warning
+    (root / "data" / "raw" / next(sources.image_paths(raw))).unlink()  # one image less is a warning
     result = _run(root)
     assert result.returncode == 0, result.stderr
     assert "warning: count" in result.stderr
@@ -184,7 +184,7 @@ def test_a_planted_leak_stops_the_pipeline_and_a_warning_does_not(raw: Path, tmp
 # On the real set
 
 
-@pytest.mark.skipif(not REAL, reason="CXR_DATA is not set: the promises were NOT checked on the real pictures")
+@pytest.mark.skipif(not REAL, reason="CXR_DATA is not set: the promises were NOT checked on the real images")
 def test_the_real_set_is_the_published_one(validate: settings.Validate, tmp_path: Path) -> None:
     sources.take(layouts.find(Path(str(REAL))).images, tmp_path / "raw", link=False)
     files = tmp_path / "manifest.csv", tmp_path / "quarantine.csv"

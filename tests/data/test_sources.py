@@ -1,4 +1,4 @@
-"""How the pictures arrive, from a copy in the Kaggle layout or generated; and what a person reads when they cannot."""
+"""How the images arrive, from a copy in the Kaggle layout or generated; and what a person reads when they cannot."""
 
 import hashlib
 import json
@@ -59,10 +59,10 @@ def _said(result: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-# Taking pictures along
+# Taking images along
 
 
-def test_only_pictures_are_taken_and_what_stays_is_said(
+def test_only_images_are_taken_and_what_stays_is_said(
     tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = tmp_path / "copy"
@@ -71,7 +71,7 @@ def test_only_pictures_are_taken_and_what_stays_is_said(
     for name in (".DS_Store", "._IM-0001-0001.jpeg", "notes.txt"):
         (source / "train" / "NORMAL" / name).write_text("x")
     sources.take(layouts.find(source).images, tmp_path / "raw", link=False)
-    assert list(sources.pictures(tmp_path / "raw")) == sorted(phantom.names(TINY))
+    assert list(sources.image_paths(tmp_path / "raw")) == sorted(phantom.names(TINY))
     assert "3 files left behind" in caplog.text and "notes.txt" in caplog.text
 
 
@@ -99,7 +99,7 @@ def test_the_digest_is_of_sorted_lines_and_sees_every_byte_and_name(tree: Path, 
         "bytes": sum(path.stat().st_size for path in files),
         "digest": hashlib.sha256("".join(lines).encode()).hexdigest(),
     }
-    first = tmp_path / "raw" / next(sources.pictures(tree))
+    first = tmp_path / "raw" / next(sources.image_paths(tree))
     first.rename(first.with_name("IM-9999-0001.jpeg"))
     renamed = sources.describe(tmp_path / "raw", "phantom")["digest"]
     first.with_name("IM-9999-0001.jpeg").write_bytes(b"other")
@@ -110,9 +110,9 @@ def test_the_edition_is_read_off_the_sizes(tree: Path, tmp_path: Path) -> None:
     shutil.copytree(tree, tmp_path / "raw")
     name = "chest-xray-pneumonia"
     assert sources.describe(tmp_path / "raw", name)["edition"] == "original"
-    for path in sources.pictures(tmp_path / "raw"):
-        picture = phantom.picture(2, path).resize((224, 224))
-        picture.save(tmp_path / "raw" / path, format="JPEG")
+    for path in sources.image_paths(tmp_path / "raw"):
+        image = phantom.radiograph(2, path).resize((224, 224))
+        image.save(tmp_path / "raw" / path, format="JPEG")
     assert sources.describe(tmp_path / "raw", name)["edition"] == "224px"
 
 
@@ -124,7 +124,7 @@ def test_a_copy_on_disk_arrives_whole(tree: Path, root: Path) -> None:
     assert result.returncode == 0, result.stderr
     described = json.loads((root / "data" / "dataset.json").read_text())
     assert described["dataset"] == "chest-xray-pneumonia" and described["pictures"] == 14
-    assert list(sources.pictures(root / "data" / "raw")) == sorted(phantom.names(TINY))
+    assert list(sources.image_paths(root / "data" / "raw")) == sorted(phantom.names(TINY))
 
 
 def test_phantoms_arrive_without_any_source(tmp_path: Path) -> None:
@@ -142,10 +142,10 @@ def test_without_network_and_copy_one_line_says_what_can_be_done(root: Path) -> 
     assert all(way in line for way in ("network", "make repro SOURCE=", "phantom"))
 
 
-def test_a_wrong_copy_leaves_the_earlier_pictures_alone(tree: Path, root: Path) -> None:
+def test_a_wrong_copy_leaves_the_earlier_images_alone(tree: Path, root: Path) -> None:
     assert _ingest(root, CXR_DATA=str(tree)).returncode == 0
     assert "is no folder" in _said(_ingest(root, CXR_DATA=str(root / "nowhere")))
-    assert len(list(sources.pictures(root / "data" / "raw"))) == 14
+    assert len(list(sources.image_paths(root / "data" / "raw"))) == 14
 
 
 def test_an_unwritable_folder_is_named(tree: Path, root: Path) -> None:
@@ -156,7 +156,7 @@ def test_an_unwritable_folder_is_named(tree: Path, root: Path) -> None:
     assert "Permission denied" in line and str(root / "data") in line
 
 
-def test_a_full_disk_is_named_and_earlier_pictures_stay(tree: Path, root: Path) -> None:
+def test_a_full_disk_is_named_and_earlier_images_stay(tree: Path, root: Path) -> None:
     (root / "data").mkdir()
     if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("this machine allows no mount of one's own: the full disk was NOT tried")
@@ -178,15 +178,15 @@ def test_a_full_disk_is_named_and_earlier_pictures_stay(tree: Path, root: Path) 
 
 
 def _many(tree: Path, target: Path) -> Path:
-    """The tree with more pictures than the small disk of the test holds."""
+    """The tree with more images than the small disk of the test holds."""
     shutil.copytree(tree, target)
-    picture = next((tree / "train" / "NORMAL").iterdir())
+    image = next((tree / "train" / "NORMAL").iterdir())
     for number in range(60):
-        shutil.copy(picture, target / "train" / "NORMAL" / f"IM-{number:04}-0009.jpeg")
+        shutil.copy(image, target / "train" / "NORMAL" / f"IM-{number:04}-0009.jpeg")
     return target
 
 
-def test_no_picture_is_tracked_by_git() -> None:
+def test_no_image_is_tracked_by_git() -> None:
     if not (HOME / ".git").exists():
         pytest.skip("no git checkout: NOT checked that data/raw is free of tracked files")
     tracked = subprocess.run(["git", "ls-files", "data/raw"], cwd=HOME, capture_output=True, text=True, check=True)

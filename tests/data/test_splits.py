@@ -12,7 +12,7 @@ patients = st.lists(st.tuples(st.text(max_size=12), st.sampled_from(["normal", "
 
 
 @given(patients, patients, st.integers(0, 100))
-def test_adding_pictures_moves_nobody(first, more, percent):
+def test_adding_images_moves_nobody(first, more, percent):
     """Membership depends on the patient alone: a larger set gives the same answer for everyone who was there."""
     before = {patient: is_validation(*patient, "salt", percent) for patient in first}
     after = {patient: is_validation(*patient, "salt", percent) for patient in [*more, *first]}
@@ -54,7 +54,7 @@ def test_balancing_repeats_only_the_rare_class(normal, pneumonia, seed):
 
 
 def test_balancing_one_class_is_an_error():
-    with pytest.raises(ProjectError, match="class PNEUMONIA has no training picture"):
+    with pytest.raises(ProjectError, match="class PNEUMONIA has no training image"):
         balance(np.arange(3), np.zeros(3, int), 0)
 
 

@@ -10,7 +10,7 @@ from pipeline.data import trees
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "films"
+    folder = tmp_path / "radiographs"
     (folder / "deep" / "er").mkdir(parents=True)
     (tmp_path / "secret").write_bytes(b"secret")
     (folder / "a").write_bytes(b"a")

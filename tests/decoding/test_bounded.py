@@ -13,7 +13,7 @@ from pydicom.uid import JPEG2000Lossless
 from pipeline.decoding.errors import Unbounded, UnreadableImage
 from pipeline.decoding.limits import Limits
 from pipeline.decoding.reader import decode
-from tests.film_fixture import encoded, film, scene
+from tests.image_fixture import chest_dicom, encoded, scene
 
 LIMITS = Limits(max_pixels=1_000_000, max_samples=200_000)
 GREY = scene(200, 260)  # 52,000 pixels
@@ -30,8 +30,8 @@ UNBOUNDED = {
     "PNG with alpha": encoded(COLOUR.convert("RGBA"), "PNG"),
     "16-bit PNG": encoded(Image.fromarray(scene(10, 10).astype(np.uint16) * 200), "PNG"),
     "TIFF": encoded(scene(10, 10), "TIFF"),
-    "DICOM": film(scene(10, 10)),
-    "DICOM, JPEG 2000": film(scene(40, 50), JPEG2000Lossless),
+    "DICOM": chest_dicom(scene(10, 10)),
+    "DICOM, JPEG 2000": chest_dicom(scene(40, 50), JPEG2000Lossless),
 }
 
 

@@ -261,7 +261,7 @@ def test_a_hot_pixel_of_a_png_decides_nothing_and_is_told() -> None:
 
 @pytest.mark.parametrize("orientation", TURNED)
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF", "PNG"])
-def test_the_picture_for_people_is_upright_in_its_own_proportions(kind: str, orientation: int) -> None:
+def test_the_image_for_people_is_upright_in_its_own_proportions(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     turned = np.ascontiguousarray(TURNED[orientation](IMAGE))

@@ -7,7 +7,7 @@ from PIL import Image
 
 from benchmarks.reader import resolution
 from pipeline.errors import ProjectError
-from tests.film_fixture import scene
+from tests.image_fixture import scene
 
 
 def test_originals_are_compared_with_their_twins_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from pipeline.evaluation import bootstrap
 
 
-def sets_of_pictures(least_patients: int = 2):
+def sets_of_images(least_patients: int = 2):
     """Labels, coarse scores (so that ties occur) and patients, each patient of one class."""
     patient = st.tuples(st.booleans(), st.lists(st.integers(-4, 4), min_size=1, max_size=4))
     return (
@@ -26,19 +26,19 @@ def sets_of_pictures(least_patients: int = 2):
 
 
 @settings(max_examples=30, deadline=None)
-@given(sets_of_pictures())
-def test_auc_of_the_sample_and_of_every_resample_is_scikit_learns(pictures):
-    labels, scores, patients = pictures
+@given(sets_of_images())
+def test_auc_of_the_sample_and_of_every_resample_is_scikit_learns(images):
+    labels, scores, patients = images
     sample = bootstrap.draw(labels, patients, resamples=5, seed=1)
     ours = bootstrap.auc(labels, scores, sample)
-    for value, weights in zip(ours, sample.of_pictures, strict=True):
+    for value, weights in zip(ours, sample.of_images, strict=True):
         assert value == pytest.approx(roc_auc_score(labels, scores, sample_weight=weights), abs=1e-6)
 
 
 @settings(max_examples=25, deadline=None)
-@given(sets_of_pictures())
-def test_the_roc_curve_is_scikit_learns_and_its_area_is_the_auc(pictures):
-    labels, scores, patients = pictures
+@given(sets_of_images())
+def test_the_roc_curve_is_scikit_learns_and_its_area_is_the_auc(images):
+    labels, scores, patients = images
     sample = bootstrap.draw(labels, patients, resamples=3, seed=1)
     fpr, tpr, thresholds = bootstrap.roc(labels, scores, sample)
     theirs = roc_curve(labels, scores, drop_intermediate=False)
@@ -49,9 +49,9 @@ def test_the_roc_curve_is_scikit_learns_and_its_area_is_the_auc(pictures):
 
 
 @settings(max_examples=25, deadline=None)
-@given(sets_of_pictures(), st.randoms(use_true_random=False))
-def test_auc_keeps_its_laws(pictures, random):
-    labels, scores, patients = pictures
+@given(sets_of_images(), st.randoms(use_true_random=False))
+def test_auc_keeps_its_laws(images, random):
+    labels, scores, patients = images
     sample = bootstrap.draw(labels, patients, resamples=10, seed=3)
     value = bootstrap.auc(labels, scores, sample)
     np.testing.assert_allclose(bootstrap.auc(labels, np.exp(scores / 2), sample), value)  # order alone counts
@@ -64,9 +64,9 @@ def test_auc_keeps_its_laws(pictures, random):
 
 
 @settings(max_examples=25, deadline=None)
-@given(sets_of_pictures(), st.integers(0, 5))
-def test_a_resample_draws_whole_patients_within_their_class(pictures, seed):
-    labels, _, patients = pictures
+@given(sets_of_images(), st.integers(0, 5))
+def test_a_resample_draws_whole_patients_within_their_class(images, seed):
+    labels, _, patients = images
     sample = bootstrap.draw(labels, patients, resamples=20, seed=seed)
     for label in (False, True):
         columns = np.unique(sample.patient[labels == label])
@@ -79,10 +79,10 @@ def test_a_resample_draws_whole_patients_within_their_class(pictures, seed):
     np.testing.assert_array_equal(again.weights, sample.weights)
 
 
-def test_many_pictures_of_a_patient_widen_the_interval():
+def test_many_images_of_a_patient_widen_the_interval():
     rng = np.random.default_rng(0)
     labels = np.repeat([False, True], 100)
-    right = np.repeat(rng.random(20) < 0.8, 10)  # ten pictures a patient, all alike
+    right = np.repeat(rng.random(20) < 0.8, 10)  # ten images a patient, all alike
     widths = []
     for patients in ([f"{row}" for row in range(200)], [f"{row // 10}" for row in range(200)]):
         sample = bootstrap.draw(labels, patients, 2000, 0)
@@ -91,7 +91,7 @@ def test_many_pictures_of_a_patient_widen_the_interval():
     assert widths[1] > 2.5 * widths[0]  # about the square root of ten
 
 
-def test_the_bootstrap_interval_of_a_share_agrees_with_wilsons_when_each_patient_has_one_picture():
+def test_the_bootstrap_interval_of_a_share_agrees_with_wilsons_when_each_patient_has_one_image():
     labels = np.ones(400, dtype=bool)
     right = np.arange(400) < 340
     sample = bootstrap.draw(labels, [str(row) for row in range(400)], 2000, 0)
@@ -168,9 +168,9 @@ def test_one_class_has_no_auc():
 
 
 @settings(max_examples=25, deadline=None)
-@given(sets_of_pictures(), st.sampled_from([0.5, 0.8, 0.95]))
-def test_points_of_the_curve_are_the_best_that_any_threshold_reaches(pictures, wanted):
-    labels, scores, patients = pictures
+@given(sets_of_images(), st.sampled_from([0.5, 0.8, 0.95]))
+def test_points_of_the_curve_are_the_best_that_any_threshold_reaches(images, wanted):
+    labels, scores, patients = images
     sample = bootstrap.draw(labels, patients, 2, 0)
     fpr, tpr, _ = bootstrap.roc(labels, scores, sample)
     cuts = [*np.unique(scores), np.inf]

@@ -7,12 +7,12 @@ from sklearn.linear_model import LogisticRegression
 from pipeline.evaluation import bootstrap, calibration
 
 
-def drawn(pictures: int = 400, seed: int = 0, slope: float = 0.6, intercept: float = -0.8):
+def drawn(images: int = 400, seed: int = 0, slope: float = 0.6, intercept: float = -0.8):
     """Logits, and labels drawn so that the right logit is `intercept + slope * logit`."""
     rng = np.random.default_rng(seed)
-    logits = rng.normal(0.5, 3, pictures)
-    labels = rng.random(pictures) < calibration.sigmoid(intercept + slope * logits)
-    return labels, logits, [f"{place // 2}" for place in range(pictures)]
+    logits = rng.normal(0.5, 3, images)
+    labels = rng.random(images) < calibration.sigmoid(intercept + slope * logits)
+    return labels, logits, [f"{place // 2}" for place in range(images)]
 
 
 def theirs(labels, logits, weights=None):
@@ -30,7 +30,7 @@ def test_slopes_of_resamples_are_fits_of_their_own():
     labels, logits, patients = drawn(160)
     sample = bootstrap.draw(labels, patients, 12, 0)
     slopes = calibration.slope(labels, logits, sample)
-    for value, weights in zip(slopes, sample.of_pictures, strict=True):
+    for value, weights in zip(slopes, sample.of_images, strict=True):
         kept = weights > 0
         assert value == pytest.approx(theirs(labels[kept], logits[kept], weights[kept])[1], abs=2e-3)
 
@@ -39,12 +39,12 @@ def test_the_intercept_makes_the_expected_count_of_positives_right():
     labels, logits, patients = drawn()
     sample = bootstrap.draw(labels, patients, 12, 0)
     intercepts = calibration.intercept(labels, logits, sample)
-    for value, weights in zip(intercepts, sample.of_pictures, strict=True):
+    for value, weights in zip(intercepts, sample.of_images, strict=True):
         expected = np.sum(weights * calibration.sigmoid(logits + value))
         assert expected == pytest.approx(np.sum(weights * labels), abs=0.01)
 
 
-def test_recalibrating_on_its_own_pictures_leaves_nothing_to_correct():
+def test_recalibrating_on_its_own_images_leaves_nothing_to_correct():
     labels, logits, patients = drawn()
     sample = bootstrap.draw(labels, patients, 5, 0)
     again = calibration.fit(labels, logits)(logits)
@@ -86,7 +86,7 @@ def test_sigmoid_and_logit_are_each_others_inverse_far_out():
     assert calibration.logit(float(probabilities[4])) == pytest.approx(5)
 
 
-def test_reliability_counts_each_picture_once_and_means_what_it_says():
+def test_reliability_counts_each_image_once_and_means_what_it_says():
     labels, logits, patients = drawn(500)
     sample = bootstrap.draw(labels, patients, 200, 0)
     points = calibration.reliability(labels, logits, sample)

@@ -15,7 +15,7 @@ from pipeline import settings as project_settings
 from pipeline.evaluation import bootstrap, calibration, metrics, operating, predictions, published, run_metrics
 from pipeline.settings import Evaluate
 from pipeline.stages.evaluate import advice
-from tests.fake_predictions import SMALL, pictures, write_logits, write_run
+from tests.fake_predictions import SMALL, image_rows, write_logits, write_run
 
 OPTIONS = Evaluate(threshold=0.5, resamples=200, seed=0, sensitive=0.95, specific=0.95, prevalence=0.1)
 SOME_FIGURES = """
@@ -30,7 +30,7 @@ SOME_FIGURES = """
 
 
 def from_counts(tn: int, fp: int, fn: int, tp: int):
-    """Pictures that give these counts at a logit threshold of 0, and their sample."""
+    """Images that give these counts at a logit threshold of 0, and their sample."""
     labels = np.repeat([False, False, True, True], [tn, fp, fn, tp])
     logits = np.repeat([-1.0, 1.0, -1.0, 1.0], [tn, fp, fn, tp])
     return labels, logits, bootstrap.draw(labels, [str(row) for row in range(len(labels))], 20, 0)
@@ -76,7 +76,7 @@ def test_figures_are_scikit_learns(drawn, threshold):
     called = logits >= threshold
     sample = bootstrap.draw(labels, [str(row) for row in range(len(labels))], 3, 0)
     ours = metrics.by_class(labels, logits, sample, threshold) | metrics.decisions(labels, logits, sample, threshold)
-    for place, weights in enumerate(sample.of_pictures):
+    for place, weights in enumerate(sample.of_images):
         theirs = sklearn_metrics.precision_recall_fscore_support(
             labels, called, sample_weight=weights, labels=[False, True], zero_division=np.nan
         )
@@ -93,7 +93,7 @@ def test_losses_are_scikit_learns_and_finite_where_a_probability_is_1():
     sample = bootstrap.draw(labels, [str(row // 2) for row in range(200)], 5, 0)
     figures = metrics.probabilities(labels, logits, sample)
     chances = calibration.sigmoid(logits)
-    for place, weights in enumerate(sample.of_pictures):
+    for place, weights in enumerate(sample.of_images):
         log_loss = sklearn_metrics.log_loss(labels, chances, sample_weight=weights)
         assert figures["log_loss"][place] == pytest.approx(log_loss, abs=1e-6)
         brier = sklearn_metrics.brier_score_loss(labels, chances, sample_weight=weights)
@@ -141,7 +141,7 @@ def test_a_constant_output_has_a_sensitive_point_and_no_specific_one():
 
 @pytest.fixture
 def run(tmp_path):
-    write_run(tmp_path / "custom_cnn-raw-0", pictures(SMALL), quality=2.0)
+    write_run(tmp_path / "custom_cnn-raw-0", image_rows(SMALL), quality=2.0)
     return predictions.read(tmp_path / "custom_cnn-raw-0")
 
 
@@ -202,7 +202,7 @@ def test_a_run_whose_network_is_not_kept_has_no_metrics_under_unseen_changes(run
     lost = dataclasses.replace(run, unseen={})
     without = run_metrics.summary(lost, *run_metrics.measure(lost, samples, OPTIONS))
     assert without["unseen_auc"] == "undefined" and not any(key.startswith("unseen_haze") for key in without)
-    write_run(tmp_path / "vgg16-raw-0", pictures(SMALL))
+    write_run(tmp_path / "vgg16-raw-0", image_rows(SMALL))
     kept = predictions.read(tmp_path / "vgg16-raw-0")
     assert run_metrics.headline(kept, run_metrics.draw(kept, OPTIONS), OPTIONS)["unseen_auc"][0] > 0.5
     same = dataclasses.replace(run, unseen={"haze": run.validation.logits})
@@ -210,7 +210,7 @@ def test_a_run_whose_network_is_not_kept_has_no_metrics_under_unseen_changes(run
     np.testing.assert_allclose(figures["unseen_auc"], figures["validation_auc"])
 
 
-def test_stressed_pictures_meet_the_thresholds_of_clean_validation(run):
+def test_stressed_images_meet_the_thresholds_of_clean_validation(run):
     samples = run_metrics.draw(run, OPTIONS)
     same = dataclasses.replace(run, stress={"nothing": run.validation.logits, "dark": run.validation.logits - 2})
     figures, facts = run_metrics.measure(same, samples, OPTIONS)
@@ -225,7 +225,7 @@ def test_stressed_pictures_meet_the_thresholds_of_clean_validation(run):
 
 
 def test_what_is_undefined_says_so_and_hides_nothing_else(tmp_path):
-    rows = [row for row in pictures(SMALL) if row[3] != "viral"]
+    rows = [row for row in image_rows(SMALL) if row[3] != "viral"]
     write_run(tmp_path / "vgg16-raw-0", rows)
     write_logits(tmp_path / "vgg16-raw-0", rows, np.full(len(rows), 0.7))  # a network that did not train
     run = predictions.read(tmp_path / "vgg16-raw-0")

@@ -9,9 +9,9 @@ import pytest
 from pipeline.errors import ProjectError
 from pipeline.evaluation import predictions
 from pipeline.robustness.families import UNSEEN
-from tests.fake_predictions import CHANGES, SMALL, pictures, write_run
+from tests.fake_predictions import CHANGES, SMALL, image_rows, write_run
 
-ROWS = pictures(SMALL)
+ROWS = image_rows(SMALL)
 RUN = "custom_cnn-raw-0"
 
 
@@ -83,20 +83,20 @@ def test_the_order_of_lines_does_not_matter(folder, tmp_path):
         ("images.csv", put(5, "label", "SICK"), r"line 5 .*label 'SICK'"),
         ("images.csv", put(2, "subtype", "viral"), r"line 2 .*subtype 'viral' does not belong to NORMAL"),
         ("images.csv", put(5, "patient", ""), r"line 5 .*path and patient must be named"),
-        ("images.csv", lambda rows: [*rows, rows[1]], r"picture .* is repeated"),
+        ("images.csv", lambda rows: [*rows, rows[1]], r"image .* is repeated"),
         ("images.csv", lambda rows: [*rows[:4], rows[4][:3], *rows[5:]], r"line 5: 3 fields in place of 7"),
         ("images.csv", lambda rows: [["path"], *rows[1:]], r"expected the columns path, split"),
-        ("images.csv", lambda rows: rows[:1], r"validation needs pictures of both classes"),
+        ("images.csv", lambda rows: rows[:1], r"validation needs images of both classes"),
         (
             "images.csv",
             lambda rows: [row for row in rows if row[1] != "test" or row[2] == "NORMAL"],
-            r"test needs pictures of both classes",
+            r"test needs images of both classes",
         ),
         ("stress.csv", lambda rows: [*rows, rows[1]], r"row 0 is repeated under 'gamma_0.6'"),
-        ("stress.csv", lambda rows: [rows[0], *rows[2:]], r"1 validation pictures are missing under 'gamma_0.6'"),
-        ("stress.csv", put(5, "row", "9999"), r"line 5: row 9999 is no validation picture"),
+        ("stress.csv", lambda rows: [rows[0], *rows[2:]], r"1 validation images are missing under 'gamma_0.6'"),
+        ("stress.csv", put(5, "row", "9999"), r"line 5: row 9999 is no validation image"),
         ("stress.csv", put(5, "logit", "nan"), r"line 5: logit is not a finite number"),
-        ("stress.csv", lambda rows: rows[:1], r"no stressed picture"),
+        ("stress.csv", lambda rows: rows[:1], r"no stressed image"),
         ("history.csv", put(3, "val_loss", "x"), r"line 3: val_loss 'x' is not a number"),
         ("history.csv", put(3, "val_accuracy", "nan"), r"line 3: val_accuracy is not a finite number"),
         ("history.csv", lambda rows: rows[:4], r"history.csv holds 3 epochs; run.json says 5"),
@@ -110,11 +110,11 @@ def test_a_line_that_cannot_be_true_is_named(folder, file, change, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_validation_picture_that_every_run_lacks_is_missed_all_the_same(folder):
+def test_a_validation_image_that_every_run_lacks_is_missed_all_the_same(folder):
     run = json.loads((folder / "run.json").read_text())
     there = sum(row[1] == "validation" for row in ROWS)
     (folder / "run.json").write_text(json.dumps(run | {"validation_pictures": there + 1}))
-    message = f"images.csv holds {there} validation pictures; run.json says {there + 1}"
+    message = f"images.csv holds {there} validation images; run.json says {there + 1}"
     with pytest.raises(ProjectError, match=message):
         predictions.read(folder)
 
@@ -153,7 +153,7 @@ def test_run_json_must_speak_of_its_own_folder(folder):
 
 
 def three_runs(root, odd, **facts):
-    """Two runs on all pictures, a third one on `odd`."""
+    """Two runs on all images, a third one on `odd`."""
     for place, name in enumerate(("custom_cnn-raw-0", "vgg16-raw-0")):
         write_run(root / name, ROWS, seed=place)
     write_run(root / "xception-raw-0", odd, seed=2, **facts)
@@ -171,12 +171,12 @@ def test_runs_that_agree_are_all_read(tmp_path):
 @pytest.mark.parametrize(
     ("odd", "message"),
     [
-        (ROWS[1:], f"xception-raw-0: 1 validation pictures are missing, first {ROWS[0][0]}"),
-        ([*ROWS, ("zz.jpeg", "test", "NORMAL", "normal", "zz")], "1 test pictures are unknown to other runs, first zz"),
+        (ROWS[1:], f"xception-raw-0: 1 validation images are missing, first {ROWS[0][0]}"),
+        ([*ROWS, ("zz.jpeg", "test", "NORMAL", "normal", "zz")], "1 test images are unknown to other runs, first zz"),
         ([(*ROWS[0][:4], "somebody"), *ROWS[1:]], "disagree on subtype or patient of validation"),
     ],
 )
-def test_a_run_on_other_pictures_is_named(tmp_path, odd, message):
+def test_a_run_on_other_images_is_named(tmp_path, odd, message):
     with pytest.raises(ProjectError, match=message):
         predictions.read_all(three_runs(tmp_path, odd))
 

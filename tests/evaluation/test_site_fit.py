@@ -14,12 +14,12 @@ APART = 1.812  # of two normal classes: AUC 0.9
 ASKED = Asked(0.9, 0.9)
 
 
-def site(seed: int, each: int, intercept: float = 0.0, slope: float = 1.0, films: int = 1) -> Split:
+def site(seed: int, each: int, intercept: float = 0.0, slope: float = 1.0, images: int = 1) -> Split:
     """`each` patients of each class; the right logit is `intercept + slope * logit`."""
     rng = np.random.default_rng(seed)
-    labels = np.repeat([False, True], each * films)
+    labels = np.repeat([False, True], each * images)
     right = APART * (rng.normal(size=len(labels)) + APART * (labels - 0.5))
-    names = [f"p{number // films}" for number in range(len(labels))]
+    names = [f"p{number // images}" for number in range(len(labels))]
     return Split(
         [str(n) for n in range(len(labels))], labels, ["unknown"] * len(labels), names, (right - intercept) / slope
     )
@@ -39,7 +39,7 @@ def test_a_known_shift_is_recovered(seed: int, intercept: float, slope: float) -
 @settings(deadline=None, max_examples=5)
 @given(st.integers(0, 10**6), st.floats(-4, 4), st.floats(0.3, 2))
 def test_out_of_fold_the_reading_is_calibrated(seed: int, intercept: float, slope: float) -> None:
-    split = site(seed, 400, intercept, slope, films=2)
+    split = site(seed, 400, intercept, slope, images=2)
     sample = bootstrap.draw(split.labels, split.patients, 50, 0)
     reading = site_fit.cross_fit(split, ASKED, with_slope=True, seed=0)
     figures = {name: value[0] for name, value in site_fit.figures(split.labels, split.logits, reading, sample).items()}
@@ -50,7 +50,7 @@ def test_out_of_fold_the_reading_is_calibrated(seed: int, intercept: float, slop
 
 def test_an_image_has_no_part_in_its_own_reading() -> None:
     """Moving the scores of one patient moves the reading of the other folds alone: not the thresholds of its own."""
-    split = site(3, 60, films=2)
+    split = site(3, 60, images=2)
     before = site_fit.cross_fit(split, ASKED, with_slope=True, seed=0)
     moved = split.logits.copy()
     moved[:2] += 5

@@ -26,13 +26,13 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     return np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
 
 
-def test_feature_maps_are_the_first_channels_of_the_layers(network, picture):
-    maps = inspection.feature_maps(network, picture, ["block1_conv", "block3_pool"])
-    direct = keras.Model(network.input, network.get_layer("block3_pool").output)(picture[None, ..., None])
+def test_feature_maps_are_the_first_channels_of_the_layers(network, image):
+    maps = inspection.feature_maps(network, image, ["block1_conv", "block3_pool"])
+    direct = keras.Model(network.input, network.get_layer("block3_pool").output)(image[None, ..., None])
     np.testing.assert_array_equal(maps["block3_pool"], np.asarray(direct)[0, :, :, 0])
     assert maps["block1_conv"].shape == (SIDE - 2, SIDE - 2)
     chosen = inspection.first_and_last(network)
@@ -40,27 +40,27 @@ def test_feature_maps_are_the_first_channels_of_the_layers(network, picture):
     assert (chosen[0], chosen[-1]) == ("block1_conv", "block5_pool")
 
 
-def test_what_cannot_be_drawn_is_named(network, picture):
+def test_what_cannot_be_drawn_is_named(network, image):
     with pytest.raises(
         ProjectError, match="no layer 'block6_conv' with feature maps; choose from block1_conv, .*block5_pool"
     ):
-        inspection.feature_maps(network, picture, ["block6_conv"])
+        inspection.feature_maps(network, image, ["block6_conv"])
     with pytest.raises(ProjectError, match="no layer is named; choose from block1_conv"):
-        inspection.feature_maps(network, picture, [])
-    with pytest.raises(ProjectError, match="takes pictures of 96 x 96 pixels as uint8; these are 40 x 40 as uint8"):
-        inspection.feature_maps(network, picture[:40, :40], ["block1_conv"])
-    with pytest.raises(ProjectError, match="list of pictures is empty"):
-        inspection.study_map(network, picture[None][:0])
+        inspection.feature_maps(network, image, [])
+    with pytest.raises(ProjectError, match="takes images of 96 x 96 pixels as uint8; these are 40 x 40 as uint8"):
+        inspection.feature_maps(network, image[:40, :40], ["block1_conv"])
+    with pytest.raises(ProjectError, match="list of images is empty"):
+        inspection.study_map(network, image[None][:0])
     pixels = keras.Input((8, 8, 1), dtype="uint8")
     flat = keras.Model(pixels, keras.layers.Dense(1)(keras.layers.Flatten(name="flat")(pixels)), name="odd")
     with pytest.raises(ProjectError, match="odd has no convolution; its layers are .*flat"):
         inspection.first_and_last(flat)
 
 
-def test_the_studys_map_weighs_and_sums_the_channels_of_the_last_convolution(network, picture):
-    layer, maps = inspection.study_map(network, picture[None])
+def test_the_studys_map_weighs_and_sums_the_channels_of_the_last_convolution(network, image):
+    layer, maps = inspection.study_map(network, image[None])
     assert layer == "block5_conv"
-    features = np.asarray(keras.Model(network.input, network.get_layer(layer).output)(picture[None, ..., None]))
+    features = np.asarray(keras.Model(network.input, network.get_layer(layer).output)(image[None, ..., None]))
     kernel, logit = (np.asarray(network.get_layer(name).kernel) for name in ("hidden", "logit"))
     weights = np.zeros(features.shape[-1])
     for row in range(len(kernel)):
@@ -69,10 +69,10 @@ def test_the_studys_map_weighs_and_sums_the_channels_of_the_last_convolution(net
 
 
 def test_the_layer_of_the_studys_map_in_xception_and_where_convolutions_are_joined():
-    pictures = np.zeros((1, 75, 75), np.uint8)
-    assert inspection.study_map(head.build("xception", 75), pictures)[0] == "block14_sepconv2"
+    images = np.zeros((1, 75, 75), np.uint8)
+    assert inspection.study_map(head.build("xception", 75), images)[0] == "block14_sepconv2"
     joined = head.build("densenet121", 75)
-    name, maps = inspection.study_map(joined, pictures)
+    name, maps = inspection.study_map(joined, images)
     assert joined.get_layer(name).output.shape[-1] == 1024
     assert maps.shape == (1, 2, 2)
 
@@ -145,7 +145,7 @@ def test_the_stage_leaves_numbers_curves_and_sheets(root):
     assert {row["split"] for row in rows} == {"validation", "test"}
     assert {"none", "gamma_0.6", "right_2_pixels", "noise_0.005"} <= {row["change"] for row in rows}
     assert {row["picture"] for row in read_table(metrics / "strangers.csv")} >= {"black", "white", "portrait"}
-    # The fixture's guard refuses what has much contrast: the portrait, not the black picture, none of these films.
+    # The fixture's guard refuses what has much contrast: the portrait, not the black image, none of these radiographs.
     strangers = {row["picture"]: row for row in read_table(metrics / "strangers.csv")}
     assert float(strangers["portrait"]["guard_score"]) > 0 > float(strangers["black"]["guard_score"])
     assert (strangers["portrait"]["refused"], strangers["black"]["refused"]) == ("True", "False")
@@ -165,7 +165,7 @@ def test_the_stage_leaves_numbers_curves_and_sheets(root):
             assert min(sheet.size) > 200
 
 
-def test_the_gallery_holds_exactly_the_wrong_test_pictures(root):
+def test_the_gallery_holds_exactly_the_wrong_test_images(root):
     gallery = root / "reports" / "explain" / "gallery"
     rows = read_table(gallery / "gallery.csv")
     said = read_table(root / "predictions" / RUN / "images.csv")

@@ -48,20 +48,20 @@ def test_rank_correlation_is_spearmans_and_undefined_for_a_constant_map(seed):
 
 
 @given(st.integers(8, 40), st.floats(0.03, 0.3), st.integers(0, 2**32 - 1))
-def test_frame_and_middle_make_the_picture(side, share, seed):
-    pictures = np.random.default_rng(seed).integers(1, 256, (2, side, side)).astype(np.uint8)
-    middle, frame = probes.without_frame(share)(pictures), probes.frame_alone(share)(pictures)
-    np.testing.assert_array_equal(middle + frame, pictures)
+def test_frame_and_middle_make_the_image(side, share, seed):
+    images = np.random.default_rng(seed).integers(1, 256, (2, side, side)).astype(np.uint8)
+    middle, frame = probes.without_frame(share)(images), probes.frame_alone(share)(images)
+    np.testing.assert_array_equal(middle + frame, images)
     assert not ((middle > 0) & (frame > 0)).any()
 
 
 def test_small_changes_are_small_and_the_same_every_time():
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 16, 16)).astype(np.uint8)
-    moved = probes.SMALL_CHANGES["right_2_pixels"](pictures)
-    np.testing.assert_array_equal(moved[:, :, 2:], pictures[:, :, :-2])
-    np.testing.assert_array_equal(moved[:, :, 0], pictures[:, :, 0])
-    moved = probes.SMALL_CHANGES["down_2_pixels"](pictures)
-    np.testing.assert_array_equal(moved[:, 2:], pictures[:, :-2])
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16)).astype(np.uint8)
+    moved = probes.SMALL_CHANGES["right_2_pixels"](images)
+    np.testing.assert_array_equal(moved[:, :, 2:], images[:, :, :-2])
+    np.testing.assert_array_equal(moved[:, :, 0], images[:, :, 0])
+    moved = probes.SMALL_CHANGES["down_2_pixels"](images)
+    np.testing.assert_array_equal(moved[:, 2:], images[:, :-2])
     grey = np.full((1, 200, 200), 100, np.uint8)
     noisy = probes.SMALL_CHANGES["noise_0.005"](grey)
     assert noisy.std() == pytest.approx(0.005 * 255, rel=0.1)
@@ -75,7 +75,7 @@ def part(pixels: np.ndarray, labels: np.ndarray, maps: np.ndarray, ask) -> Part:
 
 
 def spots(where: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Noise pictures; the ill ones have a bright spot at `where` of a 4 x 4 grid."""
+    """Noise images; the ill ones have a bright spot at `where` of a 4 x 4 grid."""
     random = np.random.default_rng(0)
     labels = np.arange(60) % 2 == 0
     pixels = random.integers(60, 100, (60, 32, 32)).astype(np.uint8)
@@ -86,7 +86,7 @@ def spots(where: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 def reads(where: tuple[int, int]):
     rows, columns = (slice(8 * place, 8 * place + 8) for place in where)
-    return lambda pictures: (pictures[:, rows, columns].mean(axis=(1, 2)) - 120) / 10.0
+    return lambda images: (images[:, rows, columns].mean(axis=(1, 2)) - 120) / 10.0
 
 
 def test_masking_passes_for_a_map_of_what_is_read_and_fails_for_a_map_of_something_else():
@@ -176,11 +176,11 @@ def test_flips_are_counted_per_thousand():
     pixels, labels = spots((1, 2))
     own = part(pixels, labels, np.ones((60, 4, 4)), reads((1, 2)))
     rows = saliency_checks.stress(
-        own, reads((1, 2)), {"dark": lambda pictures: pictures // 2}, {"plain": 0.0, "sensitive": None}
+        own, reads((1, 2)), {"dark": lambda images: images // 2}, {"plain": 0.0, "sensitive": None}
     )
     assert [row["change"] for row in rows] == ["none", "dark"]
     assert rows[0]["plain_flips_per_thousand"] == 0
-    assert rows[1]["plain_flips_per_thousand"] == 500  # every ill picture, no healthy one
+    assert rows[1]["plain_flips_per_thousand"] == 500  # every ill image, no healthy one
     assert (rows[1]["auc"], rows[1]["plain_sensitivity"], rows[1]["plain_specificity"]) == (1.0, 0.0, 1.0)
 
 
@@ -194,7 +194,7 @@ def test_what_is_shown_is_chosen_by_what_was_said():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(-5, 5)), max_size=40), st.integers(0, 8))
-def test_no_picture_is_shown_twice(said, each):
+def test_no_image_is_shown_twice(said, each):
     labels, logits = np.array([label for label, _ in said], dtype=bool), np.array([logit for _, logit in said])
     shown = np.concatenate(list(selection.notable(labels, logits, 0.0, each).values()))
     assert len(set(shown.tolist())) == len(shown)
@@ -204,9 +204,9 @@ def test_all_maps_have_one_scale_so_that_a_healthy_ones_stays_dark(tmp_path):
     pixels = np.full((2, 32, 32), 120, np.uint8)
     maps = np.zeros((2, 4, 4))
     maps[0, 1, 2], maps[1, 1, 2] = 4.0, 0.04  # one of 100 times the evidence
-    own = part(pixels, np.array([False, True]), maps, lambda pictures: np.array([1.0, -1.0]))
+    own = part(pixels, np.array([False, True]), maps, lambda images: np.array([1.0, -1.0]))
     explain_sheets.gallery(
-        tmp_path / "gallery", Subject("run", {}, lambda pictures: own.logits, {"test": own}, {"plain": 0.0}, 4.0)
+        tmp_path / "gallery", Subject("run", {}, lambda images: own.logits, {"test": own}, {"plain": 0.0}, 4.0)
     )
     rows = read_table(tmp_path / "gallery" / "gallery.csv")
     apart = {}

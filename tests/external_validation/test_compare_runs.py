@@ -1,4 +1,4 @@
-"""Trained runs on another hospital's films: the networks' own answers, and a table that shows no others."""
+"""Trained runs on another hospital's radiographs: the networks' own answers, and a table that shows no others."""
 
 import csv
 import json
@@ -24,19 +24,19 @@ PYTHON = HOME / ".venv" / "bin" / "python"
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with one trained run; the test pictures lie in a folder as another hospital's films, one of them broken."""
+    """A project with one trained run; the test images lie in a folder as another hospital's radiographs, one of them broken."""
     root = tmp_path_factory.mktemp("site-runs") / "root"
     shutil.copytree(explained(), root)
     options = yaml.safe_load((root / "params.yaml").read_text())
     pixels = np.load(root / "data" / "arrays" / "test.npy")
     options["preprocess"]["image_size"] = pixels.shape[1]
     (root / "params.yaml").write_text(yaml.safe_dump(options))
-    (root / "films").mkdir()
+    (root / "radiographs").mkdir()
     rows = [("file", "label", "patient", "view")]
     for number, row in enumerate(read_table(root / "data" / "arrays" / "test.csv")):
-        Image.fromarray(pixels[number]).save(root / "films" / f"{number}.png")
+        Image.fromarray(pixels[number]).save(root / "radiographs" / f"{number}.png")
         rows.append((f"{number}.png", row["label"], row["patient"], "PA" if number % 2 else "AP"))
-    (root / "films" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (root / "radiographs" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     rows.append(("broken.png", "NORMAL", "somebody", "PA"))
     with (root / "labels.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(rows)
@@ -46,17 +46,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ask(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PIPELINE_ROOT": str(root), "PYTHONPATH": str(HOME)}
     command = [PYTHON, "-m", "pipeline.external_validation.compare_runs"]
-    command += ["--name", "a-hospital", "films", "labels.csv", *arguments]
+    command += ["--name", "a-hospital", "radiographs", "labels.csv", *arguments]
     return subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
 
 
-def test_the_films_get_the_logits_of_the_predictions(root: Path) -> None:
+def test_the_radiographs_get_the_logits_of_the_predictions(root: Path) -> None:
     done = ask(root, RUN)
     assert done.returncode == 0, done.stderr
     assert "broken.png is left out: undecodable" in done.stderr
     told = json.loads((root / "metrics" / "site_runs" / "a-hospital.json").read_text())
     expected = [row for row in read_table(root / "predictions" / RUN / "images.csv") if row["split"] == "test"]
-    assert [film["patient"] for film in told["films"]] == [row["patient"] for row in expected]
+    assert [radiograph["patient"] for radiograph in told["films"]] == [row["patient"] for row in expected]
     assert told["runs"][RUN]["logits"] == pytest.approx([float(row["logit"]) for row in expected], abs=1e-3)
 
     run = json.loads((root / "metrics" / "runs" / f"{RUN}.json").read_text())
@@ -64,25 +64,30 @@ def test_the_films_get_the_logits_of_the_predictions(root: Path) -> None:
     shown = site_table.table(root / "metrics", root / "predictions", [run], options, epochs=1)
     same = f"{run['test_auc']:.3f}".lstrip("0")
     (row,) = [line for line in shown.splitlines() if line.startswith(f"| {RUN}")]
-    assert row.split(" | ")[3].startswith(f"{same} ("), "the same pictures, so the AUC of the official test"
+    assert row.split(" | ")[3].startswith(f"{same} ("), "the same images, so the AUC of the official test"
     assert "No finished robust run" in shown
     shares = re.search(
         r"[(](\d+)% of AP, (\d+)% of PA show pneumonia[)]: AUC [.]\d{3} [(][.]\d{3} to [.]\d{3}[)]", shown
     )
-    ill = {view: [film["pneumonia"] for film in told["films"] if film["view"] == view] for view in ("AP", "PA")}
+    ill = {
+        view: [radiograph["pneumonia"] for radiograph in told["films"] if radiograph["view"] == view]
+        for view in ("AP", "PA")
+    }
     assert shares and [f"{sum(one) / len(one):.0%}" for one in ill.values()] == [f"{one}%" for one in shares.groups()]
 
     # The network was trained again since: what the old one answered is not shown.
-    pictures = root / "predictions" / RUN / "images.csv"
-    whole = pictures.read_bytes()
-    pictures.write_bytes(whole + b"\n")
+    images = root / "predictions" / RUN / "images.csv"
+    whole = images.read_bytes()
+    images.write_bytes(whole + b"\n")
     assert RUN not in site_table.table(root / "metrics", root / "predictions", [run], options, epochs=1)
-    pictures.write_bytes(whole)
+    images.write_bytes(whole)
 
 
 def test_robust_stands_beside_balanced_of_as_many_epochs(tmp_path: Path) -> None:
     labels = [False, True] * 8
-    films = [{"file": f"{n}.png", "pneumonia": ill, "patient": str(n), "view": "PA"} for n, ill in enumerate(labels)]
+    radiographs = [
+        {"file": f"{n}.png", "pneumonia": ill, "patient": str(n), "view": "PA"} for n, ill in enumerate(labels)
+    ]
     perfect = [4.0 if ill else -4.0 for ill in labels]
     answers = {
         "custom_cnn-balanced-0": [0.0] * 16,
@@ -101,7 +106,7 @@ def test_robust_stands_beside_balanced_of_as_many_epochs(tmp_path: Path) -> None
         row |= {"stress_auc": 0.9, "test_auc": 0.9, "did_not_train": False}
         runs.append(row | {"threshold_sensitive_logit": 0.5})
     (tmp_path / "metrics" / "site_runs").mkdir(parents=True)
-    text = json.dumps({"name": "far-away", "films": films, "runs": told})
+    text = json.dumps({"name": "far-away", "films": radiographs, "runs": told})
     (tmp_path / "metrics" / "site_runs" / "far-away.json").write_text(text)
     shown = site_table.table(tmp_path / "metrics", tmp_path / "predictions", runs, settings.load().evaluate, epochs=3)
     assert "`custom_cnn-robust-0` less `custom_cnn-balanced-0`: AUC +.000 on stressed validation, +.500 (+" in shown
@@ -111,7 +116,7 @@ def test_robust_stands_beside_balanced_of_as_many_epochs(tmp_path: Path) -> None
     assert row.split(" | ")[-2:] == [".000 (.000 to .000)", "1.000 (1.000 to 1.000) |"]
 
 
-def test_answers_to_other_films_are_not_written_over(root: Path) -> None:
+def test_answers_to_other_radiographs_are_not_written_over(root: Path) -> None:
     target = root / "metrics" / "site_runs" / "a-hospital.json"
     before = target.read_text() if target.exists() else None
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +124,7 @@ def test_answers_to_other_films_are_not_written_over(root: Path) -> None:
     target.write_text(other)
     done = ask(root, RUN)
     assert done.returncode == 1
-    assert "a-hospital.json holds the answers to other films (1, here" in done.stderr
+    assert "a-hospital.json holds the answers to other radiographs (1, here" in done.stderr
     assert target.read_text() == other
     target.unlink() if before is None else target.write_text(before)
 

@@ -17,7 +17,7 @@ from pipeline import outcomes, settings
 from pipeline.data.tables import read_table
 from pipeline.reporting import markdown_blocks
 from tests.champion_fixture import contract, logit_of, plain_guard, write_champion
-from tests.film_fixture import encoded, film, scene
+from tests.image_fixture import chest_dicom, encoded, scene
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PER_CLASS = 40
@@ -31,11 +31,11 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Flat films (the tiny guard takes contrast for a stranger), brighter with pneumonia; and three that are refused."""
+    """Flat radiographs (the tiny guard takes contrast for a stranger), brighter with pneumonia; and three that are refused."""
     root = tmp_path_factory.mktemp("site")
     shutil.copy(CHECKOUT / "params.yaml", root)
     write_champion(root, guard=plain_guard(0.0))
-    folder = root / "films"
+    folder = root / "radiographs"
     folder.mkdir()
     random = np.random.default_rng(0)
     rows = []
@@ -48,7 +48,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, data in (
         ("stranger.png", encoded(scene(), "PNG")),
         ("broken.png", b"\x89PNG\r\n\x1a\n"),
-        ("film.dcm", film()),
+        ("radiograph.dcm", chest_dicom()),
     ):
         (folder / name).write_bytes(data)
         rows.append((name, "NORMAL", name, "PA"))
@@ -59,7 +59,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(root: Path) -> dict[str, Any]:
-    told = run(root, "films", "labels.csv", "--name", "a-hospital")
+    told = run(root, "radiographs", "labels.csv", "--name", "a-hospital")
     assert told.returncode == 0, told.stderr
     assert "not a medical device" in told.stdout
     return json.loads((root / "metrics" / "site" / "a-hospital.json").read_text())
@@ -67,7 +67,7 @@ def report(root: Path) -> dict[str, Any]:
 
 def test_counts_and_refusals(root: Path, report: dict[str, Any]) -> None:
     assert report["films"] == 2 * PER_CLASS + 3
-    contents = [path.read_bytes() for path in sorted((root / "films").iterdir()) if path.is_file()]
+    contents = [path.read_bytes() for path in sorted((root / "radiographs").iterdir()) if path.is_file()]
     assert report["copies"]["files"] == sum(contents.count(content) > 1 for content in contents) > 0
     assert report["copies"]["under_both_labels"] <= report["copies"]["files"]
     assert report["refusals"] == {"no_chest_radiograph": 2, "undecodable": 1}  # the scene, and the same scene as DICOM
@@ -80,7 +80,7 @@ def test_auc_is_that_of_the_networks_answers(root: Path, report: dict[str, Any])
     from PIL import Image
 
     tones = {label: [] for label in ("NORMAL", "PNEUMONIA")}
-    for path in (root / "films").glob("*-*.png"):
+    for path in (root / "radiographs").glob("*-*.png"):
         tones[path.name.split("-")[0]].append(logit_of(np.asarray(Image.open(path))))
     normal, ill = np.array(tones["NORMAL"]), np.array(tones["PNEUMONIA"])
     expected = np.mean((ill[:, None] > normal) + 0.5 * (ill[:, None] == normal))
@@ -119,7 +119,7 @@ def test_ages_and_sexes_are_reported_apart(root: Path) -> None:
     rows = [(*row, ages[place % 8], "FM"[place % 2]) for place, row in enumerate([*NORMAL, *ILL])]
     with (root / "aged.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([("file", "label", "patient", "age", "sex"), *rows])
-    told = run(root, "films", "aged.csv", "--name", "aged")
+    told = run(root, "radiographs", "aged.csv", "--name", "aged")
     assert told.returncode == 0, told.stderr
     kept = root / "metrics" / "site" / "aged.json"
     report = json.loads(kept.read_text())
@@ -130,7 +130,7 @@ def test_ages_and_sexes_are_reported_apart(root: Path) -> None:
         assert sum(group["films"] for group in groups.values()) == report["films"]
     with (root / "aged.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([("file", "label", "patient", "age"), (*NORMAL[0], "old")])
-    told = run(root, "films", "aged.csv")
+    told = run(root, "radiographs", "aged.csv")
     assert told.returncode != 0 and "age 'old' is no number of years" in told.stderr
 
 
@@ -141,7 +141,7 @@ def test_local_threshold_is_measured_on_the_other_half(report: dict[str, Any]) -
     assert len(local["sensitivity_at_local"]) == 3
 
 
-def test_reliability_covers_every_accepted_film(report: dict[str, Any]) -> None:
+def test_reliability_covers_every_accepted_radiograph(report: dict[str, Any]) -> None:
     assert sum(point["pictures"] for point in report["reliability"]) == 2 * PER_CLASS
 
 
@@ -181,7 +181,7 @@ ILL = [(f"PNEUMONIA-{number}.png", "PNEUMONIA", f"P{number}") for number in rang
 def test_any_number_of_images_is_measured_and_what_is_undefined_is_null(
     root: Path, rows: list[tuple[str, ...]]
 ) -> None:
-    told = run(root, "films", labels(root, "few.csv", rows), "--name", "few")
+    told = run(root, "radiographs", labels(root, "few.csv", rows), "--name", "few")
     assert told.returncode == 0, told.stderr
     report = json.loads((root / "metrics" / "site" / "few.json").read_text())  # JSON knows no NaN
     assert report["films"] == len(rows)
@@ -197,15 +197,15 @@ def test_any_number_of_images_is_measured_and_what_is_undefined_is_null(
 
 
 def test_results_without_a_name_lie_where_git_ignores_them(root: Path) -> None:
-    folder = root / "St. Mary's films"
+    folder = root / "St. Mary's radiographs"
     folder.mkdir()
-    shutil.copy(root / "films" / "NORMAL-0.png", folder)
+    shutil.copy(root / "radiographs" / "NORMAL-0.png", folder)
     before = sorted((root / "metrics").rglob("*"))
     told = run(root, str(folder), labels(root, "one.csv", NORMAL[:1]))
     assert told.returncode == 0, told.stderr
     assert sorted((root / "metrics").rglob("*")) == before
     for suffix in ("json", "csv"):
-        written = f"reports/site/St-Mary-s-films.{suffix}"
+        written = f"reports/site/St-Mary-s-radiographs.{suffix}"
         assert (root / written).is_file()
         ignored = subprocess.run(["git", "check-ignore", "-q", "--no-index", written], cwd=CHECKOUT, check=False)
         assert ignored.returncode == 0
@@ -224,24 +224,24 @@ HEADER = "file,label,patient\n"
         (HEADER + "broken.png,NORMAL, \n", "line 2: no patient"),
         (HEADER + ",NORMAL,1\n", "line 2: no file"),
         (HEADER + "\nbroken.png,NORMAL,1\n./broken.png,PNEUMONIA,1\n", "line 4: ./broken.png stands in line 3 already"),
-        (HEADER + "film.dcm,NORMAL,1\n../labels.csv,NORMAL,1\n", "line 3: ../labels.csv lies outside SOURCE"),
+        (HEADER + "radiograph.dcm,NORMAL,1\n../labels.csv,NORMAL,1\n", "line 3: ../labels.csv lies outside SOURCE"),
         (HEADER + "/etc/passwd,NORMAL,1\n", "line 2: /etc/passwd lies outside SOURCE"),
-        (HEADER + "film.dcm,NORMAL,1\nlink.png,NORMAL,1\n", "line 3: link.png is or passes a symbolic link"),
+        (HEADER + "radiograph.dcm,NORMAL,1\nlink.png,NORMAL,1\n", "line 3: link.png is or passes a symbolic link"),
         (HEADER + "zero,NORMAL,1\n", "line 2: zero is or passes a symbolic link"),
         (HEADER + "pipe,NORMAL,1\n", "line 2: pipe is no regular file"),
-        (HEADER + '"film.dcm,NORMAL,1\nstranger.png,NORMAL,2\n', "line 2: an open quote"),
-        ((HEADER + "film.dcm,NORMAL,1\n").replace(",", ";"), "line 1: separated by ';'"),
+        (HEADER + '"radiograph.dcm,NORMAL,1\nstranger.png,NORMAL,2\n', "line 2: an open quote"),
+        ((HEADER + "radiograph.dcm,NORMAL,1\n").replace(",", ";"), "line 1: separated by ';'"),
         (HEADER, "no line"),
     ],
 )
 def test_a_wrong_table_is_named_in_one_line(root: Path, table: str, word: str) -> None:
     for name, target in (("link.png", root / "labels.csv"), ("zero", Path("/dev/zero"))):
-        if not (root / "films" / name).is_symlink():
-            (root / "films" / name).symlink_to(target)
-    if not (root / "films" / "pipe").exists():
-        os.mkfifo(root / "films" / "pipe")
+        if not (root / "radiographs" / name).is_symlink():
+            (root / "radiographs" / name).symlink_to(target)
+    if not (root / "radiographs" / "pipe").exists():
+        os.mkfifo(root / "radiographs" / "pipe")
     (root / "wrong.csv").write_text(table)
-    told = run(root, "films", "wrong.csv")
+    told = run(root, "radiographs", "wrong.csv")
     assert told.returncode == 1
     assert word in told.stderr
     assert told.stderr.count("\n") == 1
@@ -250,9 +250,9 @@ def test_a_wrong_table_is_named_in_one_line(root: Path, table: str, word: str) -
 def test_a_table_that_is_not_there_is_named(root: Path) -> None:
     for arguments, said in (
         (("nowhere", "labels.csv"), "SOURCE: nowhere is no folder"),
-        (("films", "nowhere.csv"), "LABELS: nowhere.csv is no file"),
-        (("films", "films"), "LABELS: films is no file"),
-        (("films", "labels.csv", "--name", "../up"), "NAME: '../up' may hold"),
+        (("radiographs", "nowhere.csv"), "LABELS: nowhere.csv is no file"),
+        (("radiographs", "radiographs"), "LABELS: radiographs is no file"),
+        (("radiographs", "labels.csv", "--name", "../up"), "NAME: '../up' may hold"),
     ):
         told = run(root, *arguments)
         assert told.returncode == 1 and said in told.stderr and told.stderr.count("\n") == 1
@@ -260,18 +260,18 @@ def test_a_table_that_is_not_there_is_named(root: Path) -> None:
 
 def test_odd_names_and_a_mark_in_front_are_read(root: Path) -> None:
     """The names as `predict` writes them, the table as a spreadsheet saves it."""
-    content = (root / "films" / "NORMAL-0.png").read_bytes()
+    content = (root / "radiographs" / "NORMAL-0.png").read_bytes()
     names = {b"=1+1.png": "%3D1+1.png", b"caf\xe9.png": "caf%E9.png", "\u00fc 100%.png".encode(): "\u00fc 100%.png"}
     for name in names:
-        (root / "films" / os.fsdecode(name)).write_bytes(content)
+        (root / "radiographs" / os.fsdecode(name)).write_bytes(content)
     lines = "".join(f"{name},NORMAL,p{number}\r\n" for number, name in enumerate(names.values()))
     (root / "odd.csv").write_bytes(f"\ufeff{HEADER.strip()}\r\n{lines}=1+1.png,NORMAL,p9\r\n".encode())
-    told = run(root, "films", "odd.csv")
+    told = run(root, "radiographs", "odd.csv")
     assert told.returncode == 1 and "line 5: =1+1.png stands in line 2 already" in told.stderr
     (root / "odd.csv").write_bytes(f"\ufeff{HEADER.strip()}\r\n{lines}".encode())
-    told = run(root, "films", "odd.csv")
+    told = run(root, "radiographs", "odd.csv")
     assert told.returncode == 0, told.stderr
-    assert [row["file"] for row in read_table(root / "reports" / "site" / "films.csv")] == list(names.values())
+    assert [row["file"] for row in read_table(root / "reports" / "site" / "radiographs.csv")] == list(names.values())
 
 
 def test_the_documents_are_written_beside_a_site_of_one_image(root: Path, tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_the_documents_are_written_beside_a_site_of_one_image(root: Path, tmp_pa
     shutil.copytree(CHECKOUT / "metrics", folder)
     (tmp_path / "predictions").symlink_to(CHECKOUT / "predictions")
     for name, rows in (("one", NORMAL[:1]), ("alone", ILL)):
-        told = run(root, "films", labels(root, "few.csv", rows), "--name", name)
+        told = run(root, "radiographs", labels(root, "few.csv", rows), "--name", name)
         assert told.returncode == 0, told.stderr
         kept = root / "metrics" / "site" / f"{name}.json"
         report = json.loads(kept.read_text()) | {"version": version}
@@ -291,9 +291,9 @@ def test_the_documents_are_written_beside_a_site_of_one_image(root: Path, tmp_pa
     (folder / "site" / "older.json").write_text(json.dumps(older))
 
     runs = json.loads((folder / "site_runs" / "nih-adults.json").read_text())
-    films = [{"file": "a.png", "pneumonia": True, "patient": "1", "view": "PA"}]
+    radiographs = [{"file": "a.png", "pneumonia": True, "patient": "1", "view": "PA"}]
     answers = {name: one | {"logits": [1.0]} for name, one in runs["runs"].items()}
-    (folder / "site_runs" / "one.json").write_text(json.dumps({"name": "one", "films": films, "runs": answers}))
+    (folder / "site_runs" / "one.json").write_text(json.dumps({"name": "one", "films": radiographs, "runs": answers}))
     blocks = markdown_blocks.blocks(folder, settings.load(CHECKOUT / "params.yaml"))
     for name in ("one", "alone", "older"):
         assert f"| external test ({name}), all images, rejected ones scored too | " in blocks["answer"]

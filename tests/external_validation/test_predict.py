@@ -17,7 +17,7 @@ import pytest
 from pipeline.data.tables import read_table
 from pipeline.outcomes import NONE, SIGNS
 from tests.champion_fixture import logit_of, plain_guard, write_champion
-from tests.film_fixture import encoded, film, scene
+from tests.image_fixture import chest_dicom, encoded, scene
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COLUMNS = ["file", "status", "reason", "score", "outcome"]
@@ -56,13 +56,13 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def films(root: Path) -> Path:
-    folder = root / "films"
+def radiographs(root: Path) -> Path:
+    folder = root / "radiographs"
     (folder / "study" / "series").mkdir(parents=True)
     (folder / "bright.png").write_bytes(encoded(tone(200), "PNG"))
     (folder / "dark.jpeg").write_bytes(encoded(tone(40)))
     (folder / "study" / "series" / "1.2.840.1").write_bytes(
-        film(np.full((70, 70), 40, np.uint8), BodyPartExamined="CHEST")
+        chest_dicom(np.full((70, 70), 40, np.uint8), BodyPartExamined="CHEST")
     )
     (folder / "stranger.png").write_bytes(encoded(scene(), "PNG"))
     (folder / "report.txt").write_text("no image")
@@ -70,8 +70,8 @@ def films(root: Path) -> Path:
     return folder
 
 
-def test_every_file_has_a_line_with_the_network_s_own_score(root: Path, films: Path) -> None:
-    rows = told(root, films)
+def test_every_file_has_a_line_with_the_network_s_own_score(root: Path, radiographs: Path) -> None:
+    rows = told(root, radiographs)
     assert list(rows) == ["bright.png", "dark.jpeg", "report.txt", "stranger.png", "study/series/1.2.840.1"]
     assert [row["status"] for row in rows.values()] == ["answered", "answered", "unreadable", "rejected", "answered"]
     expected = 1 / (1 + np.exp(-logit_of(tone(200))))
@@ -82,18 +82,18 @@ def test_every_file_has_a_line_with_the_network_s_own_score(root: Path, films: P
     assert not rows["report.txt"]["score"] and not rows["stranger.png"]["outcome"]
 
 
-def test_files_patterns_and_folders_can_be_named_together(root: Path, films: Path) -> None:
-    spaced = root / "my own films"
-    shutil.copytree(films, spaced)
-    assert list(told(root, "my own films")) == list(told(root, films))
-    assert list(told(root, "films/bright.png")) == ["bright.png"]
-    assert list(told(root, "films/*.png films/dark.jpeg")) == [
-        "films/bright.png",
-        "films/stranger.png",
-        "films/dark.jpeg",
+def test_files_patterns_and_folders_can_be_named_together(root: Path, radiographs: Path) -> None:
+    spaced = root / "my own radiographs"
+    shutil.copytree(radiographs, spaced)
+    assert list(told(root, "my own radiographs")) == list(told(root, radiographs))
+    assert list(told(root, "radiographs/bright.png")) == ["bright.png"]
+    assert list(told(root, "radiographs/*.png radiographs/dark.jpeg")) == [
+        "radiographs/bright.png",
+        "radiographs/stranger.png",
+        "radiographs/dark.jpeg",
     ]
-    assert list(told(root, "'my own films/bright.png' films/study")) == [
-        "my own films/bright.png", "films/study/series/1.2.840.1",
+    assert list(told(root, "'my own radiographs/bright.png' radiographs/study")) == [
+        "my own radiographs/bright.png", "radiographs/study/series/1.2.840.1",
     ]  # fmt: skip
 
 
@@ -105,8 +105,8 @@ def archive(members: dict[str, bytes], **options: int) -> bytes:
     return stream.getvalue()
 
 
-def test_archives_are_read_without_unpacking(root: Path, films: Path) -> None:
-    bright = (films / "bright.png").read_bytes()
+def test_archives_are_read_without_unpacking(root: Path, radiographs: Path) -> None:
+    bright = (radiographs / "bright.png").read_bytes()
     link = zipfile.ZipInfo("link.png")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     stream = io.BytesIO()
@@ -118,40 +118,42 @@ def test_archives_are_read_without_unpacking(root: Path, films: Path) -> None:
         writer.writestr("bomb", bytes(60 * 2**20))
         writer.writestr("inner.zip", archive({"c.png": bright}))
         writer.writestr(link, "/etc/passwd")
-    (films / "study" / "films.zip").write_bytes(stream.getvalue())
+    (radiographs / "study" / "radiographs.zip").write_bytes(stream.getvalue())
     locked = bytearray(archive({"locked.png": bright}))
     locked[6] |= 1
     locked[locked.index(b"PK\x01\x02") + 8] |= 1
-    (films / "locked.zip").write_bytes(locked)
-    (films / "cut.zip").write_bytes(stream.getvalue()[:3000])
+    (radiographs / "locked.zip").write_bytes(locked)
+    (radiographs / "cut.zip").write_bytes(stream.getvalue()[:3000])
     damaged = bytearray(archive({"damaged.png": bright * 20}))
     damaged[60:70] = bytes(10)
-    (films / "damaged.zip").write_bytes(damaged)
+    (radiographs / "damaged.zip").write_bytes(damaged)
 
-    rows = told(root, films)
-    assert rows["study/films.zip/a/b/bright"]["outcome"] == SIGNS
-    assert rows["study/films.zip/../outside.png"]["outcome"] == SIGNS and not (films / "outside.png").exists()
+    rows = told(root, radiographs)
+    assert rows["study/radiographs.zip/a/b/bright"]["outcome"] == SIGNS
+    assert (
+        rows["study/radiographs.zip/../outside.png"]["outcome"] == SIGNS and not (radiographs / "outside.png").exists()
+    )
     for name, reason in (
-        ("study/films.zip/bomb", "larger than"),
-        ("study/films.zip/inner.zip", "the file is a ZIP file"),
-        ("study/films.zip/link.png", "symbolic link"),
+        ("study/radiographs.zip/bomb", "larger than"),
+        ("study/radiographs.zip/inner.zip", "the file is a ZIP file"),
+        ("study/radiographs.zip/link.png", "symbolic link"),
         ("locked.zip/locked.png", "locked by a password"),
         ("cut.zip", "a zip archive that cannot be opened"),
         ("damaged.zip/damaged.png", "cannot be unpacked"),
     ):
         assert rows[name]["status"] == "unreadable" and reason in rows[name]["reason"], name
     assert not any("MACOSX" in name or "DS_Store" in name for name in rows)
-    assert list(told(root, films / "study" / "films.zip"))[0] == "films.zip/a/b/bright"
+    assert list(told(root, radiographs / "study" / "radiographs.zip"))[0] == "radiographs.zip/a/b/bright"
 
 
-def test_links_and_devices_are_named_and_not_followed(root: Path, films: Path) -> None:
-    (films / "link.png").symlink_to(films / "bright.png")
-    (films / "zero").symlink_to("/dev/zero")
-    (films / "away").symlink_to(root)
-    os.mkfifo(films / "pipe")
-    with (films / "huge").open("wb") as stream:
+def test_links_and_devices_are_named_and_not_followed(root: Path, radiographs: Path) -> None:
+    (radiographs / "link.png").symlink_to(radiographs / "bright.png")
+    (radiographs / "zero").symlink_to("/dev/zero")
+    (radiographs / "away").symlink_to(root)
+    os.mkfifo(radiographs / "pipe")
+    with (radiographs / "huge").open("wb") as stream:
         stream.truncate(2**40)  # takes no room on the disk
-    rows = told(root, films)
+    rows = told(root, radiographs)
     for name in ("link.png", "zero", "away"):
         assert rows[name]["reason"] == "a symbolic link, which is not followed"
     assert rows["pipe"]["reason"] == "no regular file"
@@ -160,7 +162,7 @@ def test_links_and_devices_are_named_and_not_followed(root: Path, films: Path) -
     assert done.returncode == 1 and "/dev/zero is no folder and no regular file" in done.stderr
 
 
-def test_names_that_compute_or_are_no_utf_8_are_written_harmlessly(root: Path, films: Path) -> None:
+def test_names_that_compute_or_are_no_utf_8_are_written_harmlessly(root: Path, radiographs: Path) -> None:
     for name in (
         b"=1+1.png",
         b"@SUM(A1).png",
@@ -170,8 +172,8 @@ def test_names_that_compute_or_are_no_utf_8_are_written_harmlessly(root: Path, f
         b"a\nb.png",
         b'comma, "quote".png',
     ):
-        shutil.copy(films / "bright.png", films / os.fsdecode(name))
-    rows = told(root, films)
+        shutil.copy(radiographs / "bright.png", radiographs / os.fsdecode(name))
+    rows = told(root, radiographs)
     assert {
         "%3D1+1.png",
         "%40SUM(A1).png",
@@ -184,7 +186,7 @@ def test_names_that_compute_or_are_no_utf_8_are_written_harmlessly(root: Path, f
     assert all(not cell.startswith(("=", "+", "-", "@")) for row in rows.values() for cell in row.values())
 
 
-def test_one_crash_of_a_decoder_is_one_line(root: Path, films: Path) -> None:
+def test_one_crash_of_a_decoder_is_one_line(root: Path, radiographs: Path) -> None:
     """A file on which the reader itself fails: the others are answered all the same."""
     (root / "sitecustomize.py").write_text(
         "from pipeline.data import imaging\n"
@@ -194,7 +196,7 @@ def test_one_crash_of_a_decoder_is_one_line(root: Path, films: Path) -> None:
         "    return whole(data, side, limits)\n"
         "imaging.decode = decode\n"
     )
-    words, environment = command(root, "--out", "out.csv", films)
+    words, environment = command(root, "--out", "out.csv", radiographs)
     environment["PYTHONPATH"] = f"{root}{os.pathsep}{CHECKOUT}"
     done = subprocess.run(words, env=environment, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -203,14 +205,14 @@ def test_one_crash_of_a_decoder_is_one_line(root: Path, films: Path) -> None:
     assert rows["dark.jpeg"]["outcome"] == NONE
 
 
-def test_the_status_is_0_unless_nothing_could_be_read(root: Path, films: Path) -> None:
-    done = run(root, "--out", root / "out.csv", films / "report.txt")
+def test_the_status_is_0_unless_nothing_could_be_read(root: Path, radiographs: Path) -> None:
+    done = run(root, "--out", root / "out.csv", radiographs / "report.txt")
     assert done.returncode == 1 and "none of the 1 files could be read" in done.stderr.splitlines()[-1]
     assert read_table(root / "out.csv")[0]["status"] == "unreadable", "the table says why"
     for arguments, said in (
         (["--out", root / "out.csv", root / "nowhere"], "nowhere is no folder"),
-        (["--out", root / "none" / "out.csv", films], "no folder that can be written to"),
-        (["--out", films, films], "is a folder; name a file"),
+        (["--out", root / "none" / "out.csv", radiographs], "no folder that can be written to"),
+        (["--out", radiographs, radiographs], "is a folder; name a file"),
         (["--out", "", ""], "give SOURCE (a folder"),
     ):
         done = run(root, *arguments)
@@ -220,17 +222,17 @@ def test_the_status_is_0_unless_nothing_could_be_read(root: Path, films: Path) -
     assert done.returncode == 1 and "holds no file" in done.stderr and not (root / "new.csv").exists()
 
 
-def test_a_table_inside_the_folder_is_no_image(root: Path, films: Path) -> None:
+def test_a_table_inside_the_folder_is_no_image(root: Path, radiographs: Path) -> None:
     for _ in range(2):
-        assert run(root, "--out", films / "out.csv", films).returncode == 0
-    assert "out.csv" not in {row["file"] for row in read_table(films / "out.csv")}
+        assert run(root, "--out", radiographs / "out.csv", radiographs).returncode == 0
+    assert "out.csv" not in {row["file"] for row in read_table(radiographs / "out.csv")}
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_table(root: Path, films: Path) -> None:
+def test_a_killed_run_goes_on_and_ends_with_the_same_table(root: Path, radiographs: Path) -> None:
     for number in range(400):
-        (films / f"{number:03}.png").write_bytes(encoded(np.full((900, 900), number % 250, np.uint8), "PNG"))
+        (radiographs / f"{number:03}.png").write_bytes(encoded(np.full((900, 900), number % 250, np.uint8), "PNG"))
     (root / "out.csv").write_text("an earlier table\n")
-    words, environment = command(root, "--out", "out.csv", films)
+    words, environment = command(root, "--out", "out.csv", radiographs)
     running = subprocess.Popen(words, env=environment, cwd=root, stderr=subprocess.DEVNULL)
     journals = root / ".cache" / "answers"
     limit = time.monotonic() + 120
@@ -242,19 +244,19 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(root: Path, films: Pa
     assert (root / "out.csv").read_text() == "an earlier table\n"
     (journal,) = journals.iterdir()
     journal.write_text(journal.read_text()[:-7])  # a line that the kill cut
-    done = run(root, "--out", root / "out.csv", films)
+    done = run(root, "--out", root / "out.csv", radiographs)
     assert done.returncode == 0 and "going on: " in done.stderr
     went_on = (root / "out.csv").read_bytes()
     assert not list(journals.iterdir())
-    assert run(root, "--out", root / "out.csv", films).returncode == 0
+    assert run(root, "--out", root / "out.csv", radiographs).returncode == 0
     assert (root / "out.csv").read_bytes() == went_on
 
 
-def test_make_hands_names_with_spaces_and_signs_on_as_they_are(root: Path, films: Path) -> None:
+def test_make_hands_names_with_spaces_and_signs_on_as_they_are(root: Path, radiographs: Path) -> None:
     if not (CHECKOUT / "Makefile").exists() or shutil.which("make") is None:
         pytest.skip("no make: the targets were NOT tried")
-    odd = root / 'it\'s "my" films'
-    shutil.copytree(films, odd)
+    odd = root / 'it\'s "my" radiographs'
+    shutil.copytree(radiographs, odd)
     (root / "labels.csv").write_text("file,label,patient\nbright.png,PNEUMONIA,1\ndark.jpeg,NORMAL,2\n")
     make = ["make", "-C", str(CHECKOUT), f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.ready"]
     environment = {**os.environ, "PIPELINE_ROOT": str(root)}
@@ -266,6 +268,6 @@ def test_make_hands_names_with_spaces_and_signs_on_as_they_are(root: Path, films
         done = subprocess.run([*make, *arguments], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert len(read_table(root / "the answers.csv")) == 5
-    assert (root / "reports" / "site" / "it-s-my-films.json").exists() and (
+    assert (root / "reports" / "site" / "it-s-my-radiographs.json").exists() and (
         root / "metrics" / "site" / "kept.json"
     ).exists()

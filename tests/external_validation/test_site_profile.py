@@ -15,7 +15,7 @@ from pipeline import paths
 from pipeline.evaluation import site_fit
 from pipeline.serving import profile
 from tests.champion_fixture import plain_guard, write_champion
-from tests.film_fixture import encoded, scene
+from tests.image_fixture import encoded, scene
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENTS, BRIGHTER = 54, 60  # of each class; what this site's images are brighter than the champion's own
@@ -41,25 +41,25 @@ def table(root: Path, name: str, rows: list[tuple[str, ...]]) -> str:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Flat films, all too bright for the champion (whose score says pneumonia of bright ones), and two that are refused."""
+    """Flat radiographs, all too bright for the champion (it calls bright ones pneumonia), and two that are refused."""
     root = tmp_path_factory.mktemp("profile")
     shutil.copy(CHECKOUT / "params.yaml", root)
     write_champion(root, guard=plain_guard(0.0))
-    (root / "films").mkdir()
+    (root / "radiographs").mkdir()
     random = np.random.default_rng(0)
     for name, label, _, _ in ROWS:
         middle = BRIGHTER + (115 if label == "NORMAL" else 145)
         tone = int(np.clip(random.normal(middle, 18), 0, 255))
-        (root / "films" / name).write_bytes(encoded(np.full((70, 70), tone, np.uint8), "PNG"))
-    (root / "films" / "stranger.png").write_bytes(encoded(scene(), "PNG"))
-    (root / "films" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        (root / "radiographs" / name).write_bytes(encoded(np.full((70, 70), tone, np.uint8), "PNG"))
+    (root / "radiographs" / "stranger.png").write_bytes(encoded(scene(), "PNG"))
+    (root / "radiographs" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     table(root, "labels.csv", [*ROWS, ("stranger.png", "NORMAL", "x", "PA"), ("broken.png", "NORMAL", "y", "PA")])
     return root
 
 
 @pytest.fixture(scope="module")
 def made(root: Path) -> subprocess.CompletedProcess[str]:
-    told = run(root, "films", "labels.csv", "--name", "a-site", "--sensitivity", "0.9", "--specificity", "0.85")
+    told = run(root, "radiographs", "labels.csv", "--name", "a-site", "--sensitivity", "0.9", "--specificity", "0.85")
     assert told.returncode == 0, told.stderr
     return told
 
@@ -83,8 +83,8 @@ def test_it_names_its_champion_and_its_images(root: Path, written: profile.Profi
     assert written.prevalence == pytest.approx(0.5) and low < value < high
 
 
-def test_bright_films_are_brought_back(written: profile.Profile) -> None:
-    """All the site's films are bright, so that the score is too high: the intercept undoes it, out of fold too."""
+def test_bright_radiographs_are_brought_back(written: profile.Profile) -> None:
+    """All the site's radiographs are bright, so that the score is too high: the intercept undoes it, out of fold too."""
     assert written.report["with_slope"] and written.recalibration.intercept < -1
     found = written.report["all"]
     assert found["calibration_intercept"]["before"][0] < -1
@@ -120,7 +120,7 @@ def few(each: int) -> list[tuple[str, ...]]:
 
 
 def test_below_fifty_patients_the_slope_stays_one(root: Path) -> None:
-    told = run(root, "films", table(root, "thirty.csv", few(30)), "--name", "thirty", "--sensitivity", "0.9")
+    told = run(root, "radiographs", table(root, "thirty.csv", few(30)), "--name", "thirty", "--sensitivity", "0.9")
     assert told.returncode == 0, told.stderr
     own = json.loads((root / "models" / "profiles" / "thirty.json").read_text())
     assert own["recalibration"]["slope"] == 1 and own["report"]["with_slope"] is False
@@ -141,7 +141,7 @@ REFUSED: dict[str, tuple[list[tuple[str, ...]], tuple[str, ...], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_too_little_is_refused_and_says_the_number(root: Path, case: str) -> None:
     rows, arguments, says = REFUSED[case]
-    told = run(root, "films", table(root, "refused.csv", rows), "--name", "refused", *arguments)
+    told = run(root, "radiographs", table(root, "refused.csv", rows), "--name", "refused", *arguments)
     assert told.returncode == 1 and says in told.stderr.splitlines()[-1], told.stderr
     assert not (root / "models" / "profiles" / "refused.json").exists()
     assert not (root / "metrics" / "site_profiles" / "refused.json").exists()
@@ -153,7 +153,7 @@ def test_what_is_too_little_is_refused_and_says_the_number(root: Path, case: str
 )
 def test_without_labels_or_name_no_profile_is_made(root: Path, labels: str, name: str, says: str) -> None:
     before = sorted((root / "models").rglob("*.json"))
-    told = run(root, "films", labels, "--name", name)
+    told = run(root, "radiographs", labels, "--name", name)
     assert told.returncode == 1 and says in told.stderr
     assert sorted((root / "models").rglob("*.json")) == before
 
@@ -163,8 +163,8 @@ def test_rejected_patients_do_not_count(root: Path) -> None:
     rows = few(site_fit.MIN_PATIENTS)
     ill = [row for row in rows if row[2] == "PNEUMONIA-0"]
     folder = root / "some"
-    shutil.copytree(root / "films", folder, dirs_exist_ok=True)
+    shutil.copytree(root / "radiographs", folder, dirs_exist_ok=True)
     for row in ill:
-        (folder / row[0]).write_bytes((root / "films" / "stranger.png").read_bytes())
+        (folder / row[0]).write_bytes((root / "radiographs" / "stranger.png").read_bytes())
     told = run(root, "some", table(root, "some.csv", rows), "--name", "some")
     assert told.returncode == 1 and "30 of NORMAL, 29 of PNEUMONIA got an answer" in told.stderr.splitlines()[-1]

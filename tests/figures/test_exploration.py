@@ -1,4 +1,4 @@
-"""Exploration: the sums are numpy's, the figures follow from the pictures, and generated ones are named as such."""
+"""Exploration: the sums are numpy's, the figures follow from the images, and generated ones are named as such."""
 
 import json
 import os
@@ -20,11 +20,11 @@ COLUMNS = ["path", "split", "label", "subtype", "patient", "width", "height", "m
 
 
 @given(st.integers(1, 40), st.integers(0, 2**32 - 1))
-def test_moments_are_those_of_the_whole_stack(pictures, seed):
-    stack = np.random.default_rng(seed).integers(0, 256, (pictures, 5, 5)).astype(np.uint8)
+def test_moments_are_those_of_the_whole_stack(images, seed):
+    stack = np.random.default_rng(seed).integers(0, 256, (images, 5, 5)).astype(np.uint8)
     moments = Moments(5)
-    for picture in stack:
-        moments.add(picture)
+    for image in stack:
+        moments.add(image)
     np.testing.assert_allclose(moments.mean, stack.mean(axis=0), atol=1e-9)
     np.testing.assert_allclose(moments.deviation(), stack.std(axis=0), atol=1e-6)
 
@@ -42,7 +42,7 @@ def test_counts_lose_no_value_and_agree_with_numpy_inside(values):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Twelve flat pictures in train, four in test: normal ones are dark, pneumonia ones bright, test ones white."""
+    """Twelve flat images in train, four in test: normal ones are dark, pneumonia ones bright, test ones white."""
     root = tmp_path_factory.mktemp("root")
     settings = (HOME / "params.yaml").read_text().replace("image_size: 128", "image_size: 94")
     (root / "params.yaml").write_text(settings.replace("samples: 16", "samples: 3"))
@@ -80,7 +80,7 @@ def explored(root):
     return root / "plots" / "exploration"
 
 
-def test_every_figure_is_drawn_and_names_generated_pictures(explored, root):
+def test_every_figure_is_drawn_and_names_generated_images(explored, root):
     names = ["classes", "means", "difference", "deviations", "sizes", "intensities"]
     assert sorted(path.name for path in explored.iterdir()) == sorted(
         ["counts.csv", *(f"{name}.svg" for name in names)]
@@ -103,7 +103,7 @@ def test_counts_and_ratio_are_those_of_the_manifest(explored):
     assert "7 / 6 = 1.167" in (explored / "classes.svg").read_text()
 
 
-def test_the_official_test_pictures_are_counted_but_not_looked_at(explored, root):
+def test_the_official_test_images_are_counted_but_not_looked_at(explored, root):
     before = {path.name: path.read_bytes() for path in explored.iterdir()}
     for path in (root / "data" / "raw" / "test").rglob("*.jpeg"):
         path.write_bytes(b"nobody may decode this")

@@ -21,8 +21,8 @@ CHAMPIONS = paths.ROOT / "models" / "champions"
 def test_logit_probability_and_map_stay_bit_by_bit(tmp_path, champion: str, width: int, runtime) -> None:
     before = CHAMPIONS / champion / "model.onnx"
     onnx.save(network_features.add(onnx.load(before)), tmp_path / "model.onnx")
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 128, 128)).astype(np.uint8)
-    old, new = (Graph(path, runtime).answer(pictures) for path in (before, tmp_path / "model.onnx"))
+    images = np.random.default_rng(0).integers(0, 256, (3, 128, 128)).astype(np.uint8)
+    old, new = (Graph(path, runtime).answer(images) for path in (before, tmp_path / "model.onnx"))
     for first, second in zip(old[:3], new[:3], strict=True):
         assert np.array_equal(first, second)
     assert old.features is None and new.features.shape == (3, width) and np.isfinite(new.features).all()

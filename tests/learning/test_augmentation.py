@@ -12,10 +12,10 @@ RECIPES = [name for name in augmentation.names() if name != "none"]
 COPIES = 300
 
 
-def draw(name, augmenter="keras", picture=None):
+def draw(name, augmenter="keras", image=None):
     keras.utils.set_random_seed(1)
-    picture = shape() if picture is None else picture
-    batch = ops.cast(np.repeat(picture[None, ..., None], COPIES, axis=0), "float32")
+    image = shape() if image is None else image
+    batch = ops.cast(np.repeat(image[None, ..., None], COPIES, axis=0), "float32")
     for layer in build_augmentation(name, augmenter):
         batch = layer(batch, training=True)
     return ops.convert_to_numpy(batch)[..., 0]
@@ -23,17 +23,17 @@ def draw(name, augmenter="keras", picture=None):
 
 def shape():
     """A lopsided shape well inside a black frame."""
-    picture = np.zeros((SIDE, SIDE), np.uint8)
-    picture[20:44, 24:40] = 150
-    picture[20:28, 24:30] = 220
-    return picture
+    image = np.zeros((SIDE, SIDE), np.uint8)
+    image[20:44, 24:40] = 150
+    image[20:28, 24:30] = 220
+    return image
 
 
-def moments(pictures):
+def moments(images):
     """Centre and spread along each axis."""
     grid = np.arange(SIDE)
-    mass = pictures.sum((1, 2))
-    across, down = pictures.sum(1), pictures.sum(2)
+    mass = images.sum((1, 2))
+    across, down = images.sum(1), images.sum(2)
     x, y = (across * grid).sum(1) / mass, (down * grid).sum(1) / mass
     sx = np.sqrt((across * (grid - x[:, None]) ** 2).sum(1) / mass)
     sy = np.sqrt((down * (grid - y[:, None]) ** 2).sum(1) / mass)
@@ -48,11 +48,11 @@ def test_nothing_changes_outside_training(name, augmenter):
     assert np.array_equal(model.predict(batch, verbose=0), batch)
 
 
-def draw_one(kind, name, picture):
+def draw_one(kind, name, image):
     """Draws of one layer of a recipe."""
     keras.utils.set_random_seed(1)  # a layer takes its seed when it is built
     (layer,) = (layer for layer in build_augmentation(name) if isinstance(layer, kind))
-    batch = ops.cast(np.repeat(picture[None, ..., None], COPIES, axis=0), "float32")
+    batch = ops.cast(np.repeat(image[None, ..., None], COPIES, axis=0), "float32")
     return ops.convert_to_numpy(layer(batch, training=True))[..., 0]
 
 
@@ -91,14 +91,14 @@ def test_shifts_stay_within_a_tenth():
 
 
 def test_edges_are_filled_with_the_nearest_pixel():
-    assert draw("geometric", picture=np.full((SIDE, SIDE), 90, np.uint8)).min() > 89.9
+    assert draw("geometric", image=np.full((SIDE, SIDE), 90, np.uint8)).min() > 89.9
 
 
-def test_a_picture_is_never_flipped():
+def test_a_image_is_never_flipped():
     """The brightest corner stays upper left: rotation within ten degrees cannot take it elsewhere."""
-    for picture in draw("robust"):
-        rows, columns = np.nonzero(picture > 0.97 * picture.max())
-        inside = np.argwhere(picture > picture.mean() + 0.3 * (picture.max() - picture.mean()))
+    for image in draw("robust"):
+        rows, columns = np.nonzero(image > 0.97 * image.max())
+        inside = np.argwhere(image > image.mean() + 0.3 * (image.max() - image.mean()))
         assert columns.mean() < inside[:, 1].mean() + 1
         assert rows.mean() < inside[:, 0].mean() + 1
 
@@ -115,7 +115,7 @@ def test_keras_cv_draws_from_the_same_ranges(name):
 
 @pytest.mark.parametrize("augmenter", ["keras", "keras_cv"])
 def test_grey_values_change_within_their_ranges(augmenter):
-    """On a picture of two flat halves, shifts and zooms change nothing in the corners: only grey values do."""
+    """On an image of two flat halves, shifts and zooms change nothing in the corners: only grey values do."""
     halves = np.full((SIDE, SIDE), 100, np.uint8)
     halves[:, SIDE // 2 :] = 150
     drawn = draw("robust", augmenter, halves)

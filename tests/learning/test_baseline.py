@@ -21,7 +21,7 @@ from pipeline.settings import Evaluate
 SIDE = 8
 
 
-def picture_rows(part: str, count: int, rng: np.random.Generator) -> list[dict[str, object]]:
+def image_rows(part: str, count: int, rng: np.random.Generator) -> list[dict[str, object]]:
     """Manifest rows whose file size, and nothing else of the file, goes with the label."""
     rows = []
     for number in range(count):
@@ -53,7 +53,7 @@ def project(tmp_path_factory):
     root = tmp_path_factory.mktemp("baseline")
     rng = np.random.default_rng(0)
     for part, count in (("development", 300), ("test", 120)):
-        rows = picture_rows("train" if part == "development" else "test", count, rng)
+        rows = image_rows("train" if part == "development" else "test", count, rng)
         write_table(root / f"data/arrays/{part}.csv", list(rows[0]), rows)
         np.save(root / f"data/arrays/{part}.npy", rng.integers(0, 256, (count, SIDE, SIDE), dtype=np.uint8))
     chosen = [{"row": row, "label": "PNEUMONIA" if row % 2 else "NORMAL"} for row in range(0, 300, 5)]
@@ -80,7 +80,7 @@ def test_constant_columns_are_dropped_and_named(project):
     facts = json.loads((root / "predictions/baseline/run.json").read_text())
     assert facts["dropped"] == ["width", "height"]
     assert facts["columns"] == [name for name in baseline.COLUMNS if name not in ("width", "height")]
-    assert "width is the same in every training picture and is dropped" in said
+    assert "width is the same in every training image and is dropped" in said
 
 
 def test_a_change_of_pixels_leaves_the_file_as_it_was(project):

@@ -25,12 +25,12 @@ def lively(name: str) -> keras.Model:
     keras.utils.set_random_seed(0)
     network = head.build(name, SIDE)
     hidden = network.get_layer("hidden")
-    before_relu = keras.Model(network.input, hidden.input)(pictures(4)[..., None]).numpy() @ hidden.kernel.numpy()
+    before_relu = keras.Model(network.input, hidden.input)(images(4)[..., None]).numpy() @ hidden.kernel.numpy()
     hidden.bias.assign(-np.median(before_relu, axis=0))
     return network
 
 
-def pictures(count: int) -> np.ndarray:
+def images(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE)).astype(np.uint8)
 
 
@@ -40,14 +40,14 @@ def save(model: onnx.ModelProto, path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_float32_graph_agrees_with_keras_on_100_pictures(name, tmp_path):
+def test_float32_graph_agrees_with_keras_on_100_images(name, tmp_path):
     network = lively(name)
     graph = export.calibrate(export.to_onnx(network, "float32"), intercept=-0.3, slope=0.7)
-    expected = saliency.explainer(network).predict(pictures(100)[..., None], batch_size=25, verbose=0)
+    expected = saliency.explainer(network).predict(images(100)[..., None], batch_size=25, verbose=0)
     logits = expected["logit"][:, 0]
     assert np.ptp(logits) > 0 and expected["map"].max() > 0
     for runtime in ("OpenVINO", "ONNX Runtime"):
-        answers = Graph(save(graph, tmp_path / "model.onnx"), runtime).answer(pictures(100))
+        answers = Graph(save(graph, tmp_path / "model.onnx"), runtime).answer(images(100))
         np.testing.assert_allclose(answers.logits, logits, atol=1e-4)
         np.testing.assert_allclose(answers.probabilities, 1 / (1 + np.exp(0.3 - 0.7 * logits)), atol=1e-4)
         np.testing.assert_allclose(answers.maps, expected["map"], atol=1e-4)
@@ -63,7 +63,7 @@ def test_float16_weights_are_stored_small_and_computed_with_in_float32(tmp_path)
     for tensor in half.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT16:
             assert casts[tensor.name].attribute[0].i == onnx.TensorProto.FLOAT
-    one, other = (Graph(tmp_path / name).answer(pictures(8)).logits for name in ("half.onnx", "whole.onnx"))
+    one, other = (Graph(tmp_path / name).answer(images(8)).logits for name in ("half.onnx", "whole.onnx"))
     # Only the rounding of the weights (2^-11 of each) may show, not float16 arithmetic.
     np.testing.assert_allclose(one, other, atol=5e-3)
     assert not np.array_equal(one, other)
@@ -80,8 +80,8 @@ def test_any_batch_size_is_taken(tmp_path):
     graph = Graph(
         save(export.calibrate(export.to_onnx(lively("custom_cnn"), "float16"), 0.0, 1.0), tmp_path / "m.onnx")
     )
-    many = graph.answer(pictures(40))
-    alone = [graph.answer(picture[None]) for picture in pictures(40)]
+    many = graph.answer(images(40))
+    alone = [graph.answer(image[None]) for image in images(40)]
     np.testing.assert_allclose(np.concatenate([one.logits for one in alone]), many.logits, atol=1e-5)
     np.testing.assert_allclose(np.concatenate([one.maps for one in alone]), many.maps, atol=1e-5)
 

@@ -23,7 +23,7 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize("name", networks.names())
-def test_every_network_answers_pictures(name):
+def test_every_network_answers_images(name):
     side = max(128, networks.get(name).smallest_side)
     network = head.build(name, side)
     answer = network(np.zeros((2, side, side, 1), np.uint8)).numpy()
@@ -144,7 +144,7 @@ def test_the_custom_network_has_no_imagenet_weights():
 
 @pytest.mark.skipif(not os.environ.get("CXR_WEIGHTS"), reason="CXR_WEIGHTS names no folder of ImageNet weights")
 @pytest.mark.parametrize("name", ["densenet121", "vgg16"])
-def test_real_imagenet_weights_tell_pictures_apart(name):
+def test_real_imagenet_weights_tell_images_apart(name):
     weighted, random = head.build(name, 64, weights="imagenet"), head.build(name, 64)
     assert any(
         not np.array_equal(mine, theirs)

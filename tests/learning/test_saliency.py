@@ -17,12 +17,12 @@ from pipeline.learning.networks import head
 SIDES = {"custom_cnn": 128}  # its last pooling then has 2 x 2 windows; the others take the smallest side they all allow
 
 
-def gradcam(network: keras.Model, pictures: np.ndarray) -> np.ndarray:
+def gradcam(network: keras.Model, images: np.ndarray) -> np.ndarray:
     """Grad-CAM as it is usually written: a tape, the gradient's mean over positions, the weighted sum, ReLU."""
     features, _ = saliency.head(network)
     model = keras.Model(network.input, [features, network.get_layer("logit").output])
     with tf.GradientTape() as tape:
-        activations, logits = model(pictures, training=False)
+        activations, logits = model(images, training=False)
     weights = tf.reduce_mean(tape.gradient(logits, activations), axis=(1, 2))
     return tf.nn.relu(tf.einsum("nhwc,nc->nhw", activations, weights)).numpy()
 
@@ -37,18 +37,18 @@ def test_closed_form_equals_automatic_differentiation(name):
 def expect_equal_maps(network):
     """The map of a random network equals Grad-CAM's, for pneumonia and for its absence."""
     side = network.input.shape[1]
-    pictures = np.random.default_rng(0).integers(0, 256, (4, side, side, 1)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (4, side, side, 1)).astype(np.uint8)
     logit, hidden = network.get_layer("logit"), network.get_layer("hidden")
-    # A new network's units are nearly all active or all dead: centre them on these pictures so that about half are active.
-    before_relu = keras.Model(network.input, hidden.input)(pictures).numpy() @ hidden.kernel.numpy()
+    # A new network's units are nearly all active or all dead: centre them on these images so that about half are active.
+    before_relu = keras.Model(network.input, hidden.input)(images).numpy() @ hidden.kernel.numpy()
     hidden.bias.assign(-np.median(before_relu, axis=0))
     maps, expected = [], []
     for sign in (1, -1):
         logit.kernel.assign(sign * logit.kernel.numpy())
-        output = saliency.explainer(network)(pictures)
+        output = saliency.explainer(network)(images)
         maps.append(output["map"].numpy())
-        expected.append(gradcam(network, pictures))
-        np.testing.assert_allclose(output["probability"], network(pictures), rtol=1e-5)
+        expected.append(gradcam(network, images))
+        np.testing.assert_allclose(output["probability"], network(images), rtol=1e-5)
     maps, expected = np.stack(maps), np.stack(expected)
     assert expected.max() > 0
     assert np.abs(maps - expected).max() / expected.max() < 1e-4
@@ -101,11 +101,11 @@ def test_a_trunk_that_goes_on_after_its_pooling_is_refused_by_name(ends, monkeyp
 def test_map_follows_the_weights_when_they_change():
     network = head.build("custom_cnn", 96)
     explainer = saliency.explainer(network)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 1)).astype(np.uint8)
-    before = explainer(pictures)["map"].numpy()
+    images = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 1)).astype(np.uint8)
+    before = explainer(images)["map"].numpy()
     kernel = network.get_layer("logit").kernel
     kernel.assign(2 * kernel.numpy())
-    np.testing.assert_allclose(explainer(pictures)["map"].numpy(), 2 * before, rtol=1e-5)
+    np.testing.assert_allclose(explainer(images)["map"].numpy(), 2 * before, rtol=1e-5)
 
 
 def test_a_network_without_a_dense_layer_with_relu_is_refused_by_name():
@@ -120,7 +120,7 @@ def test_a_network_without_a_dense_layer_with_relu_is_refused_by_name():
 
 def test_the_benchmark_fails_past_its_limit_and_keeps_the_other_networks_rows(monkeypatch, tmp_path):
     kept = tmp_path / "measured.json"
-    before = {"what": "maps of 8 pictures, vgg16", "unit": "s", "here": 3.0, "peer": 2.0, "beside": "plain prediction"}
+    before = {"what": "maps of 8 images, vgg16", "unit": "s", "here": 3.0, "peer": 2.0, "beside": "plain prediction"}
     kept.write_text(json.dumps({"saliency": {"cores": 2, "rows": [before]}, "demo": {"cores": 2, "rows": []}}))
     monkeypatch.setattr(record, "KEPT", kept)
     monkeypatch.setattr(benchmark, "PICTURES", 8)
@@ -134,4 +134,4 @@ def test_the_benchmark_fails_past_its_limit_and_keeps_the_other_networks_rows(mo
     assert set(found) == {"saliency", "demo"}
     rows = found["saliency"]["rows"]
     assert rows[0] == before
-    assert [row["what"] for row in rows] == ["maps of 8 pictures, vgg16", "maps of 8 pictures, custom_cnn"]
+    assert [row["what"] for row in rows] == ["maps of 8 images, vgg16", "maps of 8 images, custom_cnn"]

@@ -14,7 +14,7 @@ from keras import ops
 from pipeline.learning.augmentation import robust, tone
 from pipeline.learning.augmentation.layers import build_augmentation
 from pipeline.learning.training import train
-from tests.learning.test_training import Killed, a_run, killed_after, pictures
+from tests.learning.test_training import Killed, a_run, killed_after, training_images
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 64
@@ -81,7 +81,7 @@ def test_matching_gives_the_quantiles_of_the_other_image():
     after = call(tone.apply_curve, before, call(tone.matched, shares, np.roll(shares, 1, axis=0)))
     for image, other, own in zip(after, np.roll(before, 1, axis=0), before, strict=True):
         assert np.abs(quantiles(image) - quantiles(other)).max() < 3 * LEVEL
-        assert (image[own == 0] == 0).all(), "what is black, outside the film, stays black"
+        assert (image[own == 0] == 0).all(), "what is black, outside the radiograph, stays black"
 
 
 def test_matching_an_image_with_itself_changes_nothing():
@@ -143,10 +143,10 @@ def test_the_same_seed_draws_the_same_and_each_layer_has_one():
 
 def test_a_killed_run_ends_with_the_same_network(tmp_path):
     run = a_run(epochs=2).model_copy(update={"augmentation": "tone"})
-    undisturbed = train(run, pictures(), tmp_path / "one.npz")
+    undisturbed = train(run, training_images(), tmp_path / "one.npz")
     with pytest.raises(Killed):
-        train(run, pictures(), tmp_path / "two.npz", killed_after(1, "batch"))
-    resumed = train(run, pictures(), tmp_path / "two.npz")
+        train(run, training_images(), tmp_path / "two.npz", killed_after(1, "batch"))
+    resumed = train(run, training_images(), tmp_path / "two.npz")
     assert resumed.history == undisturbed.history
     for mine, theirs in zip(resumed.network.get_weights(), undisturbed.network.get_weights(), strict=True):
         assert np.array_equal(mine, theirs)

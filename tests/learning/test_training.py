@@ -23,7 +23,7 @@ SIDE = 96
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def pictures(count=72, seed=0):
+def training_images(count=72, seed=0):
     """Pneumonia has a bright patch: a small network learns that in a few steps."""
     draw = np.random.default_rng(seed)
     labels = np.arange(count) % 2
@@ -39,8 +39,8 @@ def a_run(name="custom_cnn-robust-0", **training):
 
 
 def held_out_loss(network):
-    """Log loss of a network on the validation pictures, in nats."""
-    held_out = pictures()
+    """Log loss of a network on the validation images, in nats."""
+    held_out = training_images()
     logits = logit_predictor(network)(held_out.pixels[held_out.validation_rows])
     labels = held_out.labels[held_out.validation_rows]
     return np.mean(np.logaddexp(0, -logits) * labels + np.logaddexp(0, logits) * (1 - labels))
@@ -71,10 +71,10 @@ def killed_after(epochs, where):
 )
 def test_a_killed_run_ends_with_the_same_network(tmp_path, keep, where, precision):
     run = a_run(epochs=3, keep=keep, precision=precision)
-    undisturbed = train(run, pictures(), tmp_path / "one.npz")
+    undisturbed = train(run, training_images(), tmp_path / "one.npz")
     with pytest.raises(Killed):
-        train(run, pictures(), tmp_path / "two.npz", killed_after(1, where))
-    resumed = train(run, pictures(), tmp_path / "two.npz")
+        train(run, training_images(), tmp_path / "two.npz", killed_after(1, where))
+    resumed = train(run, training_images(), tmp_path / "two.npz")
     assert resumed.history == undisturbed.history
     assert resumed.kept_epoch == undisturbed.kept_epoch
     for mine, theirs in zip(resumed.network.get_weights(), undisturbed.network.get_weights(), strict=True):
@@ -82,25 +82,25 @@ def test_a_killed_run_ends_with_the_same_network(tmp_path, keep, where, precisio
 
 
 def test_a_network_learns_and_the_history_says_so(tmp_path):
-    trained = train(a_run("custom_cnn-augmented-0", epochs=3), pictures(), tmp_path / "one.npz")
+    trained = train(a_run("custom_cnn-augmented-0", epochs=3), training_images(), tmp_path / "one.npz")
     assert [row["epoch"] for row in trained.history] == [1, 2, 3]
     assert [row["step"] for row in trained.history] == [3, 6, 9]
     assert trained.history[-1]["loss"] < trained.history[0]["loss"]
-    logits = logit_predictor(trained.network)(pictures(40, seed=1).pixels)
+    logits = logit_predictor(trained.network)(training_images(40, seed=1).pixels)
     assert logits.shape == (40,)
-    probability = trained.network.predict(pictures(40, seed=1).pixels[..., None], verbose=0)[:, 0]
+    probability = trained.network.predict(training_images(40, seed=1).pixels[..., None], verbose=0)[:, 0]
     assert np.allclose(1 / (1 + np.exp(-logits)), probability, atol=1e-6)
 
 
 def test_the_best_epoch_is_kept(tmp_path):
-    trained = train(a_run(epochs=4, keep="best"), pictures(), tmp_path / "one.npz")
+    trained = train(a_run(epochs=4, keep="best"), training_images(), tmp_path / "one.npz")
     losses = [row["val_loss"] for row in trained.history]
     assert trained.kept_epoch == int(np.argmin(losses)) + 1
     assert held_out_loss(trained.network) == pytest.approx(min(losses), rel=1e-4)
 
 
 def test_what_is_learned_in_bfloat16_is_kept_in_float32(tmp_path):
-    trained = train(a_run(epochs=4, precision="bfloat16"), pictures(), tmp_path / "one.npz")
+    trained = train(a_run(epochs=4, precision="bfloat16"), training_images(), tmp_path / "one.npz")
     assert trained.precision == "bfloat16"
     assert {layer.compute_dtype for layer in trained.network.layers} == {"float32"}
     assert {weight.dtype for weight in trained.network.weights} == {"float32"}
@@ -173,7 +173,7 @@ def test_the_fused_normalization_is_that_of_keras(shape):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(ProjectError, match=r"the loss is (nan|inf) at epoch 1, batch \d+; likely the learning rate"):
-        train(a_run(epochs=1, learning_rate=1e30), pictures(), tmp_path / "one.npz")
+        train(a_run(epochs=1, learning_rate=1e30), training_images(), tmp_path / "one.npz")
     assert not (tmp_path / "one.npz").exists()
 
 
@@ -187,7 +187,7 @@ def test_a_weight_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(
         ProjectError, match=r"block1_conv/kernel is not finite after epoch 1, though the loss is; likely"
     ):
-        train(a_run(epochs=1), pictures(), tmp_path / "one.npz", lambda *of: [Poison(), *of_run(*of)])
+        train(a_run(epochs=1), training_images(), tmp_path / "one.npz", lambda *of: [Poison(), *of_run(*of)])
     assert not (tmp_path / "one.npz").exists()
 
 
@@ -216,12 +216,12 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, "tests/learning")
-from test_training import a_run, pictures
+from test_training import a_run, training_images
 from pipeline.learning.predict import logit_predictor
 from pipeline.learning.training import train
 folder = Path(sys.argv[1])
-trained = train(a_run("custom_cnn-balanced-0", epochs=4, batch_size=4), pictures(), folder / "state.npz")
-predict, unseen = logit_predictor(trained.network), pictures(60, seed=2).pixels
+trained = train(a_run("custom_cnn-balanced-0", epochs=4, batch_size=4), training_images(), folder / "state.npz")
+predict, unseen = logit_predictor(trained.network), training_images(60, seed=2).pixels
 trained.network.save_weights(folder / "own.weights.h5")
 figures = {"losses": [row["loss"] for row in trained.history], "own": predict(unseen).tolist()}
 for other in folder.parent.glob("*/own.weights.h5"):
@@ -251,5 +251,5 @@ def test_jax_reaches_the_same_figures(tmp_path):
     assert losses[0, 0] > 0.1 > losses[0, 1:].min(), "the task is learned"
     assert np.abs(losses[0] - losses[1]).mean() < 0.05, losses
     own, there = figures["tensorflow"]["own"], figures["jax"]["tensorflow"]
-    assert np.std(own) > 0.01, "the network tells pictures apart"
+    assert np.std(own) > 0.01, "the network tells images apart"
     assert np.allclose(own, there, rtol=1e-3, atol=1e-3), np.abs(np.subtract(own, there)).max()

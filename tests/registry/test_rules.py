@@ -48,7 +48,7 @@ def test_a_weak_network_misses_a_floor_and_says_by_how_much():
     assert specificity.bound < specificity.value < specificity.limit
 
 
-def test_stress_counts_at_the_threshold_of_clean_pictures():
+def test_stress_counts_at_the_threshold_of_clean_images():
     (candidate,) = answers_fixture.networks(0, 0.99)
     # Every stressed logit moves up by a constant: the ranking, and so the AUC, stays; the threshold does not move along.
     shifted = replace(candidate, stress=moved(candidate.stress, lambda logits: logits + 5))
@@ -177,7 +177,7 @@ def test_nobody_is_compared_on_patients_that_the_champion_was_trained_on():
     assert found["AUC"].on.startswith(f"{len(set(ours.clean.patients))} patients")
 
 
-def test_pictures_are_paired_by_path_whatever_their_order():
+def test_images_are_paired_by_path_whatever_their_order():
     champion, candidate = answers_fixture.networks(0, 0.99, 0.985)
     shuffled = champion.take(np.random.default_rng(0).permutation(len(champion.clean.paths)))
     assert decide(candidate, {"a": champion})[1][0] == decide(candidate, {"a": shuffled})[1][0]

@@ -25,8 +25,8 @@ def test_phantoms_are_named_wherever_their_figures_are_shown(tmp_path):
             assert row["status"] == "not run" or row["dataset"] == "phantom"
             assert row["published_accuracy"] == ""
     rendered = markdown_blocks.blocks(root / "metrics", settings.load(root / "params.yaml"))
-    of_pictures = [text for name, text in rendered.items() if name not in ("speed", "quick")]
-    assert all(text.startswith("**Generated radiographs (phantom)") for text in of_pictures)
+    of_images = [text for name, text in rendered.items() if name not in ("speed", "quick")]
+    assert all(text.startswith("**Generated radiographs (phantom)") for text in of_images)
 
 
 def test_documents_are_filled_between_their_markers_and_nowhere_else(compared, tmp_path):

@@ -39,7 +39,7 @@ def html(root):
     return (root / "reports" / "index.html").read_text(encoding="utf-8")
 
 
-def test_generated_pictures_are_named_as_such_everywhere(root, html):
+def test_generated_images_are_named_as_such_everywhere(root, html):
     assert "No figure here says anything about children" in html
     assert "<title>Generated radiographs" in html
     for card in ("model-card.md", "data-card.md"):
@@ -82,7 +82,7 @@ def test_every_section_has_its_content(root, html):
     assert f"The answer in short: {RUN}" in html
 
 
-def test_what_holds_of_real_films_is_not_said_of_generated_ones(root, html):
+def test_what_holds_of_real_radiographs_is_not_said_of_generated_ones(root, html):
     for text in (html, (root / "docs" / "data-card.md").read_text()):
         assert "letter R" not in text
         assert "lungs are darker" not in text
@@ -153,7 +153,7 @@ def test_figures_of_another_hospital_stand_beside_the_network_that_was_measured(
 def test_the_floor_says_what_it_read():
     facts = {"columns": ["bytes", "mean", "percentile_5"], "dropped": ["width", "height"]}
     assert report.baseline_reads(facts) == (
-        "bytes, mean, percentile 5 (width, height: the same in every training picture, so not read)"
+        "bytes, mean, percentile 5 (width, height: the same in every training image, so not read)"
     )
     assert report.baseline_reads(facts | {"dropped": []}) == "bytes, mean, percentile 5"
 

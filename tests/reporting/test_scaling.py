@@ -36,7 +36,7 @@ def test_the_run_of_six_networks_on_three_groups_is_whole() -> None:
 
 def test_a_figure_beside_its_peer_says_which_way_is_better(tmp_path: Path) -> None:
     kept = tmp_path / "measured.json"
-    kinds = [("rate", "pictures/s", 30.0, 10.0), ("memory", "MiB", 300, 600), ("time", "s", 1.5, 1.0)]
+    kinds = [("rate", "images/s", 30.0, 10.0), ("memory", "MiB", 300, 600), ("time", "s", 1.5, 1.0)]
     rows = [row(what, unit, here, peer, "the other way") for what, unit, here, peer in kinds]
     kept.write_text(json.dumps({"training": {"cores": 2, "rows": [*rows, row("alone", "min", 2.0)]}}))
     told = [line.split(" | ")[-1] for line in speed.table(kept).splitlines() if line.startswith("| ")][1:]

@@ -39,11 +39,11 @@ def write_source(folder: Path) -> Path:
     return folder
 
 
-def test_a_run_without_new_pictures_is_a_skip(project: Path, tmp_path: Path) -> None:
+def test_a_run_without_new_images_is_a_skip(project: Path, tmp_path: Path) -> None:
     source = write_source(tmp_path / "source")
     found = task(project, "detect_new_data", "look", CXR_DATA=str(source))
     assert found.returncode == 0, found.stderr
-    digest = found.stderr.split("new pictures: ")[1].split()[0]
+    digest = found.stderr.split("new images: ")[1].split()[0]
     facts = project / "predictions" / "custom_cnn-raw-0" / "run.json"
     facts.parent.mkdir(parents=True)
     facts.write_text(json.dumps({"dataset_digest": digest, "edition": "224px"}))
@@ -57,7 +57,7 @@ def test_a_run_without_new_pictures_is_a_skip(project: Path, tmp_path: Path) -> 
         shutil.rmtree(project / "predictions")
 
 
-def test_new_pictures_are_taken_although_nothing_that_dvc_knows_has_changed(project: Path, tmp_path: Path) -> None:
+def test_new_images_are_taken_although_nothing_that_dvc_knows_has_changed(project: Path, tmp_path: Path) -> None:
     source = write_source(tmp_path / "source")
     found = []
     for run in ("old", "new"):

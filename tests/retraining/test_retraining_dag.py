@@ -66,7 +66,7 @@ def test_what_runs_after_the_gate(project: Path, codes: dict[str, str], wanted: 
     assert states(project, **codes) == dict.fromkeys(BEFORE, DONE) | wanted
 
 
-def test_without_new_pictures_nothing_runs_and_the_dag_is_on(project: Path) -> None:
+def test_without_new_images_nothing_runs_and_the_dag_is_on(project: Path) -> None:
     assert set(states(project, LOOK="99").values()) == {SKIPPED}
     # `make retrain` made the DAG known to Airflow; `make airflow` must find it on.
     with sqlite3.connect(project / ".airflow" / "airflow.db") as database:

@@ -117,7 +117,7 @@ def test_finished_retrainings_are_remembered_when_their_workspaces_are_gone(proj
     told = {"CXR_DATA": str(source)}
     found = task(project, "detect_new_data", "run-0", **told)
     assert found.returncode == 0
-    digest = found.stderr.split("new pictures: ")[1].split()[0]
+    digest = found.stderr.split("new images: ")[1].split()[0]
     for number in range(5):
         run = f"run-{number}"
         assert task(project, "plan", run).returncode == 0

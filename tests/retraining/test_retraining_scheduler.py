@@ -159,7 +159,7 @@ def airflow(tmp_path: Path) -> Iterator[Airflow]:
 
 
 def write_source(folder: Path, train: int) -> None:
-    """Generated pictures under the names of the real set: the same ones, and more where more are asked for."""
+    """Generated images under the names of the real set: the same ones, and more where more are asked for."""
     shutil.rmtree(folder, ignore_errors=True)
     phantom.generate(settings.Phantom(seed=7, train=train, val=4, test=24), folder)
 
@@ -188,10 +188,10 @@ def test_announced_failed_repaired_delivered(airflow: Airflow, tmp_path: Path) -
     airflow.wait(lambda: airflow.state(first) in ("success", "failed"), "the first run", 1800)
     assert set(airflow.states(first).values()) == {"success"}, airflow.states(first)
     champion = (models / "CHAMPION").read_text().strip()
-    assert "answers 8 pictures as it did offline" in airflow.said(first, "smoke_test")
+    assert "answers 8 images as it did offline" in airflow.said(first, "smoke_test")
 
     with serve(airflow.project) as server, asked(server.post, source) as answers:
-        # Announced by the watching DAG, as its own night would: there are more pictures.
+        # Announced by the watching DAG, as its own night would: there are more images.
         write_source(source, 260)
         damaged = models / "champions" / champion / "predictions.csv"
         whole = damaged.read_bytes()
@@ -216,13 +216,13 @@ def test_announced_failed_repaired_delivered(airflow: Airflow, tmp_path: Path) -
 @contextlib.contextmanager
 def asked(post: Callable[[bytes], httpx.Response], source: Path) -> Iterator[list[tuple[int, str]]]:
     """Ask the service again and again while the block runs: status and version of each answer."""
-    picture = next((source / "test" / "PNEUMONIA").iterdir()).read_bytes()
+    image = next((source / "test" / "PNEUMONIA").iterdir()).read_bytes()
     answers: list[tuple[int, str]] = []
     done = threading.Event()
 
     def ask() -> None:
         while not done.wait(0.3):
-            answer = post(picture)
+            answer = post(image)
             answers.append((answer.status_code, answer.json().get("model_version", "")))
 
     asking = threading.Thread(target=ask)

@@ -30,22 +30,22 @@ def test_a_remote_that_refuses_is_named(project: Path) -> None:
     assert list(refusing.rglob("*")), "the repaired remote got nothing"
 
 
-def pictures(folder: Path) -> list[str]:
+def images(folder: Path) -> list[str]:
     """What images, or arrays of images, the files below a folder are or hold: by content, names tell nothing in a remote."""
     files = (file for file in folder.rglob("*") if file.is_file())
     return sorted(found for file in files if (found := kind(file.read_bytes())))
 
 
-def test_no_picture_leaves_the_head_and_nothing_is_trained_in_passing(project: Path, tmp_path: Path) -> None:
+def test_no_image_leaves_the_head_and_nothing_is_trained_in_passing(project: Path, tmp_path: Path) -> None:
     params, remote = {"settings": SMALL}, tmp_path / "remote"
     told = {"RETRAIN_REMOTE": str(remote)}
     for call in ("plan", "run_stages ingest", "run_stages validate", "prepare"):
         done = task(project, call, "travel", params, **told)
         assert done.returncode == 0, done.stdout + done.stderr
     place = workspace(project, "travel")
-    assert pictures(place / "data" / "raw")
-    assert pictures(place / "reports" / "figures"), "no sheet of pictures: test nothing"
-    assert pictures(remote) == pictures(place / "data" / "arrays") != [], "the arrays, and nothing else"
+    assert images(place / "data" / "raw")
+    assert images(place / "reports" / "figures"), "no sheet of images: test nothing"
+    assert images(remote) == images(place / "data" / "arrays") != [], "the arrays, and nothing else"
     # No worker has trained yet: the head says so, and does not do it in their place.
     done = task(project, "gather_runs", "travel", params, **told)
     assert f"train: {RUN} is neither in this workspace nor in the run cache" in one_line(done)
@@ -94,4 +94,4 @@ def test_a_training_of_another_machine_is_not_done_again(project: Path, tmp_path
     ours, theirs = (lock["stages"]["train@custom_cnn-raw-0"] for lock in locks)
     assert ours == theirs
     assert (workspace(project, "head") / "predictions" / "custom_cnn-raw-0" / "images.csv").is_file()
-    assert pictures(tmp_path / "remote") == pictures(workspace(project, "head") / "data" / "arrays")
+    assert images(tmp_path / "remote") == images(workspace(project, "head") / "data" / "arrays")

@@ -16,8 +16,8 @@ from PIL import Image
 
 from benchmarks.support.servers import family, memory
 from tests.champion_fixture import write_champion
-from tests.costly_fixture import COSTLY, long_runs, many_tiles, shared_strips, slow_film, wide_float
-from tests.film_fixture import encoded, film, scene
+from tests.costly_fixture import COSTLY, long_runs, many_tiles, shared_strips, slow_dicom, wide_float
+from tests.image_fixture import chest_dicom, encoded, scene
 from tests.server_fixture import Server, serve
 from tests.sockets_fixture import connected, upload
 
@@ -62,13 +62,13 @@ def test_what_takes_too_much_memory_is_ended_on_every_route_and_costs_nobody_els
     got = server.post(wide_float(), route)
     assert got.status_code in (413, 422)
     assert "memory" in got.json()["detail"] or "MB" in got.json()["detail"]
-    assert server.post(film(), route).status_code == 200
+    assert server.post(chest_dicom(), route).status_code == 200
     assert processes(server) == before
 
 
 def test_what_takes_too_long_is_ended_while_others_are_answered(server: Server) -> None:
     before = processes(server)
-    data, answers = slow_film(), []
+    data, answers = slow_dicom(), []
     slow = threading.Thread(target=lambda: answers.append(server.post(data)))
     slow.start()
     good = [server.post(GOOD).status_code for _ in range(20)]
@@ -76,7 +76,7 @@ def test_what_takes_too_long_is_ended_while_others_are_answered(server: Server) 
     assert (answers[0].status_code, answers[0].json()["error"]) == (413, "too_costly")
     assert answers[0].json()["limit"] == 1
     assert set(good) == {200}
-    assert server.post(film()).status_code == 200
+    assert server.post(chest_dicom()).status_code == 200
     assert processes(server) == before
 
 
@@ -84,7 +84,7 @@ def test_a_decode_process_that_dies_is_replaced(server: Server) -> None:
     worker, process = processes(server)
     os.kill(process, signal.SIGKILL)
     wait_for(lambda: Path(f"/proc/{process}/stat").read_text().split()[2] == "Z")
-    assert server.post(film()).status_code == 200
+    assert server.post(chest_dicom()).status_code == 200
     assert processes(server)[0] == worker
 
 
@@ -100,7 +100,9 @@ def test_not_ready_while_the_queue_stands_still(server: Server) -> None:
     process = processes(server)[1]
     os.kill(process, signal.SIGSTOP)
     answers: list[int] = []
-    waiting = [threading.Thread(target=lambda: answers.append(server.post(film()).status_code)) for _ in range(3)]
+    waiting = [
+        threading.Thread(target=lambda: answers.append(server.post(chest_dicom()).status_code)) for _ in range(3)
+    ]
     for each in waiting:
         each.start()
     wait_for(lambda: server.get("/readyz").status_code == 503)
@@ -109,7 +111,7 @@ def test_not_ready_while_the_queue_stands_still(server: Server) -> None:
         each.join()
     assert answers == [503] * 3
     wait_for(lambda: server.get("/readyz").status_code == 200)
-    assert server.post(film()).status_code == 200
+    assert server.post(chest_dicom()).status_code == 200
     assert not Path(f"/proc/{process}").exists()
 
 
@@ -137,7 +139,7 @@ def test_many_hostile_uploads_at_once_stay_within_the_memory_and_leave_nothing(s
 
 
 def test_idle_connections_and_slow_readers_leave_the_others_alone(server: Server) -> None:
-    picture = upload(encoded(np.random.default_rng(0).integers(0, 256, (1600, 1600), np.uint8)), "/picture")
+    image = upload(encoded(np.random.default_rng(0).integers(0, 256, (1600, 1600), np.uint8)), "/picture")
     began = time.monotonic()
     with contextlib.ExitStack() as clients:
         for number in range(500):
@@ -145,7 +147,7 @@ def test_idle_connections_and_slow_readers_leave_the_others_alone(server: Server
             clients.enter_context(connected(server, sent))
         before = memory(processes(server))
         for _ in range(12):
-            clients.enter_context(connected(server, picture, receive=4096))
+            clients.enter_context(connected(server, image, receive=4096))
         for _ in range(10):
             assert server.post(GOOD).status_code == 200
         assert server.get("/readyz").status_code == 200
@@ -155,10 +157,10 @@ def test_idle_connections_and_slow_readers_leave_the_others_alone(server: Server
 
 def test_a_slow_reader_is_given_up(server: Server) -> None:
     """What it holds of the budget is free again after the patience of six seconds."""
-    picture = upload(encoded(np.random.default_rng(0).integers(0, 256, (1600, 1600), np.uint8)), "/picture")
+    image = upload(encoded(np.random.default_rng(0).integers(0, 256, (1600, 1600), np.uint8)), "/picture")
     with contextlib.ExitStack() as clients:
         for _ in range(64):  # max_per_client
-            clients.enter_context(connected(server, picture, receive=4096))
+            clients.enter_context(connected(server, image, receive=4096))
         wait_for(lambda: server.post(GOOD).status_code == 429)
         wait_for(lambda: server.post(GOOD).status_code == 200)
 
@@ -170,7 +172,7 @@ def test_a_held_upload_and_a_slow_reader_do_not_keep_it_from_ending(tmp_path: Pa
         clients.enter_context(connected(server, upload(b"half", "/predict", length=5000)))
         clients.enter_context(connected(server, upload(encoded(Image.effect_noise((1600, 1600), 50)), "/picture")))
         clients.enter_context(connected(server, b"GET / HTTP/1.1\r\nX-Slow: "))
-        clients.enter_context(connected(server, upload(slow_film(), "/predict")))
+        clients.enter_context(connected(server, upload(slow_dicom(), "/predict")))
         time.sleep(0.3)  # until they are inside
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
@@ -180,10 +182,10 @@ def test_a_held_upload_and_a_slow_reader_do_not_keep_it_from_ending(tmp_path: Pa
 
 
 def test_pixels_are_the_same_in_the_process_and_in_a_thread(server: Server) -> None:
-    picture = Image.fromarray(scene(300, 400))
-    shown = [server.post(encoded(picture, kind), "/picture").content for kind in ("PNG", "TIFF")]
+    image = Image.fromarray(scene(300, 400))
+    shown = [server.post(encoded(image, kind), "/picture").content for kind in ("PNG", "TIFF")]
     png_pixels, tiff_pixels = (np.asarray(Image.open(io.BytesIO(each))) for each in shown)
     assert np.array_equal(png_pixels, tiff_pixels)
-    scores = [server.post(encoded(picture, kind)).json()["score"] for kind in ("PNG", "TIFF")]
+    scores = [server.post(encoded(image, kind)).json()["score"] for kind in ("PNG", "TIFF")]
     assert scores[0] == scores[1]
     assert httpx.get(server.url + "/livez").status_code == 200

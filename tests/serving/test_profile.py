@@ -24,7 +24,7 @@ from pipeline.errors import ProjectError
 from pipeline.outcomes import INDETERMINATE, NONE, SIGNS
 from pipeline.serving import drift, journal, profile
 from tests.champion_fixture import write_champion
-from tests.film_fixture import encoded
+from tests.image_fixture import encoded
 from tests.server_fixture import CHECKOUT, Server, serve
 
 INTERCEPT, SLOPE, PREVALENCE = -1.5, 0.5, 0.3
@@ -222,10 +222,10 @@ def test_too_few_answers_are_no_comparison(root: Path) -> None:
 def test_predict_reads_by_the_profile_of_params_yaml(root: Path) -> None:
     folder = write_champion(root)
     profile.write(content(folder.name))
-    (root / "film.png").write_bytes(flat(160))
+    (root / "radiograph.png").write_bytes(flat(160))
     written = yaml.safe_load((CHECKOUT / "params.yaml").read_text())
     environment = {**os.environ, "PIPELINE_ROOT": str(root), "PYTHONPATH": str(CHECKOUT)}
-    command = [sys.executable, "-m", "pipeline.external_validation.predict", "--out", "out.csv", "film.png"]
+    command = [sys.executable, "-m", "pipeline.external_validation.predict", "--out", "out.csv", "radiograph.png"]
     outcomes = []
     for own in (None, "a-site"):
         written["serve"]["profile"] = own

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.champion_fixture import write_champion
-from tests.film_fixture import encoded, film, scene
+from tests.image_fixture import chest_dicom, encoded, scene
 from tests.server_fixture import CHECKOUT, Server, free_port, serve
 from tests.sockets_fixture import connected, upload
 
@@ -74,7 +74,7 @@ def test_answers_pass_and_refusals_keep_their_words(server: Server, proxy: Serve
 def test_nothing_of_an_upload_is_written_to_disk(proxy: Server) -> None:
     folders = [proxy.root / name for name in TEMPORARY]
     before = [folder.stat().st_mtime_ns for folder in folders]
-    assert proxy.post(film(scene(1500, 1500)), "/picture").status_code == 200
+    assert proxy.post(chest_dicom(scene(1500, 1500)), "/picture").status_code == 200
     assert [folder.stat().st_mtime_ns for folder in folders] == before
     assert not [file for folder in folders for file in folder.rglob("*") if file.is_file()]
 

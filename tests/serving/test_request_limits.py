@@ -25,21 +25,21 @@ LIMIT = int(LIMITS.max_megabytes * 2**20)
 BOUNDARY = "boundary"
 
 
-def body_of(picture: bytes, field: str = "image") -> bytes:
+def body_of(image: bytes, field: str = "image") -> bytes:
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="../../a b.jpeg"\r\n\r\n'
-    return head.encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return head.encode() + image + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 class Inside:
     """The app behind admission: remembers what it was given; waits while `hold` is set."""
 
     def __init__(self) -> None:
-        self.pictures: list[bytes] = []
+        self.images: list[bytes] = []
         self.hold = asyncio.Event()
         self.hold.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.pictures.append(scope.get("state", {}).get("picture", b"none"))
+        self.images.append(scope.get("state", {}).get("image", b"none"))
         await self.hold.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
         await send({"type": "http.response.body", "body": b"{}"})
@@ -90,15 +90,15 @@ async def ask(
 
 @examples(deadline=None)
 @given(st.binary(max_size=3000), st.lists(st.integers(0, 3500), max_size=6))
-def test_the_picture_arrives_whole_however_the_body_is_cut(picture: bytes, cuts: list[int]) -> None:
+def test_the_image_arrives_whole_however_the_body_is_cut(image: bytes, cuts: list[int]) -> None:
     inside = Inside()
-    body = body_of(picture)
+    body = body_of(image)
     edges = sorted({0, *(cut for cut in cuts if cut < len(body)), len(body)})
     chunks = [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
-    # The bytes of a boundary inside a picture end it, in every parser.
-    if f"\r\n--{BOUNDARY}".encode() not in picture:
+    # The bytes of a boundary inside an image end it, in every parser.
+    if f"\r\n--{BOUNDARY}".encode() not in image:
         assert asyncio.run(ask(Admission(inside, LIMITS), chunks))[0] == 200
-        assert inside.pictures == [picture]
+        assert inside.images == [image]
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -111,7 +111,7 @@ def test_a_body_over_the_limit_is_cut(declared: bool) -> None:
     status, told, _ = asyncio.run(ask(admission, chunks, **headers))
     assert (status, told["error"], told["limit"]) == (413, "too_large", LIMIT)
     assert told["bytes"] > LIMIT
-    assert inside.pictures == []
+    assert inside.images == []
     assert admission.held == 0
 
 
@@ -128,15 +128,15 @@ def test_a_body_over_the_limit_is_cut(declared: bool) -> None:
         ([b"rubbish" * 20], {}, 400),
         ([b""], {}, 400),
     ],
-    ids=["json", "form", "no boundary", "cut", "other field", "two pictures", "text field", "rubbish", "empty"],
+    ids=["json", "form", "no boundary", "cut", "other field", "two images", "text field", "rubbish", "empty"],
 )
-def test_a_body_that_is_no_picture_form(
+def test_a_body_that_is_no_image_form(
     chunks: list[bytes], headers: dict[str, str], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     inside = Inside()
     got, told, _ = asyncio.run(ask(Admission(inside, LIMITS), chunks, **headers))
     assert (got, set(told)) == (status, {"error", "detail"})
-    assert inside.pictures == []
+    assert inside.images == []
     assert caplog.text == ""  # the parser would quote the body
 
 
@@ -153,7 +153,7 @@ def test_too_many_of_one_address_then_too_many_at_all() -> None:
         admission = Admission(inside, LIMITS)
         inside.hold.clear()
         waiting = [asyncio.create_task(ask(admission, [body_of(b"x")], address=who)) for who in ("a", "a", "b")]
-        while len(inside.pictures) < 3:
+        while len(inside.images) < 3:
             await asyncio.sleep(0)
         status, told, headers = await ask(admission, [body_of(b"x")], address="a")
         assert (status, told["error"], headers["retry-after"]) == (429, "too_many_requests", "1")
@@ -173,7 +173,7 @@ def test_bodies_held_at_once_are_bounded() -> None:
         admission = Admission(inside, LIMITS)
         inside.hold.clear()
         waiting = [asyncio.create_task(ask(admission, [body_of(bytes(9000))], address=who)) for who in ("a", "b")]
-        while len(inside.pictures) < 2:
+        while len(inside.images) < 2:
             await asyncio.sleep(0)
         assert (await ask(admission, [body_of(bytes(9000))], address="c"))[0] == 503
         inside.hold.set()

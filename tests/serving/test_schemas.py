@@ -1,4 +1,4 @@
-"""From outputs to an answer: verdicts, prevalence, the map's picture."""
+"""From outputs to an answer: verdicts, prevalence, the map's image."""
 
 import io
 
@@ -44,7 +44,7 @@ def test_overlay_is_clear_without_evidence_and_red_with_it() -> None:
     assert drawn[64, 120].tolist() == [215, 25, 28, 255]
 
 
-def test_overlay_has_one_scale_for_all_pictures() -> None:
+def test_overlay_has_one_scale_for_all_images() -> None:
     faint, strong = (overlay.png(np.full((4, 4), value, np.float32), (0.0, 2.0)) for value in (0.5, 2.0))
-    alphas = [np.asarray(Image.open(io.BytesIO(picture)).convert("RGBA"))[..., 3].mean() for picture in (faint, strong)]
+    alphas = [np.asarray(Image.open(io.BytesIO(image)).convert("RGBA"))[..., 3].mean() for image in (faint, strong)]
     assert alphas == pytest.approx([64, 255], abs=1)

@@ -1,4 +1,4 @@
-"""What is read as a picture, and what is refused before a decoder sees it."""
+"""What is read as an image, and what is refused before a decoder sees it."""
 
 import os
 import zlib
@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline.data import imaging
 from pipeline.serving import uploads
 from pipeline.serving.problems import Problem
-from tests.film_fixture import encoded, film, hostile, png, scene
+from tests.image_fixture import chest_dicom, encoded, hostile, png, scene
 
 LIMITS = uploads.Limits(max_pixels=20_000_000, max_frames=1)
 HOSTILE = hostile()
@@ -54,9 +54,9 @@ GOOD = {
 @pytest.mark.parametrize("name", GOOD)
 def test_good_file_becomes_the_pixels_of_imaging(name: str) -> None:
     data = GOOD[name]()
-    picture = uploads.read(data, 64, LIMITS)
-    assert np.array_equal(picture.pixels, imaging.read_pixels(data, 64))
-    assert picture.warnings == []
+    image = uploads.read(data, 64, LIMITS)
+    assert np.array_equal(image.pixels, imaging.read_pixels(data, 64))
+    assert image.warnings == []
 
 
 def test_interlaced_png_is_whole() -> None:
@@ -79,7 +79,7 @@ SEEDS = {
     "JPEG": encoded(scene(40, 50)),
     "PNG": encoded(scene(40, 50), "PNG"),
     "TIFF": encoded(scene(40, 50), "TIFF", compression="tiff_lzw"),
-    "DICOM": film(scene(40, 50)),
+    "DICOM": chest_dicom(scene(40, 50)),
 }
 
 
@@ -102,11 +102,11 @@ def test_mutated_file_is_read_or_refused(kind: str, edits: list[tuple[float, byt
         assert pixels.dtype == np.uint8
 
 
-@pytest.mark.skipif("CXR_DATA" not in os.environ, reason="CXR_DATA names no folder with the real pictures")
-def test_every_kind_of_real_picture_is_read() -> None:
-    pictures = sorted(Path(os.environ["CXR_DATA"]).rglob("*.jpeg"))[::40]
-    assert pictures
-    for path in pictures:
+@pytest.mark.skipif("CXR_DATA" not in os.environ, reason="CXR_DATA names no folder with the real images")
+def test_every_kind_of_real_image_is_read() -> None:
+    images = sorted(Path(os.environ["CXR_DATA"]).rglob("*.jpeg"))[::40]
+    assert images
+    for path in images:
         assert uploads.read(path.read_bytes(), 64, LIMITS).pixels.shape == (64, 64)
 
 

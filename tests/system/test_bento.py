@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.champion_fixture import write_champion
-from tests.film_fixture import encoded, scene
+from tests.image_fixture import encoded, scene
 from tests.server_fixture import CHECKOUT, serve
 
 ALONE = shutil.which("unshare")

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests.champion_fixture import write_champion
-from tests.film_fixture import encoded, scene
+from tests.image_fixture import encoded, scene
 from tests.server_fixture import Server, serve
 
 SCENE = encoded(scene())

@@ -21,7 +21,7 @@ HOME = Path(__file__).resolve().parents[2]
 PATIENTS = 2  # images of each
 TRIAL = """\
 evaluate: {resamples: 200}
-explain: {cascade: {pictures: 20, steps: 3, draws: 1}, shuffles: 2}
+explain: {cascade: {images: 20, steps: 3, draws: 1}, shuffles: 2}
 gate: {validation: {min_sensitivity: 0.0, min_specificity: 0.0}, stress: {min_sensitivity: 0.0, min_specificity: 0.0}}
 """
 

@@ -83,8 +83,8 @@ def test_champions_in_git_keep_their_names():
 def test_figures_and_operating_points_are_the_shipped_graphs_own(root, candidate):
     promise, graph = contract.read(candidate), Graph(candidate / "model.onnx")
     for part, split, of in (("development", "validation", held_out), ("test", "test", lambda row: True)):
-        pictures, rows = pixels(root, part, of)
-        answered = graph.answer(pictures)
+        images, rows = pixels(root, part, of)
+        answered = graph.answer(images)
         labels = np.array([row["label"] == "PNEUMONIA" for row in rows])
         sample = bootstrap.draw(labels, [row["patient"] for row in rows], 0, 0)
         figures = promise["figures"][split]
@@ -101,28 +101,28 @@ def test_figures_and_operating_points_are_the_shipped_graphs_own(root, candidate
 
 
 def test_the_probability_means_what_it_says_on_validation(root, candidate):
-    pictures, rows = pixels(root, "development", held_out)
-    probabilities = Graph(candidate / "model.onnx").answer(pictures).probabilities
+    images, rows = pixels(root, "development", held_out)
+    probabilities = Graph(candidate / "model.onnx").answer(images).probabilities
     # A logistic recalibration with an intercept makes the mean probability the share of pneumonia.
     assert probabilities.mean() == pytest.approx(np.mean([row["label"] == "PNEUMONIA" for row in rows]), abs=1e-4)
 
 
 def test_the_answers_kept_for_later_candidates_are_the_graphs(root, candidate):
     kept = validation_predictions.read(candidate)
-    pictures, rows = pixels(root, "development", held_out)
+    images, rows = pixels(root, "development", held_out)
     order = np.argsort([row["path"] for row in rows], kind="stable")
     assert kept.clean.paths == [rows[place]["path"] for place in order]
     assert len(kept.clean.paths) == 2 * CHILDREN["validation"]
-    logits = Graph(candidate / "model.onnx").answer(pictures[order]).logits
+    logits = Graph(candidate / "model.onnx").answer(images[order]).logits
     np.testing.assert_allclose(kept.clean.logits, logits, atol=1e-4)
     assert set(kept.stress) == set(TRAINED.changes)
-    darker = Graph(candidate / "model.onnx").answer(TRAINED.changes["darker_0.15"](pictures[order])).logits
+    darker = Graph(candidate / "model.onnx").answer(TRAINED.changes["darker_0.15"](images[order])).logits
     np.testing.assert_allclose(kept.stress["darker_0.15"], darker, atol=1e-4)
-    shadow = Graph(candidate / "model.onnx").answer(UNSEEN.changes["shadow_left_0.9"](pictures[order])).logits
+    shadow = Graph(candidate / "model.onnx").answer(UNSEEN.changes["shadow_left_0.9"](images[order])).logits
     np.testing.assert_allclose(kept.unseen["shadow_left_0.9"], shadow, atol=1e-4)
 
 
-def test_the_maps_scale_is_of_the_validation_pictures(root, candidate):
+def test_the_maps_scale_is_of_the_validation_images(root, candidate):
     low, high = contract.read(candidate)["map_scale"]
     maps = Graph(candidate / "model.onnx").answer(pixels(root, "development", held_out)[0]).maps
     assert low == 0 and 0.9 < np.mean(maps.max(axis=(1, 2)) <= high) < 1

@@ -77,8 +77,8 @@ def test_the_walk_of_a_clinician(page: Page, server: Server, files: Path) -> Non
         shoot(page, name.removesuffix(".png"))
         page.keyboard.press("ArrowDown")
 
-    drop(page, files / "film.dcm")
-    settled(page, "film.dcm")
+    drop(page, files / "radiograph.dcm")
+    settled(page, "radiograph.dcm")
     warned, decided = (page.locator(part).bounding_box() for part in ("#warnings", "#outcome"))
     assert warned["y"] + warned["height"] <= decided["y"]
     assert "unmeasured" in page.inner_text("#warnings")
@@ -86,21 +86,21 @@ def test_the_walk_of_a_clinician(page: Page, server: Server, files: Path) -> Non
     drop(page, files / "text.jpeg")
     settled(page, "text.jpeg")
     assert "of no known image type" in page.inner_text("#problem")
-    assert page.is_hidden("#answer") and page.is_hidden("#film") and page.is_hidden("#again")
+    assert page.is_hidden("#answer") and page.is_hidden("#radiograph") and page.is_hidden("#again")
     shoot(page, "error")
 
     page.keyboard.press("ArrowUp")
-    settled(page, "film.dcm")
+    settled(page, "radiograph.dcm")
     shoot(page, "list")
     assert len(COUNT_PAGES.findall(page.pdf(format="A4"))) == 1
     sheet = page.text_content("#sheet")
-    for part in ("film.dcm", "accuracy on DICOM", page.text_content("#outcome"), CAUTION, "Model tiny-", "202"):
+    for part in ("radiograph.dcm", "accuracy on DICOM", page.text_content("#outcome"), CAUTION, "Model tiny-", "202"):
         assert part in sheet
 
     with page.expect_download() as saved:
         page.click("#csv")
     table = list(csv.DictReader(io.StringIO(saved.value.path().read_text(encoding="utf-8-sig"))))
-    assert [row["file"] for row in table] == [*OUTCOMES, "film.dcm", "text.jpeg"]
+    assert [row["file"] for row in table] == [*OUTCOMES, "radiograph.dcm", "text.jpeg"]
     assert [row["outcome"] for row in table[:3]] == [NONE, INDETERMINATE, SIGNS]
     assert [row["status"] for row in table] == ["assessed"] * 4 + ["no answer"]
     assert "unmeasured" in table[3]["warnings"] and "of no known image type" in table[4]["problem"]
@@ -148,7 +148,7 @@ const show = (id) => !document.getElementById(id).hidden;
 const look = () => {
   const canvas = document.querySelector('#canvas');
   let grey = null;
-  if (show('film') && canvas.width && canvas.height) {
+  if (show('radiograph') && canvas.width && canvas.height) {
     const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
     grey = 0;
     for (let place = 0; place < data.length; place += 4) grey += data[place];
@@ -195,23 +195,23 @@ def test_no_verdict_stands_beside_another_image_however_late_an_answer_comes(pag
     page.set_input_files("#file", [files / "none.png", files / "between.png"])
     until(4)
     assert page.inner_text("#name") == "none.png"
-    assert page.is_visible("#progress") and page.is_hidden("#answer") and page.is_hidden("#film")
+    assert page.is_visible("#progress") and page.is_hidden("#answer") and page.is_hidden("#radiograph")
     shoot(page, "loading")
 
     release("explain", 1)  # the second file is answered first
     release("picture", 1)
     wait(page, "document.querySelectorAll('#list li')[1].dataset.state === 'answered'")
-    assert page.inner_text("#name") == "none.png" and page.is_hidden("#answer") and page.is_hidden("#film")
+    assert page.inner_text("#name") == "none.png" and page.is_hidden("#answer") and page.is_hidden("#radiograph")
 
     page.keyboard.press("ArrowDown")
     settled(page, "between.png")
     page.set_input_files("#file", files / "signs.png")  # a new image clears everything at once
-    assert page.inner_text("#name") == "signs.png" and page.is_hidden("#answer") and page.is_hidden("#film")
+    assert page.inner_text("#name") == "signs.png" and page.is_hidden("#answer") and page.is_hidden("#radiograph")
     until(6)
     release("picture", 0)
     release("explain", 0)  # the first file's answer comes while the third is awaited
     wait(page, "document.querySelectorAll('#list li')[0].dataset.state === 'answered'")
-    assert page.inner_text("#name") == "signs.png" and page.is_hidden("#answer") and page.is_hidden("#film")
+    assert page.inner_text("#name") == "signs.png" and page.is_hidden("#answer") and page.is_hidden("#radiograph")
     release("picture", 2)
     release("explain", 2)
     settled(page, "signs.png")

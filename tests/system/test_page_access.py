@@ -77,14 +77,14 @@ def with_map(page: Page, files: Path) -> None:
 
 
 def several(page: Page, files: Path) -> None:
-    choose(page, files / "film.dcm", files / "none.png", files / "stranger.png", files / "text.jpeg")
+    choose(page, files / "radiograph.dcm", files / "none.png", files / "stranger.png", files / "text.jpeg")
     wait(
         page, "!document.querySelector('#list li:is([data-state=waiting], [data-state=sending], [data-state=reading])')"
     )
 
 
 def unfolded(page: Page, files: Path) -> None:
-    choose(page, files / "film.dcm")
+    choose(page, files / "radiograph.dcm")
     for summary in page.locator("summary").all():
         summary.click()
 
@@ -203,11 +203,16 @@ def test_everything_is_done_by_keyboard_alone(page: Page, files: Path) -> None:
 
 def test_a_screen_reader_hears_what_happens(page: Page, files: Path) -> None:
     assert page.get_attribute("#state", "role") == "status" and page.get_attribute("#problem", "role") == "alert"
-    choose(page, files / "film.dcm")
+    choose(page, files / "radiograph.dcm")
     heard = page.text_content("#state")
     assert heard.startswith("warnings: ") and "signs of pneumonia, score 0." in heard
     tree = page.locator("main").aria_snapshot()
-    for part in ('listbox "Images in this session"', 'option "film.dcm', 'img "Radiograph film.dcm"', 'img "Score 0.'):
+    for part in (
+        'listbox "Images in this session"',
+        'option "radiograph.dcm',
+        'img "Radiograph radiograph.dcm"',
+        'img "Score 0.',
+    ):
         assert part in tree
 
 
@@ -221,8 +226,8 @@ def test_below_a_path_prefix_the_page_works(chromium: Browser, prefixed: str, fi
     page = open_page(chromium, prefixed)
     choose(page, files / "signs.png")
     assert page.text_content("#outcome") == "signs of pneumonia" and page.is_visible("#canvas")
-    drop(page, files / "film.dcm")
-    settled(page, "film.dcm")
+    drop(page, files / "radiograph.dcm")
+    settled(page, "radiograph.dcm")
     shoot(page, "prefix")
     assert all(url.startswith((prefixed + "/", "blob:", "data:")) for url in page.asked)
     assert page.complaints == []

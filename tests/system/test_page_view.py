@@ -23,7 +23,7 @@ from tests.browser_fixture import (
     wait,
     write_files,
 )
-from tests.film_fixture import encoded
+from tests.image_fixture import encoded
 from tests.server_fixture import CHECKOUT, Server, serve
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="NOT TESTED: the page; Chromium is not installed")
@@ -177,7 +177,7 @@ def test_the_map_has_fields_of_the_networks_own_grid_a_colour_bar_and_units(page
     assert np.ptp(middle[3]) < 12 and middle[-4][0] - middle[-4][1] > 150  # grey where there is none, red where most
     told = page.inner_text("#units")
     assert "-1.00 or less" in told and "1.00 or more" in told and "units of the logit" in told
-    # The tiny network's map is 8 x 8: within a field the colour changes with the film's grey alone, and lines part them.
+    # The tiny network's map is 8 x 8: within a field the colour changes with the radiograph's grey alone, and lines part them.
     shown = seen(page).astype(int)
     height, width = shown.shape[:2]
     row = round(height * 4.5 / 8)

@@ -20,7 +20,7 @@ from pipeline.data import imaging
 from pipeline.outcomes import CAUTION, INDETERMINATE, NONE, SIGNS
 from pipeline.serving import journal
 from tests.champion_fixture import SIDE, logit_of, write_champion
-from tests.film_fixture import encoded, film, hostile, scene
+from tests.image_fixture import chest_dicom, encoded, hostile, scene
 from tests.image_storage import scene as storage_scene
 from tests.server_fixture import CHECKOUT, Server, serve
 
@@ -75,7 +75,7 @@ def peak_megabytes(server: Server, reset: bool = False) -> float:
 
 def test_hostile_files_are_refused_and_cost_little(server: Server) -> None:
     server.post(encoded(scene()))  # what the first answer loads is no file's cost
-    server.post(film())
+    server.post(chest_dicom())
     for name, (data, status) in hostile().items():
         before = peak_megabytes(server, reset=True)
         got = server.post(data)
@@ -92,9 +92,9 @@ def test_one_image_is_answered_and_shown_alike_in_every_kind_of_file(server: Ser
         assert (kind.name, got.status_code, shown.status_code) == (kind.name, 200, 200)
         expected = 1 / (1 + np.exp(-logit_of(imaging.resize(kind.image, SIDE))))
         assert got.json()["probability"] == pytest.approx(expected, abs=0.02), kind.name
-        with Image.open(io.BytesIO(shown.content)) as picture:
-            small = np.asarray(picture.resize(grey.shape[::-1], Image.Resampling.BOX)).astype(int)
-            assert picture.width / picture.height == grey.shape[1] / grey.shape[0], kind.name
+        with Image.open(io.BytesIO(shown.content)) as image:
+            small = np.asarray(image.resize(grey.shape[::-1], Image.Resampling.BOX)).astype(int)
+            assert image.width / image.height == grey.shape[1] / grey.shape[0], kind.name
         assert np.abs(small - kind.image).mean() < 4, kind.name
 
 
@@ -105,7 +105,7 @@ def test_what_was_noticed_of_an_image_travels_with_the_answer_and_the_map(server
 
 
 def test_dicom_is_answered_with_a_warning(server: Server) -> None:
-    told = server.post(film()).json()
+    told = server.post(chest_dicom()).json()
     assert told["outcome"] in (NONE, INDETERMINATE, SIGNS)
     assert "accuracy on DICOM files is unmeasured" in told["warnings"][0]
 
@@ -126,7 +126,7 @@ def test_explain_adds_the_map(server: Server, radiograph: Image.Image) -> None:
 
 def test_nothing_of_an_upload_is_kept(server: Server) -> None:
     before = set(Path(tempfile.gettempdir()).glob("bentoml-request-*"))
-    server.post(film(PatientID="Secret-42"), name="Secret-42.dcm", kind="application/Secret-42")
+    server.post(chest_dicom(PatientID="Secret-42"), name="Secret-42.dcm", kind="application/Secret-42")
     server.post(b"Secret-42" * 100, name="../../Secret-42")
     assert "Secret" not in server.log.read_text()
     assert set(Path(tempfile.gettempdir()).glob("bentoml-request-*")) == before
@@ -134,14 +134,14 @@ def test_nothing_of_an_upload_is_kept(server: Server) -> None:
         lines = log.execute("SELECT picture, probability, version FROM answers").fetchall()
     assert lines
     assert all(
-        len(picture) == 64 and 0 <= probability <= 1 and version == champion_of(server)
-        for picture, probability, version in lines
+        len(image) == 64 and 0 <= probability <= 1 and version == champion_of(server)
+        for image, probability, version in lines
     )
 
 
 def test_metrics_count_answers_and_refusals(server: Server) -> None:
     server.post(encoded(scene()))
-    server.post(b"no picture")
+    server.post(b"no image")
     server.get("/an/address/that/a/client/made/up")
     text = server.get("/metrics").text
     assert 'pneumonia_requests_total{route="/predict",status="200"}' in text
@@ -184,7 +184,7 @@ def test_no_telemetry_and_no_training_framework_is_loaded(server: Server) -> Non
 
 
 def test_bentoml_client_works(server: Server, radiograph: Image.Image, tmp_path) -> None:
-    path = tmp_path / "film.png"
+    path = tmp_path / "radiograph.png"
     radiograph.save(path)
     with bentoml.SyncHTTPClient(server.url) as client:
         answer = client.predict(image=path)
@@ -212,7 +212,7 @@ def test_contract_and_health(server: Server) -> None:
     ],
     ids=["json", "form", "other field", "text field", "cut off", "no boundary"],
 )
-def test_a_body_that_is_no_picture_form_is_refused(server: Server, request_: dict) -> None:
+def test_a_body_that_is_no_image_form_is_refused(server: Server, request_: dict) -> None:
     got = httpx.post(server.url + "/predict", **request_)
     assert got.status_code in (400, 415)
     assert set(got.json()) == {"error", "detail"}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.champion_fixture import plain_guard, point_at, write_champion
-from tests.film_fixture import encoded, scene
+from tests.image_fixture import encoded, scene
 from tests.server_fixture import Server, serve
 
 TOKEN = {"Authorization": "Bearer secret"}
@@ -51,7 +51,7 @@ def answering(server: Server) -> dict[str, int]:
 
 
 class Load:
-    """Four clients that send one picture after another until told to stop."""
+    """Four clients that send one image after another until told to stop."""
 
     def __init__(self, server: Server, clients: int = 4) -> None:
         self.server = server

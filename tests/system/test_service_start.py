@@ -17,7 +17,7 @@ import pytest
 from pipeline.serving import journal
 from tests.candidate_fixture import command
 from tests.champion_fixture import point_at, write_champion
-from tests.film_fixture import encoded
+from tests.image_fixture import encoded
 from tests.server_fixture import Server, serve
 
 FLAT = encoded(np.full((80, 80), 200, np.uint8), "PNG")

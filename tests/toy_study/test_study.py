@@ -46,7 +46,7 @@ def bare(tmp_path):
     }
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     (tmp_path / "train.sh").write_text(WRITE)
-    fake_predictions.write_run(tmp_path / "learned", fake_predictions.pictures(fake_predictions.SMALL))
+    fake_predictions.write_run(tmp_path / "learned", fake_predictions.image_rows(fake_predictions.SMALL))
     (tmp_path / "pipeline").symlink_to(paths.ROOT / "pipeline")
     subprocess.run(dvc.command("init", "-q", "--no-scm"), cwd=tmp_path, check=True)
     return tmp_path
@@ -145,7 +145,7 @@ def test_the_study_goes_on_past_a_failed_training_and_names_its_log(finished, tm
 def test_a_data_stage_that_fails_ends_the_study_at_once(finished, tmp_path):
     folder = tmp_path / "study"
     shutil.copytree(finished, folder, symlinks=True)
-    change(folder, "validate", "min_side", 5000)  # no picture is that large
+    change(folder, "validate", "min_side", 5000)  # no image is that large
     before = digests(folder / "data" / "groups")
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.commands.study"],

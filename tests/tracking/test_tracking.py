@@ -21,7 +21,7 @@ RUNS = ("custom_cnn-raw-0", "vgg16-balanced-0")
 def root(tmp_path_factory):
     """A workspace with two runs of a study, their figures and curves, and a lock."""
     folder = tmp_path_factory.mktemp("tracking") / ".work" / "try"
-    rows = fake_predictions.pictures(fake_predictions.SMALL)
+    rows = fake_predictions.image_rows(fake_predictions.SMALL)
     for seed, name in enumerate(RUNS):
         fake_predictions.write_run(folder / "predictions" / name, rows, seed=seed, epochs=3)
         write_figures(folder, name, 0.9 + seed / 100)
@@ -115,7 +115,7 @@ def test_a_lost_database_is_rebuilt(root, tmp_path):
 def test_new_figures_replace_the_old_and_a_run_trained_again_sets_the_old_one_aside(root):
     write_figures(root, RUNS[0], 0.95)
     fake_predictions.write_run(
-        root / "predictions" / RUNS[1], fake_predictions.pictures(fake_predictions.SMALL), seed=9, epochs=4
+        root / "predictions" / RUNS[1], fake_predictions.image_rows(fake_predictions.SMALL), seed=9, epochs=4
     )
     track(root)
     parents, children, every = study(root)

@@ -36,7 +36,7 @@ export function draw(context, { grid, scale }, opacity, { x, y, width, height })
   }
 }
 
-/** Draw the colour bar as the colours look over a mid-grey film. */
+/** Draw the colour bar as the colours look over a mid-grey radiograph. */
 export function bar(canvas, opacity) {
   const context = canvas.getContext("2d");
   context.fillStyle = "rgb(110 110 110)";

@@ -31,9 +31,9 @@ export async function draw(entry, cardOf) {
   if (entry === shown.entry && entry?.state === shown.state) return;
   const mine = ++turn;
   clear(entry);
-  if (!entry?.picture) return settle(entry, null, null);
+  if (!entry?.image) return settle(entry, null, null);
   const [bitmap, card] = await Promise.all([
-    createImageBitmap(entry.picture).catch(() => null),
+    createImageBitmap(entry.image).catch(() => null),
     entry.answer ? cardOf(entry.answer.model_version) : null,
   ]);
   return mine === turn ? settle(entry, bitmap, card) : undefined;
@@ -49,7 +49,7 @@ export function progress(entry) {
 
 function clear(entry) {
   shown = { entry, state: entry?.state };
-  for (const id of ["answer", "film", "problem", "progress"]) $(id).hidden = true;
+  for (const id of ["answer", "radiograph", "problem", "progress"]) $(id).hidden = true;
   viewer.show(null);
   for (const id of ["outcome", "caution", "score", "calibration", "problem-detail"]) $(id).textContent = "";
   for (const id of ["warning-list", "details", "scale"]) $(id).replaceChildren();
@@ -64,7 +64,7 @@ function settle(entry, bitmap, card) {
   Object.assign(shown, { bitmap, card });
   if (bitmap) {
     viewer.show(bitmap, entry.name);
-    $("film").hidden = false;
+    $("radiograph").hidden = false;
     viewer.draw();
   }
   if (entry.answer) drawAnswer(entry, bitmap, card);
@@ -74,7 +74,7 @@ function settle(entry, bitmap, card) {
 
 function drawAnswer(entry, bitmap, card) {
   const { answer } = entry;
-  const warnings = [...answer.warnings, ...(bitmap ? [] : [`the image cannot be shown: ${entry.pictureProblem ?? "it cannot be decoded"}`])];
+  const warnings = [...answer.warnings, ...(bitmap ? [] : [`the image cannot be shown: ${entry.imageProblem ?? "it cannot be decoded"}`])];
   $("state").textContent = status(entry); // for a screen reader; to the eye the warnings come first
   $("state").classList.add("unseen");
   $("warnings").hidden = !warnings.length;

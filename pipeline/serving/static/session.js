@@ -83,12 +83,12 @@ export class Session {
       this.changed();
     };
     sent(0);
-    const [answer, picture] = await Promise.allSettled([
+    const [answer, image] = await Promise.allSettled([
       this.api.explain(entry.file, signal, sent),
       this.api.picture(entry.file, signal),
     ]);
-    entry.picture = picture.value;
-    entry.pictureProblem = picture.reason?.message;
+    entry.image = image.value;
+    entry.imageProblem = image.reason?.message;
     entry.at = new Date();
     if (answer.status === "fulfilled") {
       Object.assign(entry, { answer: answer.value, state: "answered" });

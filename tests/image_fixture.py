@@ -1,4 +1,4 @@
-"""Pictures and DICOM files made for tests, good ones and hostile ones."""
+"""Images and DICOM files made for tests, good ones and hostile ones."""
 
 import io
 import struct
@@ -17,23 +17,23 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def scene(height: int = 200, width: int = 260, seed: int = 0) -> np.ndarray:
-    """A smooth grey picture with a little noise, uint8 [height, width]."""
+    """A smooth grey image with a little noise, uint8 [height, width]."""
     rows, columns = np.mgrid[0:height, 0:width]
     light = 120 + 90 * np.sin(columns / 40) * np.cos(rows / 60)
     return np.random.default_rng(seed).normal(light, 4).clip(0, 255).astype(np.uint8)
 
 
-def encoded(picture: Image.Image | np.ndarray, kind: str = "JPEG", **options: Any) -> bytes:
-    """The bytes of a picture file."""
+def encoded(image: Image.Image | np.ndarray, kind: str = "JPEG", **options: Any) -> bytes:
+    """The bytes of an image file."""
     stream = io.BytesIO()
-    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(stream, kind, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(stream, kind, **options)
     return stream.getvalue()
 
 
-def film(
+def chest_dicom(
     pixels: np.ndarray | None = None, syntax: str = ExplicitVRLittleEndian, stream: bytes | None = None, **tags: Any
 ) -> bytes:
-    """A DICOM chest film of a child of three; `tags` overrides, None removes. `stream` is a compressed picture."""
+    """A DICOM chest radiograph of a child of three; `tags` overrides, None removes. `stream` is a compressed image."""
     pixels = scene(80, 100) if pixels is None else pixels
     data = pydicom.Dataset()
     data.file_meta = FileMetaDataset()
@@ -110,20 +110,20 @@ def _tiff_of(width: int, height: int, *more: tuple[int, int, int, int], tail: by
 
 def _endless_header() -> bytes:
     element = struct.pack("<HH2sH", 0x0009, 0x0010, b"LO", 4) + b"abcd"
-    good = film()
+    good = chest_dicom()
     start = good.index(struct.pack("<HH", 0x0010, 0x0010))
     return good[:start] + element * 400_000 + good[start:]
 
 
 def _nested_header() -> bytes:
     opening = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
-    good = film()
+    good = chest_dicom()
     start = good.index(struct.pack("<HH", 0x0010, 0x0010))
     return good[:start] + opening * 5_000 + good[start:]
 
 
 def _deflated() -> bytes:
-    packed = film(syntax=DeflatedExplicitVRLittleEndian)
+    packed = chest_dicom(syntax=DeflatedExplicitVRLittleEndian)
     start = packed.index(struct.pack("<HH2s", 0x0002, 0x0000, b"UL")) + 12
     start += struct.unpack_from("<I", packed, start - 4)[0]
     plain = zlib.decompress(packed[start:], -zlib.MAX_WBITS)
@@ -154,7 +154,7 @@ def hostile() -> dict[str, tuple[bytes, int]]:
     nothing = zlib.compress(bytes(300_000_000), 9)
     return {
         "empty": (b"", 415),
-        "text named .jpeg": (b"not a picture at all\n" * 40, 415),
+        "text named .jpeg": (b"not an image at all\n" * 40, 415),
         "html": (page, 415),
         "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
         "zip": (_archive(), 415),
@@ -202,24 +202,27 @@ def hostile() -> dict[str, tuple[bytes, int]]:
         "png and png": (encoded(scene(), "PNG") * 2, 415),
         "dicom data set of a photo": (_elements(b"\x08\x00\x60\x00CS\x02\x00XC"), 415),
         "html named .dcm": (page * 10, 415),
-        "dicom and program": (b"MZ" + film()[2:], 415),
-        "dicom cut": (film()[:-4000], 422),
-        "dicom without pixels": (film(PixelData=None), 422),
-        "dicom of a CT": (film(Modality="CT"), 415),
-        "dicom without a modality": (film(Modality=None), 415),
-        "dicom in colour": (film(SamplesPerPixel=3, PhotometricInterpretation="RGB"), 415),
-        "dicom of two frames": (film(NumberOfFrames=2), 413),
-        "dicom of many pixels": (film(Rows=60_000, Columns=60_000), 413),
+        "dicom and program": (b"MZ" + chest_dicom()[2:], 415),
+        "dicom cut": (chest_dicom()[:-4000], 422),
+        "dicom without pixels": (chest_dicom(PixelData=None), 422),
+        "dicom of a CT": (chest_dicom(Modality="CT"), 415),
+        "dicom without a modality": (chest_dicom(Modality=None), 415),
+        "dicom in colour": (chest_dicom(SamplesPerPixel=3, PhotometricInterpretation="RGB"), 415),
+        "dicom of two frames": (chest_dicom(NumberOfFrames=2), 413),
+        "dicom of many pixels": (chest_dicom(Rows=60_000, Columns=60_000), 413),
         "dicom with an endless header": (_endless_header(), 413),
         "dicom with a nested header": (_nested_header(), 422),
         "dicom deflated, a bomb": (_deflated(), 413),
-        "dicom, jpeg of another size": (film(scene(80, 100), JPEGBaseline8Bit, stream=large), 422),
-        "dicom, jpeg 2000 of another size": (film(scene(80, 100), JPEG2000Lossless, stream=_jpeg2000_bomb()), 422),
-        "dicom, rubbish for a jpeg": (film(scene(80, 100), JPEGBaseline8Bit, stream=bytes(500)), 422),
+        "dicom, jpeg of another size": (chest_dicom(scene(80, 100), JPEGBaseline8Bit, stream=large), 422),
+        "dicom, jpeg 2000 of another size": (
+            chest_dicom(scene(80, 100), JPEG2000Lossless, stream=_jpeg2000_bomb()),
+            422,
+        ),
+        "dicom, rubbish for a jpeg": (chest_dicom(scene(80, 100), JPEGBaseline8Bit, stream=bytes(500)), 422),
     }
 
 
 def _jpeg2000_bomb() -> bytes:
-    good = pydicom.dcmread(io.BytesIO(film(scene(80, 100), JPEG2000Lossless)))
+    good = pydicom.dcmread(io.BytesIO(chest_dicom(scene(80, 100), JPEG2000Lossless)))
     stream = next(pydicom.encaps.generate_frames(good.PixelData, number_of_frames=1))
     return stream[:8] + struct.pack(">2I", 60_000, 60_000) + stream[16:]
