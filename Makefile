@@ -98,7 +98,7 @@ rollback: setup ## the champion before becomes champion again
 champion: setup ## show the champion
 	@$(RUN) pipeline.registry.champion show
 
-serve: .venv-serve/.ready ## answer pictures on http://127.0.0.1:3000
+serve: .venv-serve/.ready ## answer images on http://127.0.0.1:3000
 	@PATH="$(CURDIR)/.venv-serve/bin:$$PATH" .venv-serve/bin/bentoml serve
 
 bento: .venv-serve/.ready ## the champion as a bento and, with a Docker engine, as an image, both named after its version
@@ -139,7 +139,7 @@ lock: setup ## pin every environment anew, within the bounds of requirements/*.i
 # In this order: `nothing_changed` looks at what `demo` made; the documents are written when all is measured.
 BENCHMARKS := demo nothing_changed preprocessing reader robustness gate_power input_check memory training evaluation saliency costs airflow serving serving_faults
 WRITERS := scaling_document serving_document
-benchmarks: setup .venv-airflow/.ready .venv-serve/.ready ## every benchmark beside its peer, then the documents; CXR_DATA=<folder> CXR_ORIGINALS=<folder> for real pictures
+benchmarks: setup .venv-airflow/.ready .venv-serve/.ready ## every benchmark beside its peer, then the documents; CXR_DATA=<folder> CXR_ORIGINALS=<folder> for real images
 	@set -e; for name in $(BENCHMARKS) $(WRITERS); do echo "== $$name"; $(RUN) benchmarks.$$name; done
 	@$(RUN) pipeline.reporting.markdown_blocks
 
