@@ -42,15 +42,15 @@ def main() -> None:
         folder.chmod(0o755)  # PostgreSQL runs as a user of its own where this runs as root
         for part, work in (("overhead", overhead), ("workers", workers)):
             if not sys.argv[1:] or part in sys.argv[1:]:
-                found = work(folder)
-                less = 100 * (found["here"] / found["peer"] - 1)
+                result = work(folder)
+                less = 100 * (result["here"] / result["peer"] - 1)
                 print(
-                    f"{found['what']}: {found['here']:.1f} s; {found['beside']}: {found['peer']:.1f} s; {less:+.1f} %"
+                    f"{result['what']}: {result['here']:.1f} s; {result['beside']}: {result['peer']:.1f} s; {less:+.1f} %"
                 )
-                keep(f"airflow-{part}", [found])
-                promises[f"{part}: {LIMITS[part]} of the time"] = found["here"] <= LIMITS[part] * found["peer"]
+                keep(f"airflow-{part}", [result])
+                promises[f"{part}: {LIMITS[part]} of the time"] = result["here"] <= LIMITS[part] * result["peer"]
                 if part == "overhead":
-                    promises[f"{part}: {ENOUGH} s of work"] = min(found["here"], found["peer"]) > ENOUGH
+                    promises[f"{part}: {ENOUGH} s of work"] = min(result["here"], result["peer"]) > ENOUGH
     hold(promises)
 
 

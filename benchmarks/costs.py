@@ -46,8 +46,8 @@ def main() -> None:
 def images(folder: Path) -> tuple[list[Path], str]:
     """Some images of the real set, or generated ones."""
     if copy := os.environ.get("CXR_DATA"):
-        found = list(layouts.find(Path(copy)).images.values())
-        return found[:: max(1, len(found) // IMAGES)][:IMAGES], "the real set"
+        files = list(layouts.find(Path(copy)).images.values())
+        return files[:: max(1, len(files) // IMAGES)][:IMAGES], "the real set"
     phantom.generate(settings.Phantom(seed=1, train=IMAGES - 16, val=8, test=8), folder)
     return sorted(folder.rglob("*.jpeg")), "generated"
 

@@ -52,30 +52,30 @@ def main() -> None:
         f"{'one AUC with its interval, looped scikit-learn':<48}{theirs:8.3f} s  (from {LOOPED} resamples)",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
-    whole = sum(clock for clock, _ in seconds.values())
+    total = sum(clock for clock, _ in seconds.values())
     start = _start()
     sys.stdout.write(f"{'start of evaluate, until it reads':<48}{start:8.2f} s\n")
     record.keep(
         "evaluation",
         [
             record.row(
-                f"evaluate and compare {len(runs)} runs of generated predictions, every interval", "s", round(whole, 1)
+                f"evaluate and compare {len(runs)} runs of generated predictions, every interval", "s", round(total, 1)
             ),
             record.row("start of evaluate, until it reads the predictions", "s", round(start, 2)),
             record.row("one AUC with its interval", "s", round(ours, 4), round(theirs, 2), "scikit-learn in a loop"),
         ],
     )
-    record.hold({f"the whole within {WHOLE} s": whole < WHOLE, f"the start within {START} s": start < START})
+    record.hold({f"the whole within {WHOLE} s": total < WHOLE, f"the start within {START} s": start < START})
 
 
 def _rows() -> list[tuple[str, str, str, str, str]]:
     """As many images as the real splits have, cut or filled up with further radiographs of the pneumonia patients."""
     rows = []
     for split, wanted in ENOUGH.items():
-        own = images({split: SIZES[split]})
-        sick = [row for row in own if row[2] == "PNEUMONIA"]
+        image_list = images({split: SIZES[split]})
+        sick = [row for row in image_list if row[2] == "PNEUMONIA"]
         extra = [(f"{path}-again{n}.jpeg", *rest) for n in range(3) for path, *rest in sick]
-        rows += (own + extra)[:wanted] if len(own) < wanted else own[:wanted]
+        rows += (image_list + extra)[:wanted] if len(image_list) < wanted else image_list[:wanted]
     return rows
 
 

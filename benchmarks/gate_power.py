@@ -156,9 +156,9 @@ def _resampled(clean: Split, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     for label in (False, True):
         known = np.unique(names[clean.labels == label])
         for number, name in enumerate(rng.choice(known, len(known))):
-            found = np.flatnonzero((names == name) & (clean.labels == label))
-            rows.append(found)
-            patients += [f"{label}-{number}"] * len(found)
+            candidates = np.flatnonzero((names == name) & (clean.labels == label))
+            rows.append(candidates)
+            patients += [f"{label}-{number}"] * len(candidates)
     return np.concatenate(rows), np.array(patients)
 
 
@@ -166,8 +166,8 @@ def _deviation(champion: Champion, labels: Bools, patients: np.ndarray, rng: np.
     """Normal scores `[changes, images]` of nobody: correlated among changes and a patient's images as the champion's are."""
     names, patient = np.unique(patients, return_inverse=True)
     shape = len(champion.logits)
-    shared, own = rng.normal(size=(shape, len(names)))[:, patient], rng.normal(size=(shape, len(patients)))
-    mixed = np.sqrt(champion.among_images) * shared + np.sqrt(1 - champion.among_images) * own
+    shared, individual = rng.normal(size=(shape, len(names)))[:, patient], rng.normal(size=(shape, len(patients)))
+    mixed = np.sqrt(champion.among_images) * shared + np.sqrt(1 - champion.among_images) * individual
     return np.where(labels, champion.roots[True] @ mixed, champion.roots[False] @ mixed)
 
 

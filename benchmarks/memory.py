@@ -49,9 +49,9 @@ def small_phantoms(count: int, folder: Path, scratch: Path) -> None:
 def resident(process: psutil.Process) -> int:
     """Bytes of a process and all below it."""
     total = 0
-    for one in [process, *process.children(recursive=True)]:
+    for member in [process, *process.children(recursive=True)]:
         try:
-            total += one.memory_info().rss
+            total += member.memory_info().rss
         except psutil.NoSuchProcess:
             continue
     return total

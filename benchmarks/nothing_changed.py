@@ -18,18 +18,18 @@ REPEATS = 3
 
 def seconds(folder: Path, *arguments: str) -> float:
     """The fastest of some repeats."""
-    found = []
+    times = []
     for _ in range(REPEATS):
         started = time.perf_counter()
         done = subprocess.run(
             dvc.command(*arguments), cwd=folder, env=dvc.environment(), capture_output=True, text=True, check=False
         )
-        found.append(time.perf_counter() - started)
+        times.append(time.perf_counter() - started)
         if done.returncode or "Running stage" in done.stdout:
             sys.exit(
                 f"dvc {' '.join(arguments)} had something to do in {folder}: {done.stdout[-300:]}{done.stderr[-300:]}"
             )
-    return min(found)
+    return min(times)
 
 
 def main() -> None:

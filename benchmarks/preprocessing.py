@@ -34,11 +34,11 @@ def notebook(images: list[Path]) -> np.ndarray:
 def phantoms(folder: Path) -> list[Path]:
     """Generated radiographs, enlarged to the usual size of an original."""
     generate(Phantom(seed=0, train=40, val=2, test=2), folder)
-    found = sorted(folder.rglob("*.jpeg"))
-    for path in found:
+    files = sorted(folder.rglob("*.jpeg"))
+    for path in files:
         with Image.open(path) as image:
             image.resize((1400, 1100), Image.Resampling.BICUBIC).save(path, "JPEG", quality=92)
-    return found
+    return files
 
 
 def best(action: Callable[[], object]) -> float:
@@ -55,11 +55,11 @@ def main() -> None:
     """Measure both on the same images, in turn."""
     source = os.environ.get("CXR_ORIGINALS") or os.environ.get("CXR_DATA")
     with tempfile.TemporaryDirectory() as scratch:
-        found = sorted(Path(source).rglob("*.jpeg")) if source else phantoms(Path(scratch) / "raw")
-        images = (found * (WANTED // len(found) + 1))[:WANTED]
-        sizes = np.array([Image.open(path).size for path in found])
+        files = sorted(Path(source).rglob("*.jpeg")) if source else phantoms(Path(scratch) / "raw")
+        images = (files * (WANTED // len(files) + 1))[:WANTED]
+        sizes = np.array([Image.open(path).size for path in files])
         kind = "images" if source else "phantoms"
-        print(f"{len(found)} {kind}, median {np.median(sizes, axis=0)} pixels, {os.cpu_count()} cores")
+        print(f"{len(files)} {kind}, median {np.median(sizes, axis=0)} pixels, {os.cpu_count()} cores")
         ours = best(lambda: write_array(images, SIDE, Path(scratch) / "array.npy"))
         peer = best(lambda: notebook(images))
     print(f"{'way':12} {'images a second':>18}")

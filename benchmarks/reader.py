@@ -79,9 +79,9 @@ def tone_warnings() -> Facts:
     facts: Facts = {"bounds": {"span": tones.MIN_SPAN, "grey": tones.MIN_GREY, "border": tones.MAX_BORDER}, "sets": {}}
     for name, files in sets().items():
         if name != "dicom":
-            found = list(_each(_tones_of, files))
-            touched = {path.name: warned for path, (warned, _) in found if warned}
-            furthest = round(max(far for _, (_, far) in found), 3)
+            results = list(_each(_tones_of, files))
+            touched = {path.name: warned for path, (warned, _) in results if warned}
+            furthest = round(max(far for _, (_, far) in results), 3)
             facts["sets"][name] = {"images": len(files), "touched": touched, "furthest": furthest}
     return facts
 
@@ -105,13 +105,13 @@ def images() -> Facts:
     """Every image through the reader as an upload, beside OpenCV or pydicom."""
     facts: Facts = {}
     for name, files in sets().items():
-        found = [result for _, result in _each(_beside, files)]
-        apart = [result["apart"] for result in found if result.get("apart") is not None]
+        results = [result for _, result in _each(_beside, files)]
+        apart = [result["apart"] for result in results if result.get("apart") is not None]
         facts[name] = {
             "images": len(files),
-            "read": sum("refused" not in result for result in found),
-            "refused": dict(Counter(result["refused"] for result in found if "refused" in result)),
-            "warned": sum(bool(result.get("warned")) for result in found),
+            "read": sum("refused" not in result for result in results),
+            "refused": dict(Counter(result["refused"] for result in results if "refused" in result)),
+            "warned": sum(bool(result.get("warned")) for result in results),
             "mean_apart": round(float(np.mean(apart)), 3) if apart else None,
             "largest_mean_apart": round(float(np.max(apart)), 3) if apart else None,
         }
@@ -132,11 +132,11 @@ def _beside(path: Path) -> Facts:
 
 def _by_pydicom(data: bytes) -> np.ndarray:
     """pydicom's own transformations; the full range of its output is black to white."""
-    whole = pydicom.dcmread(io.BytesIO(data))
-    values = apply_voi_lut(apply_modality_lut(whole.pixel_array, whole), whole).astype(np.float64)
-    top = 2.0**whole.BitsStored - 1
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    values = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset).astype(np.float64)
+    top = 2.0**dataset.BitsStored - 1
     grey = np.rint(255 * np.clip(values / top, 0, 1)).astype(np.uint8)
-    return 255 - grey if whole.PhotometricInterpretation == "MONOCHROME1" else grey
+    return 255 - grey if dataset.PhotometricInterpretation == "MONOCHROME1" else grey
 
 
 def flips() -> Facts:
@@ -261,8 +261,8 @@ def main() -> None:
         kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
         write_json(KEPT, kept | {name: facts})
         held |= promises(name, facts)
-    found = json.loads(KEPT.read_text(encoding="utf-8"))
-    write_text(DOCUMENT, insert(DOCUMENT.read_text(encoding="utf-8"), blocks(found), DOCUMENT.name))
+    stored = json.loads(KEPT.read_text(encoding="utf-8"))
+    write_text(DOCUMENT, insert(DOCUMENT.read_text(encoding="utf-8"), blocks(stored), DOCUMENT.name))
     hold(held)
 
 

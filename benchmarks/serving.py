@@ -202,26 +202,26 @@ def main() -> None:
         {
             "speed": Part(
                 speed,
-                lambda found: {
-                    f"{TIMES} times the plain way": all(one["times"] >= TIMES for one in found["sets"]),
-                    f"a median of {MEDIAN} ms": all(one["median"] < MEDIAN for one in found["sets"]),
-                    f"a map for {MAP_ADDS:.0%} of the median": all(one["map_adds"] < MAP_ADDS for one in found["sets"]),
+                lambda facts: {
+                    f"{TIMES} times the plain way": all(one["times"] >= TIMES for one in facts["sets"]),
+                    f"a median of {MEDIAN} ms": all(one["median"] < MEDIAN for one in facts["sets"]),
+                    f"a map for {MAP_ADDS:.0%} of the median": all(one["map_adds"] < MAP_ADDS for one in facts["sets"]),
                 },
             ),
             "load": Part(
                 load,
-                lambda found: {
-                    "every request answered": found["answered"] == found["sent"],
-                    "every status as the file should get": found["unexpected"] == 0,
-                    f"answers within {DISTANCE} of the prediction": found["largest_distance"] < DISTANCE,
-                    f"memory within {GROWTH:.0%}": abs(found["growth"]) < GROWTH,
+                lambda facts: {
+                    "every request answered": facts["answered"] == facts["sent"],
+                    "every status as the file should get": facts["unexpected"] == 0,
+                    f"answers within {DISTANCE} of the prediction": facts["largest_distance"] < DISTANCE,
+                    f"memory within {GROWTH:.0%}": abs(facts["growth"]) < GROWTH,
                 },
             ),
             "start": Part(
                 start,
-                lambda found: {
-                    f"ready within {START} s": max(found["seconds"]) < START,
-                    f"less than {SIZE} MB": sum(found["megabytes"].values()) < SIZE,
+                lambda facts: {
+                    f"ready within {START} s": max(facts["seconds"]) < START,
+                    f"less than {SIZE} MB": sum(facts["megabytes"].values()) < SIZE,
                 },
             ),
         }

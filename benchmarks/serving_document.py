@@ -26,17 +26,17 @@ def main() -> None:
 
 def blocks() -> dict[str, str]:
     """Every block by name."""
-    found = json.loads(KEPT.read_text(encoding="utf-8"))
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
     version = paths.CHAMPION.read_text(encoding="utf-8").strip()
     contract = json.loads((paths.CHAMPIONS / version / "contract.json").read_text(encoding="utf-8"))
     site = json.loads(SITE.read_text(encoding="utf-8"))
     return {
-        "speed": _speed(found["speed"]),
-        "load": _load(found["load"]),
-        "faults": _faults(found["fuzz"], found["kill"]),
-        "costly": _costly(found["costly"]),
-        "clients": _clients(found["clients"]),
-        "start": _start(found["start"]),
+        "speed": _speed(kept["speed"]),
+        "load": _load(kept["load"]),
+        "faults": _faults(kept["fuzz"], kept["kill"]),
+        "costly": _costly(kept["costly"]),
+        "clients": _clients(kept["clients"]),
+        "start": _start(kept["start"]),
         "guard": _guard(contract["guard"], site),
         "points": _points(contract),
         "site": _site(site),
@@ -44,32 +44,32 @@ def blocks() -> dict[str, str]:
     }
 
 
-def _speed(found: Facts) -> str:
-    parts = [f"{_when(found)} Client and server ran on the same machine."]
-    for one in found["sets"]:
+def _speed(facts: Facts) -> str:
+    parts = [f"{_when(facts)} Client and server ran on the same machine."]
+    for images in facts["sets"]:
         parts.append(
-            f"\n{one['pictures']['count']} images, median {one['pictures']['kilobytes']:.0f} kB "
-            f"and {one['pictures']['megapixels']:.2f} megapixels: **{one['times']:.1f} times** the requests a second of "
-            f"the plain way at its best; median at one client **{one['median']:.1f} ms**, upload and decoding included"
-            f"{'' if one['median'] < MEDIAN else f', past the limit of {MEDIAN:.0f} ms'}; "
-            f"the map adds {100 * one['map_adds']:.0f} %.\n\n"
+            f"\n{images['pictures']['count']} images, median {images['pictures']['kilobytes']:.0f} kB "
+            f"and {images['pictures']['megapixels']:.2f} megapixels: **{images['times']:.1f} times** the requests a second of "
+            f"the plain way at its best; median at one client **{images['median']:.1f} ms**, upload and decoding included"
+            f"{'' if images['median'] < MEDIAN else f', past the limit of {MEDIAN:.0f} ms'}; "
+            f"the map adds {100 * images['map_adds']:.0f} %.\n\n"
             "| served by | clients | requests a second | median ms | 95th percentile ms |\n|---|---|---|---|---|"
         )
         parts += [
             f"| {line['by']} | {line['clients']} | {line['rate']:.0f} | {line['median']:.1f} | {line['late']:.1f} |"
-            for line in one["lines"]
+            for line in images["lines"]
         ]
     return "\n".join(parts)
 
 
-def _load(found: Facts) -> str:
-    statuses = ", ".join(f"{number:,} times {status}" for status, number in found["statuses"].items())
+def _load(facts: Facts) -> str:
+    statuses = ", ".join(f"{number:,} times {status}" for status, number in facts["statuses"].items())
     return (
-        f"{found['sent']:,} requests, good (JPEG, PNG, TIFF, DICOM) and bad mixed, at 32 clients: {found['answered']:,} "
-        f"answered at {found['rate']} a second ({statuses}); {found['unexpected']} with another status than the file "
-        f"should get. {found['compared']:,} answers were compared with the prediction without a server: the largest "
-        f"distance is {found['largest_distance']:.0e}. The workers held {found['first_megabytes']} MB during the first "
-        f"thousand requests and {found['last_megabytes']} MB during the last ({100 * found['growth']:+.1f} %). {_when(found)}"
+        f"{facts['sent']:,} requests, good (JPEG, PNG, TIFF, DICOM) and bad mixed, at 32 clients: {facts['answered']:,} "
+        f"answered at {facts['rate']} a second ({statuses}); {facts['unexpected']} with another status than the file "
+        f"should get. {facts['compared']:,} answers were compared with the prediction without a server: the largest "
+        f"distance is {facts['largest_distance']:.0e}. The workers held {facts['first_megabytes']} MB during the first "
+        f"thousand requests and {facts['last_megabytes']} MB during the last ({100 * facts['growth']:+.1f} %). {_when(facts)}"
     )
 
 
@@ -88,8 +88,8 @@ def _faults(fuzz: Facts, kill: Facts) -> str:
     )
 
 
-def _costly(found: Facts) -> str:
-    start = found["start_megabytes"]
+def _costly(facts: Facts) -> str:
+    start = facts["start_megabytes"]
     lines = [
         f"Each 64 at once, to `/predict`, `/explain` and `/picture` in turn, beside one client that sends a radiograph; one "
         f"worker, which holds {start} MB with its process before. Of memory, what forks share counts once, and pages of "
@@ -100,18 +100,18 @@ def _costly(found: Facts) -> str:
     lines += [
         f"| {name} | {kind['kilobytes']:,} | {_times(kind['statuses'])} | {kind['lost']} | {_times(kind['others'])} | "
         f"{kind['others_slowest_seconds']:.1f} | {kind['peak_megabytes']} | {kind['after_megabytes']} |"
-        for name, kind in found["kinds"].items()
+        for name, kind in facts["kinds"].items()
     ]
-    return "\n".join([*lines, f"\nWorkers lost: {found['workers_lost']}. {_when(found)}"])
+    return "\n".join([*lines, f"\nWorkers lost: {facts['workers_lost']}. {_when(facts)}"])
 
 
-def _clients(found: Facts) -> str:
+def _clients(facts: Facts) -> str:
     return (
-        f"- {found['held']} connections held open, {found['held'] - found['unended']} idle or with half a header, "
-        f"{found['unended']} with half an upload or an answer that is not read: every other request answered "
-        f"({_times(found['statuses'])}), {found['lost']} lost, the slowest in {found['slowest_seconds']:.1f} s; "
-        f"{found['start_megabytes']} MB before, {found['peak_megabytes']} MB at most. With all of them open, SIGTERM ended the "
-        f"service in {found['stop_seconds']:.1f} s. {_when(found)}"
+        f"- {facts['held']} connections held open, {facts['held'] - facts['unended']} idle or with half a header, "
+        f"{facts['unended']} with half an upload or an answer that is not read: every other request answered "
+        f"({_times(facts['statuses'])}), {facts['lost']} lost, the slowest in {facts['slowest_seconds']:.1f} s; "
+        f"{facts['start_megabytes']} MB before, {facts['peak_megabytes']} MB at most. With all of them open, SIGTERM ended the "
+        f"service in {facts['stop_seconds']:.1f} s. {_when(facts)}"
     )
 
 
@@ -119,20 +119,20 @@ def _times(statuses: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} times {status}" for status, number in statuses.items())
 
 
-def _start(found: Facts) -> str:
-    size, seconds = found["megabytes"], found["seconds"]
+def _start(facts: Facts) -> str:
+    size, seconds = facts["megabytes"], facts["seconds"]
     return (
         f"From the command to the first 200 of `/readyz`: {min(seconds)} to {max(seconds)} s in {len(seconds)} starts, "
-        f"at a load average of {found['load_average']}. The environment, installed as the Dockerfile does it, has "
+        f"at a load average of {facts['load_average']}. The environment, installed as the Dockerfile does it, has "
         f"{size['environment']:.0f} MB; what `bentoml build` packs has {size['bundle']:.1f} MB; the image adds both "
-        f"to its base ([containers.md](containers.md)). {_when(found)}"
+        f"to its base ([containers.md](containers.md)). {_when(facts)}"
     )
 
 
-def _when(found: Facts) -> str:
+def _when(facts: Facts) -> str:
     """When and on what a part was measured, and what there is to know of the machine."""
-    said = f"Measured on {found['measured']} with {found['network']}, on {found['cores']} cores."
-    return f"{said} {found['note']}" if "note" in found else said
+    said = f"Measured on {facts['measured']} with {facts['network']}, on {facts['cores']} cores."
+    return f"{said} {facts['note']}" if "note" in facts else said
 
 
 def _guard(guard: Facts, site: Facts) -> str:
@@ -199,26 +199,26 @@ def _profile(made: Facts) -> str:
 
 def _site(site: Facts) -> str:
     local, accepted = site["local_threshold"], site["accepted"]
-    own = (
+    profile = (
         f"On {site['films']} adult radiographs of another hospital ({site['name']}; README.md has them by view): AUC "
         f"{_figure(accepted['auc'])}; at the sensitive point sensitivity {_figure(accepted['sensitivity_at_sensitive'])}, "
         f"specificity {_figure(accepted['specificity_at_sensitive'])}."
     )
     if local is None:
-        return f"{own} They are too few for a local threshold."
+        return f"{profile} They are too few for a local threshold."
     return (
-        f"{own} With the local threshold {local['threshold']:.2f}, on "
+        f"{profile} With the local threshold {local['threshold']:.2f}, on "
         f"the half of the patients that did not fix it: sensitivity {_figure(local['sensitivity_at_local'])}, specificity "
         f"{_figure(local['specificity_at_local'])}."
     )
 
 
-def _figure(found: list[float | None]) -> str:
-    return "undefined" if None in found else "{:.2f} ({:.2f} to {:.2f})".format(*found)
+def _figure(estimate: list[float | None]) -> str:
+    return "undefined" if None in estimate else "{:.2f} ({:.2f} to {:.2f})".format(*estimate)
 
 
-def _share(found: list[float]) -> str:
-    return "{:.1f} % ({:.1f} to {:.1f} %)".format(*(100 * value for value in found))
+def _share(estimate: list[float]) -> str:
+    return "{:.1f} % ({:.1f} to {:.1f} %)".format(*(100 * value for value in estimate))
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def costly() -> Facts:
     """Each kind 64 at once, to every address that takes an upload in turn; one worker, so that nothing is shared out."""
     from tests.costly_fixture import COSTLY
 
-    found: dict[str, Facts] = {}
+    results: dict[str, Facts] = {}
     alone = {"SERVE_WORKERS": "1", "SERVE_MAX_PER_CLIENT": str(2 * TOGETHER)}
     with prepared(peer=False) as case, server(case, PORT, **alone) as parent:
         (worker,) = workers(parent)
@@ -207,7 +207,7 @@ def costly() -> Facts:
             with Watch(PORT, worker, case.images[0]) as watch:
                 outcome = send_all(PORT, told, TOGETHER)
             send_all(PORT, [request(image) for image in case.images[:50]], 4)
-            found[name] = {
+            results[name] = {
                 "kilobytes": round(len(data) / 1000),
                 "statuses": counted(status for _, status, _, _ in outcome.answers),
                 "lost": len(outcome.broken),
@@ -217,9 +217,9 @@ def costly() -> Facts:
                 "peak_megabytes": round(watch.peak),
                 "after_megabytes": round(memory(family(worker))),
             }
-            print(name, found[name])
+            print(name, results[name])
         lost = [worker] != workers(parent)
-        return case.facts | {"start_megabytes": round(start), "workers_lost": int(lost), "kinds": found}
+        return case.facts | {"start_megabytes": round(start), "workers_lost": int(lost), "kinds": results}
 
 
 def clients() -> Facts:
@@ -227,14 +227,14 @@ def clients() -> Facts:
     alone = {"SERVE_WORKERS": "1", "SERVE_MAX_PER_CLIENT": str(2 * UNENDED)}
     with prepared(peer=False) as case, server(case, PORT, **alone) as parent:
         (worker,) = workers(parent)
-        whole = request(case.images[0], "/picture")
+        complete = request(case.images[0], "/picture")
         send_all(PORT, [request(image) for image in case.images], 4)
         start = memory(family(worker))
         with contextlib.ExitStack() as stack:
             with Watch(PORT, worker, case.images[0]) as watch:
-                _hold(stack, whole)
+                _hold(stack, complete)
                 outcome = send_all(PORT, [request(image) for image in case.images], 4)
-            _hold(stack, whole, UNENDED)  # the first may have been given up by now
+            _hold(stack, complete, UNENDED)  # the first may have been given up by now
             began = time.monotonic()
             os.kill(parent, signal.SIGTERM)
             while _runs(parent):
@@ -252,9 +252,9 @@ def clients() -> Facts:
         }
 
 
-def _hold(stack: contextlib.ExitStack, whole: bytes, count: int = HELD) -> None:
+def _hold(stack: contextlib.ExitStack, complete: bytes, count: int = HELD) -> None:
     """Open connections that stay: some inside a request (half an upload; an answer that nobody reads), the others before."""
-    unended, idle = (whole[:-50], whole), (b"", b"GET / HTTP/1.1\r\nX-Slow: ")
+    unended, idle = (complete[:-50], complete), (b"", b"GET / HTTP/1.1\r\nX-Slow: ")
     for number in range(count):
         client = stack.enter_context(socket.create_connection(("127.0.0.1", PORT)))
         client.sendall((unended if number < UNENDED else idle)[number % 2])
@@ -271,39 +271,39 @@ def main() -> None:
         {
             "fuzz": Part(
                 fuzz,
-                lambda found: {
-                    "no 5xx": max(int(status) for kind in found["statuses"].values() for status in kind) < 500,
-                    "every file answered": found["lost"] == 0,
-                    "schemathesis": found["schemathesis"]["passed"],
+                lambda facts: {
+                    "no 5xx": max(int(status) for kind in facts["statuses"].values() for status in kind) < 500,
+                    "every file answered": facts["lost"] == 0,
+                    "schemathesis": facts["schemathesis"]["passed"],
                 },
             ),
             "kill": Part(
                 kill,
-                lambda found: {
-                    "every answer a 200": set(found["statuses"]) == {"200"},
-                    "no more lost than were on their way": found["lost"] <= found["clients"],
-                    f"back within {BACK} s": found["back_seconds"] < BACK,
+                lambda facts: {
+                    "every answer a 200": set(facts["statuses"]) == {"200"},
+                    "no more lost than were on their way": facts["lost"] <= facts["clients"],
+                    f"back within {BACK} s": facts["back_seconds"] < BACK,
                 },
             ),
             "costly": Part(
                 costly,
-                lambda found: {
-                    "no worker lost": found["workers_lost"] == 0,
-                    "every upload answered": all(kind["lost"] == 0 for kind in found["kinds"].values()),
-                    "the others all answered": all(set(kind["others"]) == {"200"} for kind in found["kinds"].values()),
-                    f"at most {PEAK} MB": max(kind["peak_megabytes"] for kind in found["kinds"].values()) <= PEAK,
+                lambda facts: {
+                    "no worker lost": facts["workers_lost"] == 0,
+                    "every upload answered": all(kind["lost"] == 0 for kind in facts["kinds"].values()),
+                    "the others all answered": all(set(kind["others"]) == {"200"} for kind in facts["kinds"].values()),
+                    f"at most {PEAK} MB": max(kind["peak_megabytes"] for kind in facts["kinds"].values()) <= PEAK,
                     f"back within {AFTER} of the start": max(
-                        kind["after_megabytes"] for kind in found["kinds"].values()
+                        kind["after_megabytes"] for kind in facts["kinds"].values()
                     )
-                    <= AFTER * found["start_megabytes"],
+                    <= AFTER * facts["start_megabytes"],
                 },
             ),
             "clients": Part(
                 clients,
-                lambda found: {
-                    "every other request answered": set(found["statuses"]) == {"200"} and found["lost"] == 0,
-                    f"at most {PEAK} MB": found["peak_megabytes"] <= PEAK,
-                    f"ended within {STOP} s": found["stop_seconds"] < STOP,
+                lambda facts: {
+                    "every other request answered": set(facts["statuses"]) == {"200"} and facts["lost"] == 0,
+                    f"at most {PEAK} MB": facts["peak_megabytes"] <= PEAK,
+                    f"ended within {STOP} s": facts["stop_seconds"] < STOP,
                 },
             ),
         }

@@ -114,24 +114,24 @@ def main() -> None:
     print(f"{'way':13} {'network':14} {'images/s':>10} {'peak MiB':>9}")
     rates, rows, promises = {}, [], {}
     for network in networks:
-        found = measure("ours", network)
-        rates[network] = round(found["rate"], 1)
+        result = measure("ours", network)
+        rates[network] = round(result["rate"], 1)
         train = f"train {network}, augmented"
-        print(f"{'ours':13} {network:14} {found['rate']:10.1f} {found['megabytes']:9.0f}")
+        print(f"{'ours':13} {network:14} {result['rate']:10.1f} {result['megabytes']:9.0f}")
         if network == "custom_cnn":
             peer = measure("notebook", network)
             print(f"{'notebook':13} {network:14} {peer['rate']:10.1f} {peer['megabytes']:9.0f}")
             print(
-                f"{'':13} {'ratio':14} {found['rate'] / peer['rate']:10.2f} {found['megabytes'] / peer['megabytes']:9.2f}"
+                f"{'':13} {'ratio':14} {result['rate'] / peer['rate']:10.2f} {result['megabytes'] / peer['megabytes']:9.2f}"
             )
             beside = "ImageDataGenerator and a float array"
             rows.append(record.row(train, "images/s", rates[network], round(peer["rate"], 1), beside))
-            rows.append(record.row(f"{train}: peak memory", "MiB", found["megabytes"], peer["megabytes"], beside))
-            own, others = (one["megabytes"] - one["imports"] for one in (found, peer))
-            rows.append(record.row(f"{train}: the same, less what the imports take", "MiB", own, others, beside))
+            rows.append(record.row(f"{train}: peak memory", "MiB", result["megabytes"], peer["megabytes"], beside))
+            here, beside_it = (one["megabytes"] - one["imports"] for one in (result, peer))
+            rows.append(record.row(f"{train}: the same, less what the imports take", "MiB", here, beside_it, beside))
             promises = {
-                f"{FASTER} times as fast as the notebook way": found["rate"] >= FASTER * peer["rate"],
-                f"{MEMORY} of its memory, less what the imports take": own <= MEMORY * others,
+                f"{FASTER} times as fast as the notebook way": result["rate"] >= FASTER * peer["rate"],
+                f"{MEMORY} of its memory, less what the imports take": here <= MEMORY * beside_it,
             }
     kept = paths.ROOT / "benchmarks" / "training.json"
     known = json.loads(kept.read_text(encoding="utf-8"))["pictures_per_second"] if kept.exists() else {}

@@ -67,14 +67,14 @@ def trainings_to_run(runs: Mapping[str, Any], folder: Path = paths.ROOT) -> list
 def lacking_a_network_alone(runs: Iterable[str], folder: Path = paths.ROOT) -> list[str]:
     """Those of these runs whose settings, code and predictions are those of dvc.lock: at most the network is not here."""
     locked, changes = lock(folder), status(folder)
-    found = []
+    lacking = []
     for name in runs:
         stage = f"{TRAIN}{name}"
         told = changes.get(stage, [])
         outs = {path for change in told if isinstance(change, dict) for path in change.get("changed outs", {})}
         if stage in locked and not differs(told) and outs <= {f"models/runs/{name}"}:
-            found.append(name)
-    return found
+            lacking.append(name)
+    return lacking
 
 
 def differs(changes: list[Any]) -> bool:

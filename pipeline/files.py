@@ -50,18 +50,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def exchange(one: Path, other: Path) -> None:
+def exchange(first: Path, second: Path) -> None:
     """Let two folders change places in one step: a folder cannot be renamed over a filled one (ENOTEMPTY).
 
-    Where the system cannot do it in one step, a kill between the two leaves `other` under a name that ends in `.old.tmp`.
+    Where the system cannot do it in one step, a kill between the two leaves `second` under a name that ends in `.old.tmp`.
     """
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # Linux, glibc 2.28
-    if rename and rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+    if rename and rename(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) == 0:
         return
-    aside = other.with_name(f".{other.name}.old.tmp")
-    os.replace(other, aside)
-    os.replace(one, other)
-    os.replace(aside, one)
+    aside = second.with_name(f".{second.name}.old.tmp")
+    os.replace(second, aside)
+    os.replace(first, second)
+    os.replace(aside, first)
 
 
 def put_on_disk(path: Path) -> None:

@@ -154,8 +154,8 @@ class OpenVinoNetwork(Network):
 
     def _finish(self, request: Any, task: tuple[asyncio.AbstractEventLoop, "asyncio.Future[Outputs]"]) -> None:
         loop, future = task
-        found = [request.get_tensor(name).data for name in self._outputs]
-        loop.call_soon_threadsafe(future.set_result, _of_one(found))
+        tensors = [request.get_tensor(name).data for name in self._outputs]
+        loop.call_soon_threadsafe(future.set_result, _of_one(tensors))
 
 
 class OnnxRuntimeNetwork(Network):
@@ -182,9 +182,9 @@ def _outputs(of_graph: list[str]) -> list[str]:
     return [*OUTPUTS, *(name for name in of_graph if name == FEATURES)]
 
 
-def _of_one(found: list[np.ndarray]) -> Outputs:
+def _of_one(tensors: list[np.ndarray]) -> Outputs:
     """The answer to the only image of a batch, out of buffers that the next batch will fill."""
-    logit, probability, *others = found
+    logit, probability, *others = tensors
     return Outputs(float(logit[0]), float(probability[0]), *(values[0].copy() for values in others))
 
 

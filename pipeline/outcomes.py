@@ -39,19 +39,19 @@ def thresholds(contract: Mapping[str, Any]) -> Thresholds:
     """
     try:
         if "thresholds" in contract:
-            found = [Threshold(_score(each["score"]), str(each["criterion"])) for each in _both(contract)]
+            limits = [Threshold(_score(each["score"]), str(each["criterion"])) for each in _both(contract)]
         else:
             points = contract["operating_points"]
-            found = [
+            limits = [
                 Threshold(_score(points[name]["threshold"]), _old_criterion(name, points[name])) for name in MEASURED
             ]
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ProjectError(f"the contract's thresholds cannot be read: {error!r}") from None
-    if not all(0 <= each.score <= 1 for each in found):
-        raise ProjectError(f"the contract's thresholds do not lie from 0 to 1: {[each.score for each in found]}")
-    if "thresholds" in contract and found[0].score > found[1].score:
-        raise ProjectError(f"the contract's thresholds are not in order: {[each.score for each in found]}")
-    return Thresholds(*sorted(found))
+    if not all(0 <= each.score <= 1 for each in limits):
+        raise ProjectError(f"the contract's thresholds do not lie from 0 to 1: {[each.score for each in limits]}")
+    if "thresholds" in contract and limits[0].score > limits[1].score:
+        raise ProjectError(f"the contract's thresholds are not in order: {[each.score for each in limits]}")
+    return Thresholds(*sorted(limits))
 
 
 def outcome(score: float, limits: Thresholds) -> Outcome:

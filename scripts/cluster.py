@@ -94,8 +94,8 @@ def kill_in_the_middle(cluster: Cluster) -> str:
         if not any(checkout.glob(".work/*/.cache/training/*/checkpoint.npz")):
             return None
         commands = " ".join(_command_line(pid) for pid in tree(cluster.parts["worker-2"][2].pid))
-        found = re.search(r"pipeline\.stages\.train ([\w-]+)", commands)
-        return found[1] if found else None
+        match = re.search(r"pipeline\.stages\.train ([\w-]+)", commands)
+        return match[1] if match else None
 
     name = wait(trains, "an epoch on worker-2", PATIENCE)
     worker = cluster.parts["worker-2"][2]
@@ -137,11 +137,11 @@ def check(begun: Counter[str], names: list[str], killed: str | None) -> str:
 
 def starts(folder: Path) -> Counter[str]:
     """How often each training was begun, by the tasks' logs."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for log in (folder / "airflow" / "logs").rglob("*.log"):
         text = log.read_text(encoding="utf-8", errors="replace")
-        found.update(re.findall(r"> python -m pipeline\.stages\.train ([\w-]+)", text))
-    return found
+        counts.update(re.findall(r"> python -m pipeline\.stages\.train ([\w-]+)", text))
+    return counts
 
 
 def places(folder: Path) -> dict[str, str]:

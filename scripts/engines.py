@@ -101,9 +101,9 @@ class Cluster:
 
     def worker(self, name: str, queues: str) -> None:
         """Start a worker of these queues in its checkout."""
-        own = {"AIRFLOW__CORE__DAGS_FOLDER": str(self.folder / name / "dags")}
+        variables = {"AIRFLOW__CORE__DAGS_FOLDER": str(self.folder / name / "dags")}
         command = ["airflow", "celery", "worker", "--queues", queues, "--skip-serve-logs", "--celery-hostname", name]
-        self.part(name, command, **own)
+        self.part(name, command, **variables)
 
     def part(self, name: str, command: list[Any], **environ: str) -> None:
         """Start a part of Airflow that `revive` starts again if it ends."""
@@ -217,11 +217,11 @@ def say(text: str) -> None:
 def wait(ready: Callable[[], Any], what: str, seconds: float) -> Any:
     """What `ready` says as soon as it is true; ends the command when it takes too long."""
     until = time.monotonic() + seconds
-    while not (found := ready()):
+    while not (answer := ready()):
         if time.monotonic() > until:
             sys.exit(f"cluster: waited {seconds:g} s for {what}")
         time.sleep(0.5)
-    return found
+    return answer
 
 
 def _free_port() -> int:
@@ -245,10 +245,10 @@ def tree(pid: int) -> list[int]:
         except OSError:
             continue
         parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found = [pid]
-    for one in found:
-        found += parents.get(one, [])
-    return found
+    processes = [pid]
+    for process in processes:
+        processes += parents.get(process, [])
+    return processes
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

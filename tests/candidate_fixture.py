@@ -109,7 +109,7 @@ def write_candidate(root: Path, auc: float = 0.99, seed: int = 0, dataset: str =
     figure = {"value": auc, "low": auc - 0.01, "high": auc}
     figures = {"auc": figure, "sensitivity_at_sensitive": figure, "specificity_at_sensitive": figure}
     cells = champion_fixture.CELLS
-    promise = champion_fixture.contract("", champion_fixture.SIDE) | {
+    terms = champion_fixture.contract("", champion_fixture.SIDE) | {
         "run": f"tiny-{seed}",
         "dataset": dataset,
         "edition": dataset,
@@ -125,11 +125,11 @@ def write_candidate(root: Path, auc: float = 0.99, seed: int = 0, dataset: str =
         "trained_with": None,
         **changes,
     }
-    promise["files"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-    promise["version"] = contract.version_of(promise)
-    write_json(folder / "contract.json", promise)
-    write_text(folder / "card.md", card.text(promise))
-    return promise["version"]
+    terms["files"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    terms["version"] = contract.version_of(terms)
+    write_json(folder / "contract.json", terms)
+    write_text(folder / "card.md", card.text(terms))
+    return terms["version"]
 
 
 def _not_negative(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -50,13 +50,13 @@ def write_champion(
     return folder
 
 
-def seal(folder: Path, promise: dict[str, Any]) -> str:
+def seal(folder: Path, terms: dict[str, Any]) -> str:
     """Write the contract of the files in `folder` as `package` does; returns the version that its content gives."""
     files = {path.name: sha256_of(path) for path in folder.iterdir() if path.name not in verification.UNNAMED}
-    promise = promise | {"files": files}
-    promise["version"] = registry_contract.version_of(promise)
-    (folder / "contract.json").write_text(json.dumps(promise))
-    return promise["version"]
+    terms = terms | {"files": files}
+    terms["version"] = registry_contract.version_of(terms)
+    (folder / "contract.json").write_text(json.dumps(terms))
+    return terms["version"]
 
 
 def point_at(root: Path, version: str) -> None:

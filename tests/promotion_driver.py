@@ -39,8 +39,8 @@ def main() -> None:
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         said = {"step": step, "status": status, "champion": record.champion(), "shown": champion.show()}
-        promise = contract.read(paths.CANDIDATE)
-        said |= {"candidate": promise["version"], "broken": contract.check_files(paths.CANDIDATE, promise)}
+        terms = contract.read(paths.CANDIDATE)
+        said |= {"candidate": terms["version"], "broken": contract.check_files(paths.CANDIDATE, terms)}
         sys.stdout.write(f"{json.dumps(said)}\n")
         if status != -signal.SIGKILL or record.champion() != serving:
             return

@@ -5,7 +5,7 @@ from typing import Any
 Facts = dict[str, Any]
 
 
-def blocks(found: Facts) -> dict[str, str]:
+def blocks(facts: Facts) -> dict[str, str]:
     """Every block by name; a part that was not measured says so."""
     makers = {
         "tones": _tones,
@@ -15,7 +15,7 @@ def blocks(found: Facts) -> dict[str, str]:
         "laws": _laws,
         "speed": _speed,
     }
-    return {name: make(found[name]) if name in found else "Not measured." for name, make in makers.items()}
+    return {name: make(facts[name]) if name in facts else "Not measured." for name, make in makers.items()}
 
 
 def _tones(facts: Facts) -> str:

@@ -21,8 +21,8 @@ def keep(benchmark: str, rows: list[dict[str, Any]], others_stay: bool = False) 
     """Replace what was known of one benchmark, or with `others_stay` only the rows of the same name."""
     known = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     if others_stay:
-        before = {one["what"]: one for one in known.get(benchmark, {}).get("rows", [])}
-        rows = list((before | {one["what"]: one for one in rows}).values())
+        before = {measurement["what"]: measurement for measurement in known.get(benchmark, {}).get("rows", [])}
+        rows = list((before | {measurement["what"]: measurement for measurement in rows}).values())
     write_json(KEPT, known | {benchmark: {"cores": os.cpu_count(), "rows": rows}})
 
 

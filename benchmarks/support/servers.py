@@ -60,8 +60,8 @@ def described(images: list[bytes]) -> dict[str, float]:
 
 def interpreter(target: str = OURS) -> Path:
     """The Python that a server runs in: ours in the environment of `make serve`, where it is there."""
-    own = ENVIRONMENT / "bin" / "python"
-    return own if target == OURS and own.exists() else Path(sys.executable)
+    python = ENVIRONMENT / "bin" / "python"
+    return python if target == OURS and python.exists() else Path(sys.executable)
 
 
 @contextlib.contextmanager
@@ -90,8 +90,8 @@ def images_of(variable: str) -> list[bytes]:
     """About 200 images of the folder that an environment variable names; none where it is not set."""
     if not (source := os.environ.get(variable)):
         return []
-    found = sorted(Path(source).rglob("*.jpeg"))
-    return [path.read_bytes() for path in found[:: max(1, len(found) // 200)]]
+    files = sorted(Path(source).rglob("*.jpeg"))
+    return [path.read_bytes() for path in files[:: max(1, len(files) // 200)]]
 
 
 def _images(root: Path) -> tuple[list[bytes], str]:
@@ -177,12 +177,12 @@ def resident(parent: int) -> float:
 
 def family(process: int) -> list[int]:
     """A process and all below it."""
-    found = [process]
+    processes = [process]
     for thread in Path(f"/proc/{process}/task").iterdir():
         with contextlib.suppress(OSError):
             for child in (thread / "children").read_text().split():
-                found += family(int(child))
-    return found
+                processes += family(int(child))
+    return processes
 
 
 def memory(processes: list[int]) -> float:

@@ -59,7 +59,9 @@ def draw(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 def _validation_auc(study: Mapping[str, Any]) -> dict[str, float]:
     """By run; 0.1.0 kept it under each run."""
-    by_run = study.get(FIGURE, {name: own.get(FIGURE) for name, own in study.items() if isinstance(own, Mapping)})
+    by_run = study.get(
+        FIGURE, {name: metrics.get(FIGURE) for name, metrics in study.items() if isinstance(metrics, Mapping)}
+    )
     return {name: value for name, value in by_run.items() if isinstance(value, float)}
 
 

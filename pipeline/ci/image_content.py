@@ -47,16 +47,18 @@ def kind(data: bytes, depth: int = DEPTH) -> str | None:
         data: the whole file.
         depth: how many wrappers (archives, compression, base64) are looked into.
     """
-    found = next((name for name, start in SIGNATURES if re.match(start, data, re.DOTALL)), None)
-    if found or _is_dicom_without_preamble(data):
-        return found or "DICOM"
+    signature = next((name for name, start in SIGNATURES if re.match(start, data, re.DOTALL)), None)
+    if signature or _is_dicom_without_preamble(data):
+        return signature or "DICOM"
     if data.startswith(b"\x93NUMPY"):
         return _array(data)
-    name, _, unpack = next((one for one in WRAPPERS if re.match(one[1], data, re.DOTALL)), ("base64", b"", _base64))
+    name, _, unpack = next(
+        (wrapper for wrapper in WRAPPERS if re.match(wrapper[1], data, re.DOTALL)), ("base64", b"", _base64)
+    )
     if depth == 0:
         return None if unpack is _base64 else f"{name}, nested too deeply to look into"
     try:
-        inner = next((found for part in unpack(data) if (found := kind(part, depth - 1))), None)
+        inner = next((signature for part in unpack(data) if (signature := kind(part, depth - 1))), None)
     except UNREADABLE:
         return f"{name} that cannot be read"
     return f"{name} > {inner}" if inner else None

@@ -72,10 +72,10 @@ def _rules(base: str) -> tuple[MetricsGate, int, int]:
     Raises:
         ProjectError: they cannot be read.
     """
-    own, source = settings.load(), "the base's params.yaml"
+    options, source = settings.load(), "the base's params.yaml"
     known = load_yaml(_show(base, paths.PARAMS.name) or "", source)
     if not isinstance(known, dict) or "metrics_gate" not in known:
-        return own.metrics_gate, own.evaluate.resamples, own.evaluate.seed
+        return options.metrics_gate, options.evaluate.resamples, options.evaluate.seed
     margins = parse(MetricsGate, known["metrics_gate"], "metrics_gate", source)
     try:
         return margins, known["evaluate"]["resamples"], known["evaluate"]["seed"]
@@ -202,24 +202,26 @@ def _pipeline_agrees() -> Verdict:
         stages = json.loads(result.stdout or "{}")
     except ValueError:
         return Verdict(False, rule, f"dvc status answered no JSON: {' '.join(result.stdout.split())[:200]}")
-    wrong = {name: found for name, changes in stages.items() if (found := _disagreements(changes))}
+    wrong = {name: changed for name, changes in stages.items() if (changed := _disagreements(changes))}
     if not wrong:
         return Verdict(True, rule, "nothing is modified since it ran")
-    return Verdict(False, rule, "; ".join(f"{name}: {', '.join(found)}" for name, found in sorted(wrong.items())))
+    return Verdict(False, rule, "; ".join(f"{name}: {', '.join(changed)}" for name, changed in sorted(wrong.items())))
 
 
 def _disagreements(changes: list[Any]) -> list[str]:
     """Of one stage's status, what contradicts the lock. Files that lie elsewhere ("deleted", "not in cache") do not."""
-    found = []
+    disagreements = []
     for change in changes:
         if isinstance(change, str):
-            found += [change] if change in DISAGREEMENTS else []
+            disagreements += [change] if change in DISAGREEMENTS else []
             continue
         for files in change.values():
             for path, state in files.items():
                 keys = state.items() if isinstance(state, dict) else [(None, state)]
-                found += [f"{path}{f' {key}' if key else ''} {word}" for key, word in keys if word in DISAGREEMENTS]
-    return found
+                disagreements += [
+                    f"{path}{f' {key}' if key else ''} {word}" for key, word in keys if word in DISAGREEMENTS
+                ]
+    return disagreements
 
 
 def _excuse(verdicts: list[Verdict], base: str) -> list[Verdict]:
@@ -243,13 +245,13 @@ def _excuse(verdicts: list[Verdict], base: str) -> list[Verdict]:
 def _accepted(text: str | None) -> list[tuple[str, str]]:
     """Entries (fall, reason) in file order; an entry without a reason is an error."""
     try:
-        found = yaml.safe_load(text or "") or []
+        accepted = yaml.safe_load(text or "") or []
     except yaml.YAMLError as error:
         raise ProjectError(f"{ACCEPTED} is no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(found, list):
+    if not isinstance(accepted, list):
         raise ProjectError(f"{ACCEPTED}: expected a list of entries with `fall` and a `reason`")
     entries = []
-    for entry in found:
+    for entry in accepted:
         if not isinstance(entry, dict) or set(entry) != {"fall", "reason"} or not str(entry["reason"]).strip():
             raise ProjectError(f"{ACCEPTED}: expected entries with `fall` and a `reason`, got {entry!r}")
         entries.append((str(entry["fall"]), " ".join(str(entry["reason"]).split())))

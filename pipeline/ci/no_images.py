@@ -41,7 +41,7 @@ def main() -> None:
 def images(names: Iterable[str], root: Path) -> list[str]:
     """`name (what it is)` for each file below `root` that is or holds an image and is not in ALLOWED."""
     files = [name for name in names if not is_allowed(name) and (root / name).is_file()]
-    return [f"{name} ({found})" for name in files if (found := kind((root / name).read_bytes()))]
+    return [f"{name} ({content})" for name in files if (content := kind((root / name).read_bytes()))]
 
 
 def is_allowed(name: str) -> bool:

@@ -20,10 +20,10 @@ def compare_weights(base: Path, new: Path) -> list[str]:
 
 def _arrays(path: Path) -> list[tuple[str, Any]]:
     """Every array of an HDF5 file with its name, in the file's order."""
-    found: list[tuple[str, Any]] = []
+    arrays: list[tuple[str, Any]] = []
     with h5py.File(path) as file:
-        file.visititems(lambda name, node: found.append((name, node[()])) if isinstance(node, h5py.Dataset) else None)
-    return found
+        file.visititems(lambda name, node: arrays.append((name, node[()])) if isinstance(node, h5py.Dataset) else None)
+    return arrays
 
 
 def compare_lines(base: str, new: str) -> list[str]:

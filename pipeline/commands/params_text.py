@@ -70,12 +70,12 @@ def split(text: str, where: str) -> Text:
     starts, columns = zip(*(runs.lc.key(name) for name in runs), strict=True)
     ends = [*starts[1:], _end_of_table(lines, starts[-1], columns[-1])]
     top = train.lc.key("runs")[0] + 1
-    found, comment = {}, "".join(lines[top : starts[0]])
+    sections, comment = {}, "".join(lines[top : starts[0]])
     for name, start, end, column in zip(runs, starts, ends, columns, strict=True):
         last = _end_of_run(lines, start, end, column)
-        found[str(name)] = Run(runs[name], comment, "".join(lines[start:last]))
+        sections[str(name)] = Run(runs[name], comment, "".join(lines[start:last]))
         comment = "".join(lines[last:end])
-    return Text("".join(lines[:top]), found, comment + "".join(lines[ends[-1] :]))
+    return Text("".join(lines[:top]), sections, comment + "".join(lines[ends[-1] :]))
 
 
 def _end_of_table(lines: list[str], last: int, column: int) -> int:
@@ -154,11 +154,11 @@ def conflicts(text: str) -> list[str]:
 
 def _key_at(lines: list[str], start: int) -> str:
     """The dotted key of the first line from `start` on that has one; markers and comments have none."""
-    keyed = [(number, found) for number, line in enumerate(lines) if (found := KEY.match(line))]
+    keyed = [(number, match) for number, line in enumerate(lines) if (match := KEY.match(line))]
     depth, keys = None, list[str]()
     first = next((number for number, _ in keyed if number >= start), len(lines))
-    for number, found in reversed(keyed):
-        if number <= first and (depth is None or len(found[1]) < depth):
-            depth = len(found[1])
-            keys.insert(0, found[2])
+    for number, match in reversed(keyed):
+        if number <= first and (depth is None or len(match[1]) < depth):
+            depth = len(match[1])
+            keys.insert(0, match[2])
     return ".".join(keys)

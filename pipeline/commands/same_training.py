@@ -91,8 +91,8 @@ def _compare_settings(base: Side, new: Side) -> dict[str, Settings]:
     common = {name: run for name, run in runs.items() if name in old}
     if not common:
         raise ProjectError("the two have no run in common: there is nothing to compare")
-    found = {name: compare_mappings(old[name], run) for name, run in common.items()}
-    _expect_none({name: told for name, told in found.items() if told}, len(common), "runs")
+    unequal = {name: compare_mappings(old[name], run) for name, run in common.items()}
+    _expect_none({name: told for name, told in unequal.items() if told}, len(common), "runs")
     return common
 
 
@@ -117,7 +117,7 @@ def _compare_trainings(base: Side, new: Side, runs: Mapping[str, Settings]) -> N
     """Train on both sides, and compare; a `ProjectError` that names every training that differs."""
     chosen = covering(runs)
     names = trainings(chosen)
-    found: dict[str, list[str]] = {}
+    unequal: dict[str, list[str]] = {}
     with ThreadPoolExecutor(2) as pool:
         log.info("generated radiographs, for %d trainings on either side", len(names))
         list(pool.map(lambda side: prepare(side, chosen), (base, new)))
@@ -127,10 +127,10 @@ def _compare_trainings(base: Side, new: Side, runs: Mapping[str, Settings]) -> N
             list(pool.map(lambda side, name=name: train_and_resume(side, name), (base, new)))  # type: ignore[misc]
             told = differences(base, new, name)
             if told:
-                found[name] = told
+                unequal[name] = told
             outcome = f"differs: {'; '.join(told)}" if told else "equal"
             log.info("%d of %d, %.0f s: %s %s", place, len(names), time.monotonic() - started, name, outcome)
-    _expect_none(found, len(names), "trainings")
+    _expect_none(unequal, len(names), "trainings")
     if not any(rate_fell(base, name) for name in names):
         raise ProjectError("no training lowered its learning rate: its rule was not compared; try more epochs")
 
@@ -159,11 +159,11 @@ def _expect_same_data(base: Side, new: Side) -> None:
         )
 
 
-def _expect_none(found: dict[str, list[str]], total: int, what: str) -> None:
-    for name, places in found.items():
+def _expect_none(unequal: dict[str, list[str]], total: int, what: str) -> None:
+    for name, places in unequal.items():
         log.warning("%s: %s", name, "; ".join(places))
-    if found:
-        raise ProjectError(f"{len(found)} of {total} {what} differ, and dvc.lock is untouched: {', '.join(found)}")
+    if unequal:
+        raise ProjectError(f"{len(unequal)} of {total} {what} differ, and dvc.lock is untouched: {', '.join(unequal)}")
 
 
 def _fresh(base: Side) -> list[str]:

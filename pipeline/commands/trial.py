@@ -99,7 +99,7 @@ def prepare(side: Side, chosen: list[str]) -> None:
     file = side.folder / "params.yaml"
     params = workspaces.merge(yaml.safe_load(file.read_text(encoding="utf-8")), TINY)
     entries = params["train"]["runs"]
-    short = {name: entries[run] | cut for name, (run, cut) in trainings(chosen).items()}
+    short = {name: entries[run] | shortened for name, (run, shortened) in trainings(chosen).items()}
     params["train"] |= {"runs": short, "planned": {}}
     write_text(file, yaml.safe_dump(params, sort_keys=False))
     for stage in DATA_STAGES:

@@ -55,7 +55,7 @@ def read_brought(path: Path, required: Sequence[str]) -> list[Line]:
     _expect_columns(path, lines[0], header, required)
     rows = []
     for number, line in enumerate(lines[1:], start=2):
-        cells = [one.strip() for one in _cells(path, number, line)]
+        cells = [text.strip() for text in _cells(path, number, line)]
         if not any(cells):
             continue
         if any(cells[len(header) :]):

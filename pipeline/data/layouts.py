@@ -84,11 +84,11 @@ def _root(folder: Path) -> Path:
         raise ProjectError(f"{folder} is no folder; {LAYOUT}")
     level = [folder]
     for _ in range(DEPTH + 1):
-        found = [path for path in level if _holds_classes(path)]
-        if len(found) > 1:
-            raise ProjectError(f"{folder} holds several data sets: {', '.join(map(str, found))}; name one of them")
-        if found:
-            return found[0]
+        roots = [path for path in level if _holds_classes(path)]
+        if len(roots) > 1:
+            raise ProjectError(f"{folder} holds several data sets: {', '.join(map(str, roots))}; name one of them")
+        if roots:
+            return roots[0]
         level = [child for path in level for child in _folders(path)]
     raise ProjectError(f"{folder} holds no data set; {LAYOUT}")
 
@@ -150,10 +150,10 @@ def _held_out(classes: Mapping[str, list[Path]]) -> dict[str, Path]:
         persons.add(sha256, _patient(path))
     patients = {label: {persons.key(_patient(path)) for path in paths} for label, paths in classes.items()}
     held_out = held_out_patients(patients.values())
-    for label, own in patients.items():
-        if not own & held_out or own <= held_out:
+    for label, files_of_patient in patients.items():
+        if not files_of_patient & held_out or files_of_patient <= held_out:
             raise ProjectError(
-                f"{classes[label][0].parent} holds {len(own)} patients: too few to hold some out as a test set"
+                f"{classes[label][0].parent} holds {len(files_of_patient)} patients: too few to hold some out as a test set"
             )
     parts = [
         (f"{'test' if persons.key(_patient(path)) in held_out else 'train'}/{label}", path)

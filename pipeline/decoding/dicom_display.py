@@ -59,9 +59,9 @@ def to_grey(data: Dataset, levels: Levels) -> tuple[np.ndarray, list[str]]:
 
 
 def _modality(data: Dataset, levels: Levels) -> Modality:
-    if found := tables(data, "ModalityLUTSequence"):
-        values = found[0].apply(levels.numbers)
-        return Modality(values, values, False, Range(0.0, found[0].largest), [])
+    if modality_tables := tables(data, "ModalityLUTSequence"):
+        values = modality_tables[0].apply(levels.numbers)
+        return Modality(values, values, False, Range(0.0, modality_tables[0].largest), [])
     warnings = []
     slope, intercept = number(data, "RescaleSlope", 1.0), number(data, "RescaleIntercept", 0.0)
     if slope == 0 or any(is_given(data, name) and not numbers(data, name) for name in RESCALE):
@@ -72,10 +72,10 @@ def _modality(data: Dataset, levels: Levels) -> Modality:
 
 def _own_brightness(modality: Modality, levels: Levels, inverted: bool) -> tuple[np.ndarray, list[str]]:
     """The image in its own range: brightness [levels], and warnings."""
-    found = ends(modality.own, levels.counts)
+    limits = ends(modality.own, levels.counts)
     dark_is_high = inverted != modality.falling
-    brightness = grey_range.choose(found, dark_is_high, modality.stated).brightness(modality.own)
-    return 1 - brightness if dark_is_high else brightness, grey_range.outlier_warnings(found)
+    brightness = grey_range.choose(limits, dark_is_high, modality.stated).brightness(modality.own)
+    return 1 - brightness if dark_is_high else brightness, grey_range.outlier_warnings(limits)
 
 
 def _declared(data: Dataset, values: np.ndarray) -> Iterator[tuple[str, np.ndarray | None]]:

@@ -61,21 +61,21 @@ def check_size(header: Dataset, limits: Limits) -> None:
 
 def warnings(header: Dataset) -> list[str]:
     """What should make a reader careful: another body part, view or age than the network knows."""
-    found = [UNMEASURED]
+    messages = [UNMEASURED]
     part = text(header, "BodyPartExamined")
     if not part:
-        found.append("the body part is not given")
+        messages.append("the body part is not given")
     elif not is_chest(part):
-        found.append("the body part is not the chest")
+        messages.append("the body part is not the chest")
     view = text(header, "ViewPosition")
     if view not in VIEWS:
-        found.append("the view is not given" if not view else "the view is neither AP nor PA")
+        messages.append("the view is not given" if not view else "the view is neither AP nor PA")
     years = age(header)
     if years is None:
-        found.append("the patient's age is unknown; the network knows children of 1 to 5 years alone")
+        messages.append("the patient's age is unknown; the network knows children of 1 to 5 years alone")
     elif not CHILD[0] <= years < CHILD[1]:
-        found.append("the patient is not 1 to 5 years old; the network knows no others")
-    return found
+        messages.append("the patient is not 1 to 5 years old; the network knows no others")
+    return messages
 
 
 def is_chest(part: str) -> bool:

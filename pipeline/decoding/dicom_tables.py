@@ -33,8 +33,8 @@ class Table:
 
 def tables(data: Dataset, keyword: str) -> list[Table]:
     """The usable tables of a sequence; items without data, or of zeros alone, are left out."""
-    found = (_table(item, little_endian=data.original_encoding[1]) for item in value(data, keyword) or ())
-    return [table for table in found if table is not None]
+    read = (_table(item, little_endian=data.original_encoding[1]) for item in value(data, keyword) or ())
+    return [table for table in read if table is not None]
 
 
 def _table(item: Dataset, little_endian: bool | None) -> Table | None:

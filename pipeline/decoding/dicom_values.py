@@ -16,28 +16,28 @@ def value(data: Dataset, keyword: str) -> Any:
         UnreadableImage: it is there and cannot be read.
     """
     try:
-        found = data.get(keyword)
+        content = data.get(keyword)
     except Exception:  # noqa: BLE001 - pydicom's converters raise many kinds on hostile bytes
         raise UnreadableImage("undecodable", f"the DICOM file's {keyword} cannot be read") from None
-    if found is None or (isinstance(found, str | bytes | MultiValue | list) and not len(found)):
+    if content is None or (isinstance(content, str | bytes | MultiValue | list) and not len(content)):
         return None
-    return found
+    return content
 
 
 def text(data: Dataset, keyword: str) -> str:
     """A value in capitals, without white space around it; "" where it is absent."""
-    found = value(data, keyword)
-    first = found[0] if isinstance(found, MultiValue) else found
+    content = value(data, keyword)
+    first = content[0] if isinstance(content, MultiValue) else content
     return "" if first is None else str(first).strip(" \0").upper()
 
 
 def all_numbers(data: Dataset, keyword: str) -> list[float | None]:
     """All values, None in place of each that is no finite number; nothing where the element is absent or broken."""
     try:
-        found = value(data, keyword)
+        content = value(data, keyword)
     except UnreadableImage:
         return []
-    many = found if isinstance(found, MultiValue | list | tuple) else [] if found is None else [found]
+    many = content if isinstance(content, MultiValue | list | tuple) else [] if content is None else [content]
     return [_number(each) for each in many]
 
 
@@ -48,8 +48,8 @@ def numbers(data: Dataset, keyword: str) -> list[float]:
 
 def number(data: Dataset, keyword: str, default: float) -> float:
     """The first number of an element, or a default where there is none."""
-    found = numbers(data, keyword)
-    return found[0] if found else default
+    values = numbers(data, keyword)
+    return values[0] if values else default
 
 
 def whole(data: Dataset, keyword: str, default: int | None = None) -> int:
@@ -58,9 +58,9 @@ def whole(data: Dataset, keyword: str, default: int | None = None) -> int:
     Raises:
         UnreadableImage: there is none, and no default.
     """
-    found = numbers(data, keyword)
-    if found:
-        return int(found[0])
+    values = numbers(data, keyword)
+    if values:
+        return int(values[0])
     if default is None:
         raise UnreadableImage("undecodable", f"the DICOM file does not say {keyword}")
     return default
@@ -76,7 +76,7 @@ def is_given(data: Dataset, keyword: str) -> bool:
 
 def _number(each: Any) -> float | None:
     try:
-        found = float(each)
+        converted = float(each)
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return converted if math.isfinite(converted) else None

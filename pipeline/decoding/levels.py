@@ -60,8 +60,8 @@ class Levels:
 
     def ends(self) -> Ends:
         """The range of the image, robust against a few pixels: see `REACH`."""
-        found = ends(self.numbers, self.counts)
-        return found._replace(outliers=found.outliers + self.outliers)
+        limits = ends(self.numbers, self.counts)
+        return limits._replace(outliers=limits.outliers + self.outliers)
 
 
 def ends(numbers: np.ndarray, counts: np.ndarray) -> Ends:

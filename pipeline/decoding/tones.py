@@ -19,18 +19,18 @@ TAIL = 0.01
 
 def warnings(pixels: np.ndarray) -> list[str]:
     """What is odd about an image, uint8 [height, width]."""
-    found = []
+    messages = []
     below = list(accumulate(Image.fromarray(pixels).histogram()))  # pixels of each grey level or a darker one
     span = bisect_left(below, (1 - TAIL) * pixels.size) - bisect_left(below, TAIL * pixels.size)
     if span < MIN_SPAN:
-        found.append(f"the image fills a small part of the grey range: {span} of 255")
+        messages.append(f"the image fills a small part of the grey range: {span} of 255")
     grey = (below[WHITE] - below[BLACK - 1]) / pixels.size
     if grey < MIN_GREY:
-        found.append(f"the image is nearly black and white: {grey:.0%} of its pixels are grey")
+        messages.append(f"the image is nearly black and white: {grey:.0%} of its pixels are grey")
     border = border_share(pixels)
     if border > MAX_BORDER:
-        found.append(f"a plain border covers {border:.0%} of the image")
-    return found
+        messages.append(f"a plain border covers {border:.0%} of the image")
+    return messages
 
 
 def border_share(pixels: np.ndarray) -> float:

@@ -42,11 +42,11 @@ def fit(labels: Bools, logits: Floats) -> Recalibration | None:
 
 def slope(labels: Bools, logits: Floats, sample: Sample) -> Floats:
     """Calibration slope: replicates. 1 is right, below 1 the probabilities are too extreme."""
-    whole = fit(labels, logits)
-    if whole is None:
+    point_estimate = fit(labels, logits)
+    if point_estimate is None:
         return np.full(len(sample.weights), np.nan)
-    _, slopes = _newton(labels, logits, sample.of_images, start=whole)
-    slopes[0] = whole.slope
+    _, slopes = _newton(labels, logits, sample.of_images, start=point_estimate)
+    slopes[0] = point_estimate.slope
     return slopes
 
 

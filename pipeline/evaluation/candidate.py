@@ -40,8 +40,8 @@ def choose(scores: Mapping[str, Scores], parameters: Mapping[str, int]) -> Choic
     auc_error, log_loss_error = bootstrap.standard_error(top.auc), bootstrap.standard_error(top.log_loss)
     near = frozenset(
         run
-        for run, own in scores.items()
-        if own.auc[0] >= top.auc[0] - auc_error and own.log_loss[0] <= top.log_loss[0] + log_loss_error
+        for run, score in scores.items()
+        if score.auc[0] >= top.auc[0] - auc_error and score.log_loss[0] <= top.log_loss[0] + log_loss_error
     )
     chosen = min(near, key=lambda run: (parameters[run], -scores[run].auc[0], run))
     return Choice(chosen, best, auc_error, log_loss_error, near)
@@ -75,13 +75,13 @@ def name(
     considered = [
         {
             "run": run,
-            "value": number(own.auc[0]),
-            "log_loss": number(own.log_loss[0]),
+            "value": number(score.auc[0]),
+            "log_loss": number(score.log_loss[0]),
             "parameters": parameters[run],
             "within_one_standard_error": run in choice.near,
             "not_released_because": barred.get(run),
         }
-        for run, own in sorted(scores.items(), key=lambda item: (-item[1].auc[0], item[0]))
+        for run, score in sorted(scores.items(), key=lambda item: (-item[1].auc[0], item[0]))
     ]
     top = scores[choice.best]
     return {
@@ -109,7 +109,7 @@ def _released(
     barred: Mapping[str, str],
 ) -> dict[str, Any] | None:
     """The rule's choice among the runs that may be released, and what it costs; None where none may."""
-    allowed = {run: own for run, own in scores.items() if run not in barred}
+    allowed = {run: score for run, score in scores.items() if run not in barred}
     if not allowed:
         return None
     run = chosen if chosen in allowed else choose(allowed, parameters).run

@@ -93,9 +93,9 @@ def winner(by: str, figures: Mapping[str, Figures], facts: Facts, epochs: int) -
     """
     best: dict[str, str] = {}
     for run in sorted(finished_runs(facts, epochs), key=lambda run: (-figures[run][by][0], run)):
-        own = facts[run]
-        if own["group"] in published.GROUPS and run == f"{own['network']}-{own['group']}-{own['seed']}":
-            best.setdefault(own["network"], run)
+        fact = facts[run]
+        if fact["group"] in published.GROUPS and run == f"{fact['network']}-{fact['group']}-{fact['seed']}":
+            best.setdefault(fact["network"], run)
     first, *rest = best.values() or [""]
     plans = [Plan(f"{first} - {other}", True, {"": [(first, other)]}) for other in rest]
     return _adjusted([_difference("winner", plan, figure, figures, facts) for plan in plans for figure in FIGURES])
@@ -112,7 +112,7 @@ def release(named: Mapping[str, Any], figures: Mapping[str, Figures], facts: Fac
 
 def finished_runs(facts: Facts, epochs: int) -> list[str]:
     """Runs that trained, for all their epochs: those that a conclusion may use."""
-    return [run for run, own in facts.items() if int(own["epochs"]) >= epochs and not own["did_not_train"]]
+    return [run for run, fact in facts.items() if int(fact["epochs"]) >= epochs and not fact["did_not_train"]]
 
 
 def plans_of(facts: Facts, epochs: int, finished: bool) -> list[Plan]:
@@ -125,25 +125,25 @@ def plans_of(facts: Facts, epochs: int, finished: bool) -> list[Plan]:
 
 def group_plan(facts: Facts, first: str, second: str, epochs: int, finished: bool = True) -> Plan:
     """For each network, its runs `network-group-seed` of both, seed by seed; controls, whose names say more, are none."""
-    found: dict[str, list[Pair]] = {}
-    for name, own in facts.items():
-        network, seed = own["network"], own["seed"]
+    pairs: dict[str, list[Pair]] = {}
+    for name, fact in facts.items():
+        network, seed = fact["network"], fact["seed"]
         other = f"{network}-{second}-{seed}"
         if name == f"{network}-{first}-{seed}" and other in facts:
-            found.setdefault(network, []).append((name, other))
-    return _sorted_out(f"{first} - {second}", found, facts, epochs, finished)
+            pairs.setdefault(network, []).append((name, other))
+    return _sorted_out(f"{first} - {second}", pairs, facts, epochs, finished)
 
 
 def _named_plan(name: str, facts: Facts, epochs: int, finished: bool) -> Plan:
     varied, pairs = NAMED[name]
     missing = [run for pair in pairs.values() for run in pair if run not in facts]
-    found = {part: [pair] for part, pair in pairs.items() if not set(pair) & set(missing)}
-    return _sorted_out(name, found, facts, epochs, finished, varied, missing if found else ())
+    complete = {part: [pair] for part, pair in pairs.items() if not set(pair) & set(missing)}
+    return _sorted_out(name, complete, facts, epochs, finished, varied, missing if complete else ())
 
 
 def _sorted_out(
     name: str,
-    found: Mapping[str, Sequence[Pair]],
+    found_pairs: Mapping[str, Sequence[Pair]],
     facts: Facts,
     epochs: int,
     finished: bool,
@@ -153,7 +153,7 @@ def _sorted_out(
     """Pairs that may be compared apart from those that may not."""
     parts: dict[str, list[Pair]] = {}
     left_out = {}
-    for part, pairs in found.items():
+    for part, pairs in found_pairs.items():
         for pair in pairs:
             if all(int(facts[run]["epochs"]) >= epochs for run in pair) != finished:
                 continue
@@ -211,10 +211,10 @@ def _over(part: str, pairs: Sequence[Pair], differences: Sequence[bootstrap.Floa
     return f"{part} {np.mean([difference[0] for difference in differences]):+.3f} ({told})"
 
 
-def _adjusted(found: Iterable[Contrast]) -> list[Contrast]:
+def _adjusted(contrasts: Iterable[Contrast]) -> list[Contrast]:
     """With Holm's adjustment over the finished contrasts of the deciding figures."""
-    rows = list(found)
-    tested = [place for place, one in enumerate(rows) if one.finished and one.figure in DECIDING]
+    rows = list(contrasts)
+    tested = [place for place, contrast in enumerate(rows) if contrast.finished and contrast.figure in DECIDING]
     for place, p in zip(tested, bootstrap.holm([rows[place].p for place in tested]), strict=True):
         rows[place] = replace(rows[place], p_holm=p)
     return rows

@@ -20,8 +20,8 @@ Row = dict[str, Any]
 
 def roc_points(split: Split) -> tuple[Floats, Floats]:
     """Corners of the ROC curve of the sample itself: false and true positive rates, from (0, 0) to (1, 1)."""
-    own = Sample(np.ones((1, 1)), np.zeros(len(split.labels), dtype=np.intp))
-    fpr, tpr, _ = roc(split.labels, split.logits, own)
+    unweighted = Sample(np.ones((1, 1)), np.zeros(len(split.labels), dtype=np.intp))
+    fpr, tpr, _ = roc(split.labels, split.logits, unweighted)
     x, y = fpr[0].astype(np.float64), tpr[0].astype(np.float64)
     # A point between two others on a straight line says nothing.
     corner = np.ones(len(x), dtype=bool)
@@ -47,14 +47,14 @@ def training_rows(run: Predictions) -> list[Row]:
 
 def reliability_rows(run: Predictions, samples: Samples, split: str, recalibrated: bool) -> list[Row]:
     """The run's reliability diagram on a split; with `recalibrated`, none where no recalibration exists."""
-    own, sample = getattr(run, split), getattr(samples, split)
-    logits = own.logits
+    predicted, sample = getattr(run, split), getattr(samples, split)
+    logits = predicted.logits
     if recalibrated:
         fitted = calibration.fit(run.validation.labels, run.validation.logits)
         if fitted is None:
             return []
         logits = fitted(logits)
-    return [{"run": run.name} | _rounded(point) for point in calibration.reliability(own.labels, logits, sample)]
+    return [{"run": run.name} | _rounded(point) for point in calibration.reliability(predicted.labels, logits, sample)]
 
 
 def write(folder: Path, runs: Iterable[Predictions], samples: Samples) -> None:

@@ -52,12 +52,12 @@ def headline(run: Predictions, samples: Samples, settings: Evaluate) -> Figures:
     Decisions at the plain threshold, and at the run's own: the sensitive one, fixed on validation patients.
     """
     figures: Figures = {f"{family}_auc": _pooled(run, family, samples)[0] for family in FAMILIES}
-    cuts = thresholds(run, samples, settings)
+    logit_thresholds = thresholds(run, samples, settings)
     for name in SPLITS:
         split, sample = getattr(run, name), getattr(samples, name)
         figures[f"{name}_auc"] = bootstrap.auc(split.labels, split.logits, sample)
         for suffix in ("", "sensitive"):
-            decided = _decisions(split.labels, split.logits, sample, cuts[suffix])
+            decided = _decisions(split.labels, split.logits, sample, logit_thresholds[suffix])
             figures |= {f"{name}_{key}{_at(suffix)}": decided[key] for key in COMPARED}
     return figures
 
@@ -73,7 +73,7 @@ def measure(
         settings: section `evaluate`.
         fixed: logit thresholds `sensitive` and `specific`; None for those of `thresholds`.
     """
-    cuts = thresholds(run, samples, settings) | dict(fixed or {})
+    logit_thresholds = thresholds(run, samples, settings) | dict(fixed or {})
     recalibration = calibration.fit(run.validation.labels, run.validation.logits)
     figures: Figures = {}
     facts: dict[str, Any] = {
@@ -81,38 +81,38 @@ def measure(
         "recalibration_slope": recalibration.slope if recalibration else None,
         **training(run),
     }
-    for suffix, cut in cuts.items():
+    for suffix, threshold in logit_thresholds.items():
         name = f"threshold_{suffix}" if suffix else "threshold"
-        facts[name] = served_score(cut, recalibration)
-        facts[f"{name}_logit"] = cut
+        facts[name] = served_score(threshold, recalibration)
+        facts[f"{name}_logit"] = threshold
     for name in SPLITS:
         split, sample = getattr(run, name), getattr(samples, name)
-        own = _split(split, sample, cuts, recalibration, settings)
-        figures |= {f"{name}_{key}": value for key, value in own.items()}
-        facts |= {f"{name}_{key}": value for key, value in _counts(split, cuts).items()}
+        of_split = _split(split, sample, logit_thresholds, recalibration, settings)
+        figures |= {f"{name}_{key}": value for key, value in of_split.items()}
+        facts |= {f"{name}_{key}": value for key, value in _counts(split, logit_thresholds).items()}
         facts[f"{name}_pictures"] = len(split.paths)
         facts[f"{name}_patients"] = len(set(split.patients))
         facts[f"{name}_prevalence"] = number(split.labels.mean())
     figures |= {f"gap_{key}": figures[f"validation_{key}"] - figures[f"test_{key}"] for key in GAPS}
     for family in FAMILIES:
-        figures |= _stress(run, family, samples, cuts)
+        figures |= _stress(run, family, samples, logit_thresholds)
     facts["did_not_train"] = did_not_train(
         run.validation.logits, calibration.logit(settings.threshold), figures["validation_auc"][0]
     )
     return figures, facts
 
 
-def did_not_train(logits: Floats, cut: float, auc: float) -> bool:
+def did_not_train(logits: Floats, threshold: float, auc: float) -> bool:
     """Whether a run gives one class to nearly every validation image at the plain threshold, or ranks them hardly at all."""
-    called = float(np.mean(logits >= cut))
+    called = float(np.mean(logits >= threshold))
     return bool(max(called, 1 - called) >= ONE_CLASS or not auc >= MIN_AUC)
 
 
-def served_score(cut: float | None, recalibration: calibration.Recalibration | None) -> float | None:
+def served_score(threshold: float | None, recalibration: calibration.Recalibration | None) -> float | None:
     """A threshold on the scale of the served score, which is the recalibrated probability; as trained where there is none."""
-    if cut is None:
+    if threshold is None:
         return None
-    logits = np.array([cut])
+    logits = np.array([threshold])
     return float(calibration.sigmoid(recalibration(logits) if recalibration else logits)[0])
 
 
@@ -154,13 +154,13 @@ def number(value: float | None) -> float | str:
 def _split(
     split: Split,
     sample: Sample,
-    cuts: dict[str, float | None],
+    logit_thresholds: dict[str, float | None],
     recalibration: calibration.Recalibration | None,
     settings: Evaluate,
 ) -> Figures:
     """All figures of one split."""
     labels, logits = split.labels, split.logits
-    plain = cuts[""]
+    plain = logit_thresholds[""]
     assert plain is not None
     figures = metrics.ranking(labels, logits, sample) | metrics.by_class(labels, logits, sample, plain)
     before = metrics.probabilities(labels, logits, sample)
@@ -171,9 +171,9 @@ def _split(
         slope = before["calibration_slope"] / recalibration.slope
         after = metrics.probabilities(labels, recalibration(logits), sample, slope)
     figures |= {f"{name}_recalibrated": value for name, value in after.items()}
-    for suffix, cut in cuts.items():
+    for suffix, threshold in logit_thresholds.items():
         at = _at(suffix)
-        values = _decisions(labels, logits, sample, cut)
+        values = _decisions(labels, logits, sample, threshold)
         ppv, npv = metrics.predictive_values(values["sensitivity"], values["specificity"], settings.prevalence)
         percent = f"{100 * settings.prevalence:g}_percent"
         values = values | {f"ppv_{percent}": ppv, f"npv_{percent}": npv}
@@ -183,13 +183,13 @@ def _split(
         rows = np.flatnonzero(~labels | (subtypes == subtype))
         part = sample.take(rows)
         figures[f"{subtype}_auc"] = bootstrap.auc(labels[rows], logits[rows], part)
-        for suffix, cut in cuts.items():
-            decided = _decisions(labels[rows], logits[rows], part, cut)
+        for suffix, threshold in logit_thresholds.items():
+            decided = _decisions(labels[rows], logits[rows], part, threshold)
             figures[f"{subtype}_sensitivity{_at(suffix)}"] = decided["sensitivity"]
     return figures
 
 
-def _stress(run: Predictions, family: str, samples: Samples, cuts: dict[str, float | None]) -> Figures:
+def _stress(run: Predictions, family: str, samples: Samples, logit_thresholds: dict[str, float | None]) -> Figures:
     """AUC, sensitivity and specificity under each change of a family and pooled, at thresholds fixed on clean validation."""
     labels, sample = run.validation.labels, samples.validation
     auc, every, many_labels, many_sample = _pooled(run, family, samples)
@@ -202,8 +202,8 @@ def _stress(run: Predictions, family: str, samples: Samples, cuts: dict[str, flo
         figures[f"{name}_auc"] = bootstrap.auc(part_labels, logits, part_sample)
     parts[family] = (many_labels, every, many_sample)
     for name, (part_labels, logits, part_sample) in parts.items():
-        for suffix, cut in cuts.items():
-            values = _decisions(part_labels, logits, part_sample, cut)
+        for suffix, threshold in logit_thresholds.items():
+            values = _decisions(part_labels, logits, part_sample, threshold)
             figures |= {f"{name}_{key}{_at(suffix)}": values[key] for key in ("sensitivity", "specificity")}
     return figures
 
@@ -234,20 +234,20 @@ def _at(suffix: str) -> str:
     return f"_at_{suffix}" if suffix else ""
 
 
-def _decisions(labels: np.ndarray, logits: Floats, sample: Sample, cut: float | None) -> Figures:
+def _decisions(labels: np.ndarray, logits: Floats, sample: Sample, threshold: float | None) -> Figures:
     """What a threshold decides; undefined where there is no threshold."""
-    if cut is None:
+    if threshold is None:
         return {name: _undefined(sample) for name in metrics.DECISIONS}
-    return metrics.decisions(labels, logits, sample, cut)
+    return metrics.decisions(labels, logits, sample, threshold)
 
 
-def _counts(split: Split, cuts: dict[str, float | None]) -> dict[str, int | None]:
+def _counts(split: Split, logit_thresholds: dict[str, float | None]) -> dict[str, int | None]:
     """Confusion counts at each threshold."""
     counts: dict[str, int | None] = {}
-    for suffix, cut in cuts.items():
+    for suffix, threshold in logit_thresholds.items():
         at = _at(suffix)
-        found = metrics.confusion(split.labels, split.logits, cut) if cut is not None else {}
-        counts |= {f"{name}{at}": found.get(name) for name in ("tn", "fp", "fn", "tp")}
+        confusion = metrics.confusion(split.labels, split.logits, threshold) if threshold is not None else {}
+        counts |= {f"{name}{at}": confusion.get(name) for name in ("tn", "fp", "fn", "tp")}
     return counts
 
 

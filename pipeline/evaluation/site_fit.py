@@ -62,7 +62,9 @@ class Fit:
 
 def patients(split: Split) -> tuple[int, int]:
     """How many patients have a normal image, and how many one with pneumonia."""
-    normal, ill = ({p for p, label in zip(split.patients, split.labels, strict=True) if label == own} for own in (0, 1))
+    normal, ill = (
+        {p for p, label in zip(split.patients, split.labels, strict=True) if label == value} for value in (0, 1)
+    )
     return len(normal), len(ill)
 
 
@@ -98,24 +100,24 @@ def fit(split: Split, asked: Asked, with_slope: bool) -> Fit:
 def cross_fit(split: Split, asked: Asked, with_slope: bool, seed: int) -> Reading:
     """The reading of each image by what the patients of the other folds gave."""
     fold = cross_fitting.deal(split, FOLDS, seed)
-    found = Reading(*(np.zeros(len(fold)) for _ in range(3)))
+    reading = Reading(*(np.zeros(len(fold)) for _ in range(3)))
     for number in np.unique(fold):
         inside = fold == number
-        own = fit(_part(split, ~inside), asked, with_slope).read(split.logits[inside])
+        held_out = fit(_part(split, ~inside), asked, with_slope).read(split.logits[inside])
         for name in ("recalibrated", "lower", "upper"):
-            getattr(found, name)[inside] = getattr(own, name)
-    return found
+            getattr(reading, name)[inside] = getattr(held_out, name)
+    return reading
 
 
 def figures(labels: Bools, logits: Floats, reading: Reading, sample: Sample) -> dict[str, Floats]:
     """What a reading of `logits` is worth: log loss, Brier score, calibration, rates at both thresholds. Replicates."""
-    found = metrics.probabilities(labels, reading.recalibrated, sample)
+    replicates = metrics.probabilities(labels, reading.recalibrated, sample)
     for name in ("lower", "upper"):
         rates = metrics.decisions(labels, logits - getattr(reading, name), sample, 0.0)
-        found |= {f"{rate}_at_{name}": rates[rate] for rate in ("sensitivity", "specificity")}
+        replicates |= {f"{rate}_at_{name}": rates[rate] for rate in ("sensitivity", "specificity")}
     between = (logits >= reading.lower) & (logits < reading.upper)
     images = sample.totals(np.ones(len(labels)))
-    return found | {"indeterminate": bootstrap.divide(sample.totals(between), images)}
+    return replicates | {"indeterminate": bootstrap.divide(sample.totals(between), images)}
 
 
 def prevalence(labels: Bools, patients: Sequence[str], resamples: int, seed: int) -> tuple[float, float, float]:
@@ -132,14 +134,16 @@ def _spare(images: int, share: float) -> int:
 
 
 def _recalibrate(split: Split, with_slope: bool) -> Recalibration:
-    found = calibration.fit(split.labels, split.logits) if with_slope else None
-    if found:
-        return found
+    fitted = calibration.fit(split.labels, split.logits) if with_slope else None
+    if fitted:
+        return fitted
     once = Sample(np.ones((1, len(split.labels))), np.arange(len(split.labels)))
     return Recalibration(float(calibration.intercept(split.labels, split.logits, once)[0]), 1.0)
 
 
 def _part(split: Split, chosen: Bools) -> Split:
     texts = (split.paths, split.subtypes, split.patients)
-    paths, subtypes, names = ([text for text, own in zip(one, chosen, strict=True) if own] for one in texts)
+    paths, subtypes, names = (
+        [text for text, is_chosen in zip(column, chosen, strict=True) if is_chosen] for column in texts
+    )
     return Split(paths, split.labels[chosen], subtypes, names, split.logits[chosen])

@@ -110,17 +110,17 @@ def study(candidate: str, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str,
     """
     return {
         "candidate": {"run": candidate, **{name: metrics[candidate][name] for name in STUDY}},
-        "validation_auc": {run: own["validation_auc"] for run, own in metrics.items()},
+        "validation_auc": {run: row["validation_auc"] for run, row in metrics.items()},
     }
 
 
-def _ours(own: Mapping[str, Any]) -> Row:
-    row: Row = {key: own[key] for key in WHO if key in own}
-    row["status"] = DID_NOT_TRAIN if own["did_not_train"] else "run"
+def _ours(metrics: Mapping[str, Any]) -> Row:
+    row: Row = {key: metrics[key] for key in WHO if key in metrics}
+    row["status"] = DID_NOT_TRAIN if metrics["did_not_train"] else "run"
     for name in OURS:
-        row |= {f"{name}{end}": own[f"test_{name}{end}"] for end in ("", "_low", "_high")}
-    row |= {name: own[f"test_{name}"] for name in COUNTS}
-    return row | {name: own[name] for name in ("threshold_sensitive", *VALIDATION, *LEARNING)}
+        row |= {f"{name}{end}": metrics[f"test_{name}{end}"] for end in ("", "_low", "_high")}
+    row |= {name: metrics[f"test_{name}"] for name in COUNTS}
+    return row | {name: metrics[name] for name in ("threshold_sensitive", *VALIDATION, *LEARNING)}
 
 
 def _published(network: str, group: str) -> Row:
@@ -141,19 +141,19 @@ def contrast_rows(contrasts: Iterable[Contrast]) -> list[Row]:
     """Rows of metrics/contrasts.csv."""
     return [
         {
-            "kind": one.kind,
-            "contrast": one.name,
-            "finished": "yes" if one.finished else "",
-            "figure": one.figure,
-            "difference": number(one.value),
-            "low": number(one.low),
-            "high": number(one.high),
-            "p": number(one.p),
-            "p_holm": "" if one.p_holm is None else number(one.p_holm),
-            "over": one.over,
-            "left_out": one.left_out,
-            "missing": one.missing,
-            "opposed": "yes" if one.opposed else "",
+            "kind": contrast.kind,
+            "contrast": contrast.name,
+            "finished": "yes" if contrast.finished else "",
+            "figure": contrast.figure,
+            "difference": number(contrast.value),
+            "low": number(contrast.low),
+            "high": number(contrast.high),
+            "p": number(contrast.p),
+            "p_holm": "" if contrast.p_holm is None else number(contrast.p_holm),
+            "over": contrast.over,
+            "left_out": contrast.left_out,
+            "missing": contrast.missing,
+            "opposed": "yes" if contrast.opposed else "",
         }
-        for one in contrasts
+        for contrast in contrasts
     ]

@@ -58,13 +58,13 @@ def _masked(row: Row) -> str:
 
 def _frames(frames: Sequence[Row]) -> str:
     """The range over the frame's widths, by split."""
-    found = []
+    sentences = []
     for split in dict.fromkeys(row["split"] for row in frames):
         ends = sorted(
             figure(row["auc"]) for row in frames if row["split"] == split
         )  # as many digits each: sorts as numbers
-        found.append(f"{ends[0]} to {ends[-1]} on {split}")
-    return ", ".join(found) or "was not measured"
+        sentences.append(f"{ends[0]} to {ends[-1]} on {split}")
+    return ", ".join(sentences) or "was not measured"
 
 
 def _holds_half(row: Row) -> bool:

@@ -23,8 +23,8 @@ GALLERY_SIDE = 256  # pixels of each half of a gallery image
 def pair(folder: Path, subject: Subject, rows: Sequence[int], layer: str, study_maps: np.ndarray) -> None:
     """The study's figure 13, and beside ours its own formula on `layer`: maps float [rows, h, w]."""
     maps = subject.parts["test"].maps
-    own = [_look(subject, row) for row in rows]
-    figure = saliency_plots.pairs(own, subject.largest, f"the study's formula\n{layer}", study_maps)
+    examples = [_look(subject, row) for row in rows]
+    figure = saliency_plots.pairs(examples, subject.largest, f"the study's formula\n{layer}", study_maps)
     note = f"{AS_TRAINED} {saliency_plots.scale_note(maps, subject.largest)}"
     note += f" The study's formula weighs and sums the channels of {layer}, each image on a scale of its own, without a bar."
     canvas.save(figure, folder / "maps.png", f"Class activation maps of {subject.name}", subject.facts["dataset"], note)
@@ -34,7 +34,7 @@ def sheet(folder: Path, subject: Subject) -> None:
     """Twenty-four test images: right and wrong ones furthest from the threshold, and others nearest to it."""
     part = subject.parts["test"]
     chosen = selection.notable(part.split.labels, part.logits, subject.plain, SHEET // 3)
-    groups = {name: [_look(subject, row) for row in own] for name, own in chosen.items()}
+    groups = {name: [_look(subject, row) for row in rows] for name, rows in chosen.items()}
     title = f"{subject.name} on the official test set: {'; '.join(groups)}"
     note = f"{AS_TRAINED} {saliency_plots.scale_note(part.maps, subject.largest)}"
     canvas.save(

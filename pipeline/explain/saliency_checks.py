@@ -43,24 +43,24 @@ class Subject:
     facts: dict[str, Any]
     ask: Ask
     parts: dict[str, Part]
-    cuts: dict[str, float | None]
+    thresholds: dict[str, float | None]
     largest: float
 
     @property
     def plain(self) -> float:
         """The plain threshold on the logit."""
-        cut = self.cuts["plain"]
-        assert cut is not None
-        return cut
+        threshold = self.thresholds["plain"]
+        assert threshold is not None
+        return threshold
 
 
-def masking(part: Part, ask: Ask, cut: float, share: float, shuffles: int, seed: int) -> Row:
+def masking(part: Part, ask: Ask, threshold: float, share: float, shuffles: int, seed: int) -> Row:
     """By how much the logit falls when the hottest `share` of an image is greyed, against a random one of the same kind.
 
-    The images are those called pneumonia at the logit `cut`. The random mask is the hottest share of the same map with
+    The images are those called pneumonia at the logit `threshold`. The random mask is the hottest share of the same map with
     its cells shuffled. An image with an empty map has no hottest place: its difference counts as 0.
     """
-    rows = np.flatnonzero(part.logits >= cut)
+    rows = np.flatnonzero(part.logits >= threshold)
     if not len(rows):
         return {"split": part.name, "pictures": 0}
     pixels, maps, before = part.pixels[rows], part.maps[rows], part.logits[rows]
@@ -74,7 +74,7 @@ def masking(part: Part, ask: Ask, cut: float, share: float, shuffles: int, seed:
                 pixels, saliency_metrics.hottest(saliency_metrics.shuffled(maps, random), side, share)
             )
         )
-        elsewhere[place], flipped[place] = before - after, after < cut
+        elsewhere[place], flipped[place] = before - after, after < threshold
     empty = maps.max(axis=(1, 2)) <= 0
     difference = np.where(empty, 0.0, hot - elsewhere.mean(axis=0))
     sample = part.sample.take(rows)
@@ -82,7 +82,7 @@ def masking(part: Part, ask: Ask, cut: float, share: float, shuffles: int, seed:
         "logit_fall_hottest": hot,
         "logit_fall_random": elsewhere.mean(axis=0),
         "difference": difference,
-        "flipped_hottest": (before - hot < cut).astype(np.float64),
+        "flipped_hottest": (before - hot < threshold).astype(np.float64),
         "flipped_random": flipped.mean(axis=0),
     }
     counts = {"split": part.name, "pictures": len(rows), "empty_maps": int(empty.sum())}
@@ -102,19 +102,19 @@ def borders(
     return rows
 
 
-def stress(part: Part, ask: Ask, changes: Mapping[str, Change], cuts: Mapping[str, float | None]) -> list[Row]:
+def stress(part: Part, ask: Ask, changes: Mapping[str, Change], thresholds: Mapping[str, float | None]) -> list[Row]:
     """AUC, and at each threshold sensitivity, specificity and verdicts flipped per thousand, under each change."""
-    rows = [_stressed(part, "none", part.logits, cuts)]
-    return rows + [_stressed(part, name, ask(change(part.pixels)), cuts) for name, change in changes.items()]
+    rows = [_stressed(part, "none", part.logits, thresholds)]
+    return rows + [_stressed(part, name, ask(change(part.pixels)), thresholds) for name, change in changes.items()]
 
 
-def _stressed(part: Part, change: str, logits: Floats, cuts: Mapping[str, float | None]) -> Row:
+def _stressed(part: Part, change: str, logits: Floats, thresholds: Mapping[str, float | None]) -> Row:
     row: Row = {"split": part.name, "change": change} | _auc(part, logits)
-    for point, cut in cuts.items():
-        if cut is None:
+    for point, threshold in thresholds.items():
+        if threshold is None:
             continue
-        decided = metrics.decisions(part.split.labels, logits, part.sample, cut)
-        flips = 1000.0 * ((logits >= cut) != (part.logits >= cut))
+        decided = metrics.decisions(part.split.labels, logits, part.sample, threshold)
+        flips = 1000.0 * ((logits >= threshold) != (part.logits >= threshold))
         row |= _flat(
             {
                 f"{point}_sensitivity": bootstrap.interval(decided["sensitivity"]),
@@ -126,7 +126,7 @@ def _stressed(part: Part, change: str, logits: Floats, cuts: Mapping[str, float 
 
 
 def unusual(
-    part: Part, ask: Ask, changes: Mapping[str, Change], cuts: Mapping[str, float | None], refused: Change | None
+    part: Part, ask: Ask, changes: Mapping[str, Change], thresholds: Mapping[str, float | None], refused: Change | None
 ) -> list[Row]:
     """What is answered to whole splits turned or inverted, and how many the input guard refuses (where there is one)."""
     rows = []
@@ -134,9 +134,9 @@ def unusual(
         images = change(part.pixels)
         logits = part.logits if change is _unchanged else ask(images)
         row: Row = {"split": part.name, "pictures": name, "count": len(images)}
-        for point, cut in cuts.items():
-            if cut is not None:
-                called = bootstrap.mean((logits >= cut).astype(np.float64), part.sample)
+        for point, threshold in thresholds.items():
+            if threshold is not None:
+                called = bootstrap.mean((logits >= threshold).astype(np.float64), part.sample)
                 row |= _flat({f"{point}_called_pneumonia": called})
         if refused:
             row |= _flat({"refused": bootstrap.mean(refused(images).astype(np.float64), part.sample)})

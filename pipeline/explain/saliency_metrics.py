@@ -18,7 +18,8 @@ def enlarge(maps: np.ndarray, side: int) -> np.ndarray:
     """Maps [n, h, w] to float32 [n, side, side], bilinear."""
     size = (side, side)
     drawn = [
-        np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BILINEAR)) for one in maps.astype(np.float32)
+        np.asarray(Image.fromarray(saliency).resize(size, Image.Resampling.BILINEAR))
+        for saliency in maps.astype(np.float32)
     ]
     return np.stack(drawn)
 

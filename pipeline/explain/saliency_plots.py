@@ -77,18 +77,18 @@ def feature_maps(image: np.ndarray, networks: Mapping[str, Mapping[str, np.ndarr
     return figure
 
 
-def pairs(looks: Sequence[Look], largest: float, title: str, maps: np.ndarray) -> Figure:
+def pairs(examples: Sequence[Look], largest: float, title: str, maps: np.ndarray) -> Figure:
     """The study's figure 13: a row a radiograph, original beside overlay; then the study's own maps [looks, h, w]."""
-    figure, grid = panels(len(looks), 3, width=3.0, height=3.1)
-    for place, (line, look) in enumerate(zip(grid, looks, strict=True)):
+    figure, grid = panels(len(examples), 3, width=3.0, height=3.1)
+    for place, (line, example) in enumerate(zip(grid, examples, strict=True)):
         for axes in line:
             axes.set_axis_off()
-        line[0].imshow(look.image, cmap="gray", vmin=0, vmax=255)
-        line[0].set_title(look.title, fontsize=8)
-        line[1].imshow(overlay(look.image, look.evidence, largest))
+        line[0].imshow(example.image, cmap="gray", vmin=0, vmax=255)
+        line[0].set_title(example.title, fontsize=8)
+        line[1].imshow(overlay(example.image, example.evidence, largest))
         line[1].set_title("evidence for pneumonia", fontsize=8)
-        line[2].imshow(look.image, cmap="gray", vmin=0, vmax=255)
-        extent = (-0.5, len(look.image) - 0.5, len(look.image) - 0.5, -0.5)
+        line[2].imshow(example.image, cmap="gray", vmin=0, vmax=255)
+        extent = (-0.5, len(example.image) - 0.5, len(example.image) - 0.5, -0.5)
         line[2].imshow(maps[place], cmap="jet", alpha=0.5, extent=extent, interpolation="bilinear")
         line[2].set_title(title, fontsize=8)
     _colour_bar(figure, grid, largest)
@@ -97,11 +97,11 @@ def pairs(looks: Sequence[Look], largest: float, title: str, maps: np.ndarray) -
 
 def sheet(groups: Mapping[str, Sequence[Look]], largest: float) -> Figure:
     """A sheet of looks: for each group a line of overlays under a line of originals."""
-    columns = max(1, *(len(looks) for looks in groups.values()))
+    columns = max(1, *(len(examples) for examples in groups.values()))
     figure, grid = panels(2 * len(groups), columns, width=1.7, height=1.85)
     for axes in (axes for line in grid for axes in line):
         axes.set_axis_off()
-    for place, (name, looks) in enumerate(groups.items()):
+    for place, (name, examples) in enumerate(groups.items()):
         grid[2 * place][0].text(
             -0.08,
             0.5,
@@ -111,10 +111,10 @@ def sheet(groups: Mapping[str, Sequence[Look]], largest: float) -> Figure:
             ha="right",
             transform=grid[2 * place][0].transAxes,
         )
-        for column, look in enumerate(looks):
-            grid[2 * place][column].imshow(look.image, cmap="gray", vmin=0, vmax=255)
-            grid[2 * place][column].set_title(look.title, fontsize=6.5)
-            grid[2 * place + 1][column].imshow(overlay(look.image, look.evidence, largest))
+        for column, example in enumerate(examples):
+            grid[2 * place][column].imshow(example.image, cmap="gray", vmin=0, vmax=255)
+            grid[2 * place][column].set_title(example.title, fontsize=6.5)
+            grid[2 * place + 1][column].imshow(overlay(example.image, example.evidence, largest))
     _colour_bar(figure, grid, largest)
     return figure
 
@@ -140,11 +140,11 @@ def borders(rows: Sequence[Mapping[str, Any]]) -> Figure:
     figure, grid = panels(1, len(splits), width=3.8, height=3.4, sharey=True)
     for axes, split in zip(grid[0], splits, strict=True):
         axes.axhline(0.5, color=FAINT)
-        own = [row for row in rows if row["split"] == split]
-        whole = [row for row in own if row["shown"] == "whole picture"]
-        _bars(axes, np.zeros(1), whole, "auc", COLOURS[0], "o", "whole image")
+        of_split = [row for row in rows if row["split"] == split]
+        unmasked = [row for row in of_split if row["shown"] == "whole picture"]
+        _bars(axes, np.zeros(1), unmasked, "auc", COLOURS[0], "o", "whole image")
         for place, shown in enumerate(("without its frame", "frame alone")):
-            shares = [row for row in own if row["shown"] == shown]
+            shares = [row for row in of_split if row["shown"] == shown]
             x = np.array([100 * float(row["share"]) for row in shares])
             _bars(axes, x + 0.3 * place, shares, "auc", COLOURS[1 + place], "o-", shown)
         axes.set(title=split, xlabel="width of the frame, % of the side", ylim=(0, 1.03))
@@ -167,9 +167,9 @@ def stress(rows: Sequence[Mapping[str, Any]], point: str) -> Figure:
         for shift, (split, colour) in zip(
             (0.15, -0.15), (("validation", COLOURS[5]), ("test", COLOURS[0])), strict=True
         ):
-            own = {row["change"]: row for row in rows if row["split"] == split}
+            by_change = {row["change"]: row for row in rows if row["split"] == split}
             for place, change in zip(places, changes, strict=True):
-                value, low, high = _triple(own[change], name)
+                value, low, high = _triple(by_change[change], name)
                 axes.plot([low, high], [place + shift] * 2, color=colour, lw=1.2)
                 axes.plot(value, place + shift, "o", color=colour, ms=4, label=split if place == 0 else None)
         axes.set_title(title)

@@ -5,13 +5,13 @@ import numpy as np
 from pipeline.evaluation.bootstrap import Bools, Floats
 
 
-def notable(labels: Bools, logits: Floats, cut: float, each: int) -> dict[str, np.ndarray]:
-    """Rows of the images right and wrong furthest from the logit `cut`, and of the others nearest to it, by title.
+def notable(labels: Bools, logits: Floats, threshold: float, each: int) -> dict[str, np.ndarray]:
+    """Rows of the images right and wrong furthest from the logit `threshold`, and of the others nearest to it, by title.
 
     Right ones come half from each class. No image is shown twice. Fewer than `each` where there are no more.
     """
-    distance = np.abs(logits - cut)
-    right = (logits >= cut) == labels
+    distance = np.abs(logits - threshold)
+    right = (logits >= threshold) == labels
     most = np.argsort(-distance, kind="stable")
     first = [most[(right & (labels == label))[most]] for label in (False, True)]
     sure = np.concatenate([first[0][: each // 2], first[1][: each - each // 2]])

@@ -55,15 +55,17 @@ def read(named: Sequence[labels.Labelled], options: settings.Settings) -> tuple[
     """The images that can be read, and their pixels, uint8 [images, side, side], the way that an upload is read."""
     limits = uploads.limits_of(options.serve)
     radiographs, pixels = [], []
-    for one in tqdm(named, "images", unit="image"):
-        name = cell(one.image.name)
+    for radiograph in tqdm(named, "images", unit="image"):
+        name = cell(radiograph.image.name)
         try:
-            data = one.image.read(int(options.serve.max_megabytes * 2**20))
+            data = radiograph.image.read(int(options.serve.max_megabytes * 2**20))
             pixels.append(uploads.read(data, options.preprocess.image_size, limits).pixels)
         except (Unreadable, Problem) as refusal:
             log.warning("%s is left out: %s", name, getattr(refusal, "error", refusal))
             continue
-        radiographs.append({"file": name, "pneumonia": one.pneumonia, "patient": one.patient, "view": one.view})
+        radiographs.append(
+            {"file": name, "pneumonia": radiograph.pneumonia, "patient": radiograph.patient, "view": radiograph.view}
+        )
     if not radiographs:
         raise ProjectError("no image can be read")
     return radiographs, np.stack(pixels)

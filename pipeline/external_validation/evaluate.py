@@ -34,10 +34,10 @@ def main() -> None:
     figures, table = (place("site", chosen.source, chosen.name) for place in (results.figures, results.table))
     labelled = labels.read(chosen.source, chosen.labels)
     champion = model.load(model.champion_version(), options.serve.threads)
-    images = [one.image for one in labelled]
+    images = [radiograph.image for radiograph in labelled]
     answered = answers.answer_all(champion, images, options.serve, table)
     answers.write(table, images, answered)
-    cases = [Case(one, answer) for one, answer in zip(labelled, answered, strict=True)]
+    cases = [Case(radiograph, answer) for radiograph, answer in zip(labelled, answered, strict=True)]
     report = measure(cases, {point: champion.threshold(point) for point in POINTS}, options.evaluate)
     report |= {"version": champion.version, "dataset": champion.contract["dataset"], "name": figures.stem}
     write_json(figures, report)

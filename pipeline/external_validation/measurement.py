@@ -72,15 +72,18 @@ def _copies(cases: Sequence[Case]) -> dict[str, int]:
     for case in cases:
         if case.answer.sha256:
             labels.setdefault(case.answer.sha256, []).append(case.labelled.pneumonia)
-    copied = [own for own in labels.values() if len(own) > 1]
-    return {"files": sum(map(len, copied)), "under_both_labels": sum(len(own) for own in copied if len(set(own)) > 1)}
+    copied = [file_labels for file_labels in labels.values() if len(file_labels) > 1]
+    return {
+        "files": sum(map(len, copied)),
+        "under_both_labels": sum(len(file_labels) for file_labels in copied if len(set(file_labels)) > 1),
+    }
 
 
 def _of_group(
     cases: Sequence[Case], groups: Sequence[str], group: str, thresholds: Mapping[str, float], options: Evaluate
 ) -> dict[str, Any]:
     """The images of one group: those that were answered, all that could be read, and rejections as errors."""
-    seen = [case for case, own in zip(cases, groups, strict=True) if own == group]
+    seen = [case for case, name in zip(cases, groups, strict=True) if name == group]
     answered = [case for case in seen if case.answer.status == "answered"]
     readable = [case for case in seen if case.answer.score is not None]
     return {
@@ -101,8 +104,8 @@ def _as_errors(cases: Sequence[Case], thresholds: Mapping[str, float], options: 
     sample = _sample(cases, options)
     figures = {"auc": bootstrap.auc(labels, logits, sample)}
     for point, threshold in thresholds.items():
-        found = metrics.decisions(labels, logits, sample, calibration.logit(threshold))
-        figures |= {f"{name}_at_{point}": found[name] for name in ("accuracy", "sensitivity", "specificity")}
+        decided = metrics.decisions(labels, logits, sample, calibration.logit(threshold))
+        figures |= {f"{name}_at_{point}": decided[name] for name in ("accuracy", "sensitivity", "specificity")}
     certain = _has_an_interval(cases)
     return {name: _numbers(bootstrap.interval(value), certain) for name, value in figures.items()}
 
@@ -128,8 +131,8 @@ def _figures(cases: Sequence[Case], thresholds: Mapping[str, float], options: Ev
     sample = _sample(cases, options)
     figures = {"auc": bootstrap.auc(labels, logits, sample), **metrics.probabilities(labels, logits, sample)}
     for point, threshold in thresholds.items():
-        found = metrics.decisions(labels, logits, sample, calibration.logit(threshold))
-        figures |= {f"{name}_at_{point}": found[name] for name in ("sensitivity", "specificity")}
+        decided = metrics.decisions(labels, logits, sample, calibration.logit(threshold))
+        figures |= {f"{name}_at_{point}": decided[name] for name in ("sensitivity", "specificity")}
     certain = _has_an_interval(cases)
     return counts | {name: _numbers(bootstrap.interval(figures[name]), certain) for name in names}
 
@@ -159,10 +162,10 @@ def _local(cases: Sequence[Case], options: Evaluate) -> dict[str, Any] | None:
     labels, logits = _arrays(halves[0])
     if len(set(labels.tolist())) < 2:
         return None
-    cut = operating.sensitive(labels, logits, _sample(halves[0], options), options.sensitive)
-    if cut is None:
+    logit_threshold = operating.sensitive(labels, logits, _sample(halves[0], options), options.sensitive)
+    if logit_threshold is None:
         return None
-    threshold = float(calibration.sigmoid(np.float64(cut)))
+    threshold = float(calibration.sigmoid(np.float64(logit_threshold)))
     measured = _figures(halves[1], {"local": threshold}, options)
     return {"threshold": threshold, "sensitivity_bound": options.sensitive, "fitted_on": len(halves[0]), **measured}
 
@@ -191,7 +194,7 @@ def _has_an_interval(cases: Sequence[Case]) -> bool:
     patients: dict[bool, set[str]] = {}
     for case in cases:
         patients.setdefault(case.labelled.pneumonia, set()).add(case.labelled.patient)
-    return all(len(own) > 1 for own in patients.values())
+    return all(len(members) > 1 for members in patients.values())
 
 
 def _numbers(figure: Sequence[float], certain: bool) -> list[float | None]:

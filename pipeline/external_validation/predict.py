@@ -37,20 +37,20 @@ def main() -> None:
     target = Path(chosen.out).absolute()
     _expect_writable(target)
     serve = settings.load().serve
-    found = images.find(_named(chosen.source), besides=target)
-    own = profile.read(serve.profile) if serve.profile else None
-    champion = model.load(model.champion_version(), serve.threads, own)
-    answered = answers.answer_all(champion, found, serve, target)
-    answers.write(target, found, answered)
+    files = images.find(_named(chosen.source), besides=target)
+    site_profile = profile.read(serve.profile) if serve.profile else None
+    champion = model.load(model.champion_version(), serve.threads, site_profile)
+    answered = answers.answer_all(champion, files, serve, target)
+    answers.write(target, files, answered)
     answers.forget(champion, serve, target)
-    status, outcome = (Counter(getattr(one, name) for one in answered) for name in ("status", "outcome"))
+    status, outcome = (Counter(getattr(answer, name) for answer in answered) for name in ("status", "outcome"))
     told = ", ".join(f"{outcome[name]} {name}" for name in get_args(outcomes.Outcome))
     print(
-        f"{len(found)} files: {status['answered']} answered ({told}), "
+        f"{len(files)} files: {status['answered']} answered ({told}), "
         f"{status['rejected']} rejected by the input check, {status['unreadable']} not readable"
     )
-    if status["unreadable"] == len(found):
-        raise ProjectError(f"none of the {len(found)} files could be read as an image: {target} says why")
+    if status["unreadable"] == len(files):
+        raise ProjectError(f"none of the {len(files)} files could be read as an image: {target} says why")
     print(f"written to {target}; research software, not a medical device")
 
 
@@ -59,8 +59,8 @@ def _named(words: Sequence[str]) -> list[Path]:
     named: list[str] = []
     for word in map(os.path.expanduser, words):
         for part in [word] if os.path.lexists(word) else _split(word):
-            found = [part] if os.path.lexists(part) else glob.glob(part, recursive=True)  # noqa: PTH207 - absolute ones too
-            named += sorted(found) or [part]
+            matches = [part] if os.path.lexists(part) else glob.glob(part, recursive=True)  # noqa: PTH207 - absolute ones too
+            named += sorted(matches) or [part]
     return [Path(name) for name in named]
 
 

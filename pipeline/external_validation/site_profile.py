@@ -51,8 +51,8 @@ def main() -> None:
     _expect_patients(_split(labelled, [0.5] * len(labelled)), asked, "are labelled")
     champion = model.load(model.champion_version(), options.serve.threads)
     table = results.table("site_profiles", chosen.source, name)
-    answered = answers.answer_all(champion, [one.image for one in labelled], options.serve, table)
-    answers.write(table, [one.image for one in labelled], answered)
+    answered = answers.answer_all(champion, [radiograph.image for radiograph in labelled], options.serve, table)
+    answers.write(table, [radiograph.image for radiograph in labelled], answered)
     content = make(labelled, answered, champion.thresholds, asked, options.evaluate)
     made = profile.write({"name": name, "champion": champion.version, **content})
     write_json(
@@ -78,8 +78,12 @@ def make(
     Raises:
         ProjectError: too few patients were answered, or the score does not rank the site's images.
     """
-    used = [(one, answer) for one, answer in zip(labelled, answered, strict=True) if answer.status == "answered"]
-    split = _split([one for one, _ in used], [answer.score or 0.0 for _, answer in used])
+    used = [
+        (radiograph, answer)
+        for radiograph, answer in zip(labelled, answered, strict=True)
+        if answer.status == "answered"
+    ]
+    split = _split([radiograph for radiograph, _ in used], [answer.score or 0.0 for _, answer in used])
     _expect_patients(split, asked, "got an answer")
     sample = bootstrap.draw(split.labels, split.patients, options.resamples, options.seed)
     auc = bootstrap.interval(bootstrap.auc(split.labels, split.logits, sample))
@@ -94,7 +98,7 @@ def make(
     champions = [np.full(len(used), _logits([limit.score])[0]) for limit in thresholds]
     before = Reading(split.logits, *champions)
     after = site_fit.cross_fit(split, asked, with_slope, options.seed)
-    views = np.array([one.view for one, _ in used])
+    views = np.array([radiograph.view for radiograph, _ in used])
     share = site_fit.prevalence(split.labels, split.patients, options.resamples, options.seed)
     return {
         "images": len(used),
@@ -139,10 +143,10 @@ def _asked(sensitivity: float | None, specificity: float | None, options: Evalua
 
 def _expect_patients(split: Split, asked: Asked, what: str) -> None:
     """Are there enough patients of each class?"""
-    found = dict(zip(labels.LABELS, site_fit.patients(split), strict=True))
+    counts = dict(zip(labels.LABELS, site_fit.patients(split), strict=True))
     least = site_fit.needed(asked)
-    if min(found.values()) < least:
-        had = ", ".join(f"{count} of {name}" for name, count in found.items())
+    if min(counts.values()) < least:
+        had = ", ".join(f"{count} of {name}" for name, count in counts.items())
         raise ProjectError(
             f"a profile needs at least {least} patients of each class, and {site_fit.advised(asked)} are advised; images of "
             f"{had} {what}. No profile was made"
@@ -151,10 +155,10 @@ def _expect_patients(split: Split, asked: Asked, what: str) -> None:
 
 def _split(labelled: Sequence[Labelled], scores: Sequence[float]) -> Split:
     return Split(
-        [one.image.name for one in labelled],
-        np.array([one.pneumonia for one in labelled], dtype=bool),
+        [radiograph.image.name for radiograph in labelled],
+        np.array([radiograph.pneumonia for radiograph in labelled], dtype=bool),
         ["unknown"] * len(labelled),
-        [one.patient for one in labelled],
+        [radiograph.patient for radiograph in labelled],
         _logits(scores),
     )
 
@@ -185,8 +189,8 @@ def _tenths(logits: Floats) -> dict[str, list[Any]]:
 
 def _refusals(labelled: Sequence[Labelled], answered: Sequence[Answer], options: Evaluate) -> dict[str, Any]:
     """What the input check rejects of all images and of each class, and every other refusal."""
-    truth = np.array([one.pneumonia for one in labelled], dtype=bool)
-    patients = [one.patient for one in labelled]
+    truth = np.array([radiograph.pneumonia for radiograph in labelled], dtype=bool)
+    patients = [radiograph.patient for radiograph in labelled]
     rejected = np.array([answer.error == REJECTED for answer in answered], dtype=np.float64)
     sample = bootstrap.draw(truth, patients, options.resamples, options.seed)
     parts = {"all": np.ones(len(truth), dtype=bool), "normal": ~truth, "pneumonia": truth}
@@ -201,16 +205,16 @@ def _refusals(labelled: Sequence[Labelled], answered: Sequence[Answer], options:
 def _changes(split: Split, before: Reading, after: Reading, part: Bools, options: Evaluate) -> dict[str, Any]:
     """Each figure before and after, and the difference, paired by patient: value, low, high; null where undefined."""
     truth, logits = split.labels[part], split.logits[part]
-    names = [patient for patient, own in zip(split.patients, part, strict=True) if own]
+    names = [patient for patient, in_part in zip(split.patients, part, strict=True) if in_part]
     sample = bootstrap.draw(truth, names, options.resamples, options.seed)
     then, now = (site_fit.figures(truth, logits, _of(reading, part), sample) for reading in (before, after))
     certain = all(
-        len({name for name, own in zip(names, truth, strict=True) if own == label}) > 1 for label in set(truth)
+        len({name for name, in_part in zip(names, truth, strict=True) if in_part == label}) > 1 for label in set(truth)
     )
     told: dict[str, Any] = {"normal": int(np.sum(~truth)), "pneumonia": int(np.sum(truth))}
     for figure in then:
         values = {"before": then[figure], "after": now[figure], "change": now[figure] - then[figure]}
-        told[figure] = {name: _numbers(bootstrap.interval(one), certain) for name, one in values.items()}
+        told[figure] = {name: _numbers(bootstrap.interval(replicates), certain) for name, replicates in values.items()}
     return told
 
 

@@ -75,7 +75,7 @@ def distributions(figures: Mapping[str, Mapping[str, Counts]], logarithmic: Sequ
     cells = [axes for line in grid for axes in line]
     for axes, (quantity, classes) in zip(cells, figures.items(), strict=True):
         axes.set(xlabel=quantity, ylabel="share of images")
-        used = np.flatnonzero(sum(own.counts for own in classes.values()))
+        used = np.flatnonzero(sum(histogram.counts for histogram in classes.values()))
         first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
         edges = next(iter(classes.values())).edges[first : last + 2]
         if first == last:  # nothing to compare
@@ -83,8 +83,8 @@ def distributions(figures: Mapping[str, Mapping[str, Counts]], logarithmic: Sequ
             axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
             axes.set(xticks=[], yticks=[])
             continue
-        for label, own in classes.items():
-            axes.stairs(own.shares()[first : last + 1], edges, color=COLOUR[label], lw=1.4, label=NAMES[label])
+        for label, histogram in classes.items():
+            axes.stairs(histogram.shares()[first : last + 1], edges, color=COLOUR[label], lw=1.4, label=NAMES[label])
         if quantity in logarithmic:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(MaxNLocator(4))

@@ -32,26 +32,26 @@ def draw(
     order = [*runs, *(name for name in (BASELINE,) if name in metrics)]
     # One run for each network and group: further seeds and controls stand in the overview of all runs.
     table = {name: run for name, run in plan.items() if tables.is_main(run)}
-    main = {name: one for name, one in runs.items() if name in table}
+    main = {name: predicted for name, predicted in runs.items() if name in table}
 
     def save(name: str, figure: Any, title: str, note: str) -> None:
         canvas.save(figure, folder / f"{name}.svg", title, dataset, note)
 
     for kind, by in ((published.OWN, "group"), ("transfer", "network")):
         part = {name: run for name, run in table.items() if (run.network == published.OWN) == (by == "group")}
-        own = {name: one for name, one in main.items() if name in part}
-        if not own:
+        selected = {name: predicted for name, predicted in main.items() if name in part}
+        if not selected:
             continue
-        strangers = {run.network for run in part.values()} - published.NETWORKS
-        subject = published.OWN if by == "group" else "other networks" if strangers else "transfer networks"
+        others = {run.network for run in part.values()} - published.NETWORKS
+        subject = published.OWN if by == "group" else "other networks" if others else "transfer networks"
         save(
             f"confusion-{kind}",
-            study_plots.confusions(own, part, metrics, groups),
+            study_plots.confusions(selected, part, metrics, groups),
             f"Confusion at 0.5, {subject}",
             _note(where),
         )
         rings = "Rings: the study's published counts." if real else ""
-        drawn = study_plots.roc_overlay(own, part, metrics, by, groups)
+        drawn = study_plots.roc_overlay(selected, part, metrics, by, groups)
         save(f"roc-{kind}", drawn, f"ROC, {subject}", _note(where, rings))
     if main:
         note = "Training figures are means over the epoch, with augmentation and dropout on."

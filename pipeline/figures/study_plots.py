@@ -38,12 +38,12 @@ def roc_overlay(
         # The curves crowd into one corner: an inset enlarges it.
         corner = axes.inset_axes((0.44, 0.4, 0.54, 0.46), xlim=(0, 0.4), ylim=(0.6, 1.005))
         for name in shown:
-            own = plan[name]
-            key = getattr(own, by)
+            run = plan[name]
+            key = getattr(run, by)
             turn, place = divmod(keys.index(key), len(COLOURS))
             colour, line = COLOURS[place], "--" if turn else "-"
             label = f"{key}  {_interval(metrics[name], 'test_auc')}"
-            printed = published.ROWS.get((own.network, own.group))
+            printed = published.ROWS.get((run.network, run.group))
             for part in (axes, corner):
                 part.plot(*roc_points(runs[name].test), line, color=colour, lw=1.3, label=label)
                 if printed and runs[name].facts["dataset"] == published.DATASET:
@@ -70,8 +70,8 @@ def confusions(
         axes.set(xlabel="called", ylabel="is")
         if name is None:
             continue
-        own = metrics[name]
-        counts = np.array([[own["test_tn"], own["test_fp"]], [own["test_fn"], own["test_tp"]]])
+        measured = metrics[name]
+        counts = np.array([[measured["test_tn"], measured["test_fp"]], [measured["test_fn"], measured["test_tp"]]])
         shares = counts / counts.sum(axis=1, keepdims=True)
         heatmap(axes, shares, "Blues")
         for row, column in np.ndindex(2, 2):
@@ -104,10 +104,10 @@ def training_curves(
     return figure
 
 
-def reliability(run: Predictions, samples: Samples, own: Mapping[str, Any]) -> Figure:
+def reliability(run: Predictions, samples: Samples, row: Mapping[str, Any]) -> Figure:
     """Observed share of pneumonia against the predicted probability, on validation and test, before and after.
 
-    `own` are the metrics of the run: intercept and slope after recalibration stand above each panel.
+    `row` are the metrics of the run: intercept and slope after recalibration stand above each panel.
     """
     recalibration = calibration.fit(run.validation.labels, run.validation.logits)
     figure, grid = panels(1, 2, width=4.2, height=5.0)
@@ -125,7 +125,7 @@ def reliability(run: Predictions, samples: Samples, own: Mapping[str, Any]) -> F
             axes.errorbar(x, y, [y - low, high - y], fmt="o-", color=colour, ms=4, lw=1, capsize=2, label=label)
         axes.plot([0, 1], [0, 1], color=FAINT, lw=1, zorder=0)
         told = (
-            f"{what} {_interval(own, f'{name}_calibration_{what}_recalibrated', 2)}" for what in ("intercept", "slope")
+            f"{what} {_interval(row, f'{name}_calibration_{what}_recalibrated', 2)}" for what in ("intercept", "slope")
         )
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), title="\n".join((f"{TITLES[name]}; recalibrated:", *told)))
         axes.set(xlabel="predicted probability of pneumonia", ylabel="observed share of pneumonia")
@@ -149,18 +149,18 @@ def forest(metrics: Metrics, order: Sequence[str], dataset: str) -> Figure:
     places = np.arange(len(order))[::-1]
     for axes, (figure_name, title) in zip(grid[0], columns, strict=True):
         for place, name in zip(places, order, strict=True):
-            own = metrics[name]
+            row = metrics[name]
             if figure_name == "stress_auc":
-                _point(axes, own, "stress_auc", place, COLOURS[2], filled=True)
+                _point(axes, row, "stress_auc", place, COLOURS[2], filled=True)
                 continue
-            _point(axes, own, f"validation_{figure_name}", place + 0.18, COLOURS[5], filled=False)
-            _point(axes, own, f"test_{figure_name}", place - 0.12, COLOURS[0], filled=True)
-            printed = published.ROWS.get((own["network"], own["group"]))
+            _point(axes, row, f"validation_{figure_name}", place + 0.18, COLOURS[5], filled=False)
+            _point(axes, row, f"test_{figure_name}", place - 0.12, COLOURS[0], filled=True)
+            printed = published.ROWS.get((row["network"], row["group"]))
             if (
                 printed
                 and figure_name == "accuracy"
                 and dataset == published.DATASET
-                and name == f"{own['network']}-{own['group']}-0"
+                and name == f"{row['network']}-{row['group']}-0"
             ):
                 axes.plot(printed.accuracy, place - 0.12, "x", color=COLOURS[1], ms=5)
         axes.set_title(title)
@@ -197,20 +197,20 @@ def heatmap(axes: Axes, shares: np.ndarray, colours: str) -> None:
     axes.invert_yaxis()
 
 
-def _point(axes: Axes, own: Mapping[str, Any], figure: str, place: float, colour: str, filled: bool) -> None:
-    value, low, high = (_value(own[f"{figure}{end}"]) for end in ("", "_low", "_high"))
+def _point(axes: Axes, row: Mapping[str, Any], figure: str, place: float, colour: str, filled: bool) -> None:
+    value, low, high = (_value(row[f"{figure}{end}"]) for end in ("", "_low", "_high"))
     axes.plot([low, high], [place, place], color=colour, lw=1.2)
     axes.plot(value, place, "o", ms=4, color=colour, mfc=colour if filled else "white")
 
 
-def _state(own: Mapping[str, Any]) -> str:
+def _state(row: Mapping[str, Any]) -> str:
     """How long a run was trained, and whether it trained at all; the baseline has no epochs."""
-    trained = f"{own['epochs']} epochs" if own["epochs"] else "no network"
-    return f"{trained}, did not train" if own["did_not_train"] else trained
+    trained = f"{row['epochs']} epochs" if row["epochs"] else "no network"
+    return f"{trained}, did not train" if row["did_not_train"] else trained
 
 
-def _interval(own: Mapping[str, Any], figure: str, digits: int = 3) -> str:
-    value, low, high = (own[f"{figure}{end}"] for end in ("", "_low", "_high"))
+def _interval(row: Mapping[str, Any], figure: str, digits: int = 3) -> str:
+    value, low, high = (row[f"{figure}{end}"] for end in ("", "_low", "_high"))
     if UNDEFINED in (value, low, high):
         return f"{value}"
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
@@ -227,8 +227,8 @@ def _networks(plan: Mapping[str, Run]) -> list[str]:
 
 def _groups(plan: Mapping[str, Run], order: Sequence[str]) -> list[str]:
     """The groups of the plan in the order of `groups.sets`."""
-    found = {run.group for run in plan.values()}
-    return [group for group in order if group in found]
+    groups = {run.group for run in plan.values()}
+    return [group for group in order if group in groups]
 
 
 def _by_network_and_group(

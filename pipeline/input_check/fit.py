@@ -80,10 +80,10 @@ def _accept(material: Material, validation: Seen, upright: np.ndarray, without: 
     line = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=300)
     line.fit((both - centre) / scale, np.arange(len(both)) >= len(chest))
     fitted = {"upright": upright, "centre": centre, "scale": scale, "weights": np.r_[line.coef_[0], line.intercept_]}
-    found = _scores(fitted, validation)
+    scores = _scores(fitted, validation)
     return fitted | {
-        "threshold": np.quantile(found, 1 - REFUSED, method="higher"),
-        "unlike": np.quantile(found, 1 - UNLIKE),
+        "threshold": np.quantile(scores, 1 - REFUSED, method="higher"),
+        "unlike": np.quantile(scores, 1 - UNLIKE),
     }
 
 
@@ -149,7 +149,7 @@ def _template(material: Material, without: str | None = None) -> np.ndarray:
 def _reasons(made_up: Mapping[str, np.ndarray]) -> np.ndarray:
     """The regression that names the nearest reason: float64 [reasons, inputs + 1]."""
     place = {kind: guards.REASONS.index(kind if kind in guards.REASONS else "not a chest") for kind in made_up}
-    target = np.concatenate([np.full(len(found), place[kind]) for kind, found in made_up.items()])
+    target = np.concatenate([np.full(len(seen_of_kind), place[kind]) for kind, seen_of_kind in made_up.items()])
     line = LogisticRegression(C=REASON_STRENGTH, class_weight="balanced", max_iter=300)
     line.fit(np.concatenate(list(made_up.values())), target)  # its classes are sorted, as the reasons are numbered
     return np.column_stack([line.coef_, line.intercept_])

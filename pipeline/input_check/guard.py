@@ -112,12 +112,12 @@ def _agreement(upright: np.ndarray, ranks: np.ndarray) -> np.ndarray:
 
 def _symmetry(ranks: np.ndarray) -> np.ndarray:
     """The correlation with the mirror image, the best over some middle lines: float64 [n]."""
-    found = []
+    parts = []
     for shift in SHIFTS:
         part = ranks[:, :, max(0, shift) : rank_view.CELLS + min(0, shift)]
         part = part - part.mean(axis=(1, 2), keepdims=True)
-        found.append((part * part[:, :, ::-1]).mean(axis=(1, 2)) / ((part**2).mean(axis=(1, 2)) + 1e-9))
-    return np.max(found, axis=0)
+        parts.append((part * part[:, :, ::-1]).mean(axis=(1, 2)) / ((part**2).mean(axis=(1, 2)) + 1e-9))
+    return np.max(parts, axis=0)
 
 
 def _reads_features(guard: Guard) -> bool:

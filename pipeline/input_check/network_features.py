@@ -51,13 +51,13 @@ def _last_maps(model: onnx.ModelProto) -> dict[int, tuple[str, int]]:
         name: shape for name, shape in shapes.items() if len(shape) == 4 and shape[0] == 0
     }  # 0: any number of images
     side = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    found = {}
+    last = {}
     for node in _before_the_logit(model.graph):
         for name in node.output:
             _, channels, height, width = maps.get(name, [0, 0, 0, 0])
             if 1 < height == width < side and node.op_type != "Pad":
-                found[height] = name, channels
-    return found
+                last[height] = name, channels
+    return last
 
 
 def _before_the_logit(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

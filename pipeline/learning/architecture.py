@@ -33,16 +33,16 @@ def describe(network: keras.Model, in_full: bool = False) -> list[Row]:
 
 def _block_names(network: keras.Model) -> list[str]:
     """The block of each layer."""
-    own = [_named(layer) for layer in network.layers]
-    if any(name and name.startswith("mixed") for name in own):
-        own = _inception(network, own)
+    blocks = [_named(layer) for layer in network.layers]
+    if any(name and name.startswith("mixed") for name in blocks):
+        blocks = _inception(network, blocks)
     elif not any(BLOCK.match(layer.name) for layer in network.layers):
-        own = _stages(network, own)
+        blocks = _stages(network, blocks)
     names: list[str] = []
-    for place, name in enumerate(own):
+    for place, name in enumerate(blocks):
         before = names[-1] if names else "input"
         # What follows the pixels opens the first block: padding, in DenseNet.
-        following = next(later for later in own[place:] if later) if before == "input" else before
+        following = next(later for later in blocks[place:] if later) if before == "input" else before
         names.append(name or following)
     return names
 
@@ -56,31 +56,31 @@ def _named(layer: keras.layers.Layer) -> str | None:
         return "pooling"
     if isinstance(layer, keras.layers.Flatten):
         return layer.name
-    found = BLOCK.match(layer.name)
-    return next(group for group in found.groups() if group) if found else None
+    match = BLOCK.match(layer.name)
+    return next(group for group in match.groups() if group) if match else None
 
 
-def _inception(network: keras.Model, own: list[str | None]) -> list[str | None]:
+def _inception(network: keras.Model, blocks: list[str | None]) -> list[str | None]:
     """Layers between two `mixed` layers lead to the second; what comes before the last early pooling is the stem."""
-    first = next(place for place, name in enumerate(own) if name and name.startswith("mixed"))
+    first = next(place for place, name in enumerate(blocks) if name and name.startswith("mixed"))
     stem = [place for place in range(first) if isinstance(network.layers[place], keras.layers.MaxPooling2D)]
-    names = list(own)
+    names = list(blocks)
     following: str | None = None
-    for place in range(len(own) - 1, -1, -1):
-        following = own[place] or following
-        if own[place] is None:
+    for place in range(len(blocks) - 1, -1, -1):
+        following = blocks[place] or following
+        if blocks[place] is None:
             names[place] = "stem" if stem and place <= stem[-1] else following
     return names
 
 
-def _stages(network: keras.Model, own: list[str | None]) -> list[str | None]:
+def _stages(network: keras.Model, blocks: list[str | None]) -> list[str | None]:
     """A new stage where the side of the maps differs from the layer's before; what follows the last maps is `pooling`."""
     # A map of one pixel is a gate over channels, as in squeeze-and-excitation: it opens no stage.
     maps = [len(layer.output.shape) == 4 and layer.output.shape[1] > 1 for layer in network.layers]
     last = max((place for place, spatial in enumerate(maps) if spatial), default=-1)
-    names, count, side = list(own), 0, None
+    names, count, side = list(blocks), 0, None
     for place, layer in enumerate(network.layers):
-        if own[place] is not None:
+        if blocks[place] is not None:
             continue
         if place == last + 1:
             names[place] = "pooling"

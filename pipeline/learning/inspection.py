@@ -51,7 +51,7 @@ def feature_maps(network: keras.Model, image: np.ndarray, layers: Sequence[str])
     outputs = [network.get_layer(name).output for name in layers]
     maps = keras.Model(network.input, outputs)(image[None, ..., None], training=False)
     maps = maps if isinstance(maps, list) else [maps]
-    return {name: ops.convert_to_numpy(one)[0, :, :, 0] for name, one in zip(layers, maps, strict=True)}
+    return {name: ops.convert_to_numpy(feature_map)[0, :, :, 0] for name, feature_map in zip(layers, maps, strict=True)}
 
 
 def check_images(network: keras.Model, images: np.ndarray) -> None:
@@ -60,9 +60,9 @@ def check_images(network: keras.Model, images: np.ndarray) -> None:
     if not len(images):
         raise ProjectError(f"{network.name}: the list of images is empty")
     if images.shape[1:] != (side, side) or images.dtype != np.uint8:
-        found = " x ".join(map(str, images.shape[1:]))
+        size = " x ".join(map(str, images.shape[1:]))
         raise ProjectError(
-            f"{network.name} takes images of {side} x {side} pixels as uint8; these are {found} as {images.dtype}"
+            f"{network.name} takes images of {side} x {side} pixels as uint8; these are {size} as {images.dtype}"
         )
 
 
@@ -98,7 +98,7 @@ def study_map(network: keras.Model, images: np.ndarray) -> tuple[str, np.ndarray
     return layer.name, ops.convert_to_numpy(maps) @ weights
 
 
-def cascade(network: keras.Model, stranger: keras.Model, steps: int) -> Iterator[tuple[str, float]]:
+def cascade(network: keras.Model, reinitialised: keras.Model, steps: int) -> Iterator[tuple[str, float]]:
     """Replace the network's weights by those of an untrained one, from the top layer down, step by step.
 
     Cascading randomisation (Adebayo et al., NeurIPS 2018, arXiv:1810.03292). The first step takes the logit, the second
@@ -106,15 +106,17 @@ def cascade(network: keras.Model, stranger: keras.Model, steps: int) -> Iterator
 
     Args:
         network: the trained network; changed in place while this runs.
-        stranger: the same network, built afresh.
+        reinitialised: the same network, built afresh.
         steps: at least 3; fewer are made of a trunk with fewer layers.
 
     Yields:
         The lowest layer that was replaced, and the share of all weights that are random by now.
     """
-    pairs = [(own, other) for own, other in zip(network.layers, stranger.layers, strict=True) if own.weights][
-        ::-1
-    ]  # from the top
+    pairs = [
+        (layer, random_layer)
+        for layer, random_layer in zip(network.layers, reinitialised.layers, strict=True)
+        if layer.weights
+    ][::-1]  # from the top
     kept = network.get_weights()
     total = network.count_params()
     trunk = len(pairs) - 2
@@ -122,9 +124,9 @@ def cascade(network: keras.Model, stranger: keras.Model, steps: int) -> Iterator
     done = replaced = 0
     try:
         for end in ends:
-            for own, other in pairs[done:end]:
-                own.set_weights(other.get_weights())
-                replaced += own.count_params()
+            for layer, random_layer in pairs[done:end]:
+                layer.set_weights(random_layer.get_weights())
+                replaced += layer.count_params()
             done = end
             yield pairs[end - 1][0].name, replaced / total
     finally:

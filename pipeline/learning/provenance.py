@@ -23,7 +23,7 @@ def environment() -> dict[str, Any]:
     engine = choose_engine()
     return {
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
         "backend": engine.backend,
         "cuda": _cuda() if engine.device == "gpu" else None,
         "device": engine.device,
@@ -48,7 +48,7 @@ def _version(package: str) -> str | None:
 
 def _cuda() -> str | None:
     """The version of the CUDA runtime that came with the backend's packages."""
-    return next((found for name in CUDA_PACKAGES if (found := _version(name))), None)
+    return next((installed for name in CUDA_PACKAGES if (installed := _version(name))), None)
 
 
 def _processor() -> str:

@@ -78,13 +78,13 @@ def _thresholds(contract: Contract) -> str:
 
 def _input_check(contract: Contract) -> str:
     """Whom the input check turns away; nothing where the contract does not say."""
-    found = contract.get("guard", {})
-    if "validation_refused" not in found:
+    guard = contract.get("guard", {})
+    if "validation_refused" not in guard:
         return ""
     return (
-        f"\nThe input check rejects of the validation images {_figure(found['validation_refused'])}, of their central 80 % "
-        f"{_figure(found['central_80_percent_of_validation_refused'])}, of the official test "
-        f"{_figure(found['test_refused'])}.\n"
+        f"\nThe input check rejects of the validation images {_figure(guard['validation_refused'])}, of their central 80 % "
+        f"{_figure(guard['central_80_percent_of_validation_refused'])}, of the official test "
+        f"{_figure(guard['test_refused'])}.\n"
     )
 
 

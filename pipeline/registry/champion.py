@@ -55,13 +55,13 @@ def promote(again: bool = False) -> str:
     settings = all_settings.load()
     with _locked():
         history = record.events()
-        promise = contract.read(paths.CANDIDATE)
-        version, champion = promise["version"], record.champion()
+        terms = contract.read(paths.CANDIDATE)
+        version, champion = terms["version"], record.champion()
         if version == champion:
             _expect_files(version)
             log.info("%s is the champion already", version)
             return version
-        _expect_same_dataset(promise, champion)
+        _expect_same_dataset(terms, champion)
         _expect_size(settings.compare.release.max_megabytes)
         if version in record.rolled_back(history) and not again:
             raise ProjectError(f"{version} was rolled back before; `--again` promotes it all the same")
@@ -75,7 +75,7 @@ def promote(again: bool = False) -> str:
         with atomic_folder(paths.CHAMPIONS / version) as folder:
             shutil.copytree(paths.CANDIDATE, folder, dirs_exist_ok=True)
             put_on_disk(folder)  # before the pointer names it
-        event = _event("promote", promise, champion) | {"gate": gate.describe(decision)}
+        event = _event("promote", terms, champion) | {"gate": gate.describe(decision)}
         record.append(history, event)
         write_text(paths.CHAMPION, f"{version}\n", durable=True)
     log.info("%s is the champion now, in place of %s", version, champion or "none")
@@ -134,19 +134,17 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _expect_same_dataset(promise: dict[str, Any], champion: str | None) -> None:
+def _expect_same_dataset(terms: dict[str, Any], champion: str | None) -> None:
     """Outside a workspace no phantom becomes champion, and none of another data set than the champion's."""
     if paths.ROOT.parent.name == paths.WORKSPACES.name:
         return
-    if promise["dataset"] == "phantom":
+    if terms["dataset"] == "phantom":
         raise ProjectError("the candidate was trained on phantoms: it can be champion in a workspace alone (make demo)")
     if champion is None:
         return
     theirs = contract.read(paths.CHAMPIONS / champion)["dataset"]
-    if theirs != promise["dataset"]:
-        raise ProjectError(
-            f"the candidate is of data set {promise['dataset']}, champion {champion} of {theirs}: refused"
-        )
+    if theirs != terms["dataset"]:
+        raise ProjectError(f"the candidate is of data set {terms['dataset']}, champion {champion} of {theirs}: refused")
 
 
 def _expect_size(max_megabytes: float) -> None:
@@ -174,20 +172,20 @@ def _problems(version: str) -> list[str]:
     ]
 
 
-def _event(action: str, promise: dict[str, Any], replaces: str | None) -> dict[str, Any]:
+def _event(action: str, terms: dict[str, Any], replaces: str | None) -> dict[str, Any]:
     """Who replaced whom, when, by which figures, on which data."""
     figures = {
-        part: {name: promise["figures"][part][name] for name in FIGURES if name in promise["figures"][part]}
+        part: {name: terms["figures"][part][name] for name in FIGURES if name in terms["figures"][part]}
         for part in ("validation", "stress", "test")
     }
     return {
         "action": action,
-        "version": promise["version"],
+        "version": terms["version"],
         "replaces": replaces,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "run": promise["run"],
+        "run": terms["run"],
         "figures": figures,
-        **{key: promise[key] for key in ("dataset", "edition", "dataset_digest")},
+        **{key: terms[key] for key in ("dataset", "edition", "dataset_digest")},
     }
 
 

@@ -137,7 +137,7 @@ def _check_graph(path: Path, contract: dict[str, Any]) -> list[str]:
     images[3], images[4] = 0, 255
     graph = Graph(path)
     answers = graph.answer(images)
-    one = graph.answer(images[:1])
+    single = graph.answer(images[:1])
     broken = []
     for name, values in zip(("logit", "probability", "map", "features"), answers, strict=True):
         if values is None or name not in contract["outputs"]:
@@ -148,7 +148,7 @@ def _check_graph(path: Path, contract: dict[str, Any]) -> list[str]:
             broken.append(f"output {name} has the shape {list(values.shape)} in place of {declared}")
         if not np.isfinite(values).all():
             broken.append(f"output {name} is not finite")
-    if np.abs(one.probabilities - answers.probabilities[:1]).max() > TOLERANCE:
+    if np.abs(single.probabilities - answers.probabilities[:1]).max() > TOLERANCE:
         broken.append("an image alone has another probability than among others")
     recalibration = contract["recalibration"]
     expected = 1 / (1 + np.exp(-(recalibration["intercept"] + recalibration["slope"] * answers.logits)))

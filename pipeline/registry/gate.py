@@ -65,51 +65,51 @@ def judge(folder: Path, settings: Settings) -> Decision:
     Raises:
         ProjectError: files of the candidate or of a folder in `gate.extra` are missing or damaged.
     """
-    promise = contract.read(folder)
+    terms = contract.read(folder)
     broken = contract.check(folder)
     extra = {}
     if not broken:  # a broken graph is not asked
         graph = Graph(folder / "model.onnx")
         for name, chosen in settings.gate.extra.items():
-            extra[name] = _read_extra(name, paths.ROOT / chosen.folder, graph, promise["input"]["shape"][1])
+            extra[name] = _read_extra(name, paths.ROOT / chosen.folder, graph, terms["input"]["shape"][1])
     incumbents = {}
     for version in dict.fromkeys(event["version"] for event in record.events()):
-        if version == promise["version"]:
+        if version == terms["version"]:
             continue
-        if contract.read(paths.CHAMPIONS / version)["dataset"] == promise["dataset"]:
+        if contract.read(paths.CHAMPIONS / version)["dataset"] == terms["dataset"]:
             incumbents[version] = validation_predictions.measured(paths.CHAMPIONS / version)
     candidate = validation_predictions.measured(folder)
     against, rules = decide(candidate, incumbents, record.champion(), settings.gate, settings.evaluate)
-    threshold = promise["operating_points"]["sensitive"]["threshold"]
+    threshold = terms["operating_points"]["sensitive"]["threshold"]
     for name, (split, probabilities) in extra.items():
         sample = bootstrap.draw(split.labels, split.patients, settings.evaluate.resamples, settings.evaluate.seed)
         called, on = probabilities >= threshold, f"{len(split.paths)} images"
         rules += minima(f"{name} ", split.labels, called, sample, settings.gate.extra[name], on)
     rules.append(Rule("contract tests", not broken, None, None, None, "; ".join(broken) or "all green"))
-    return Decision(promise["version"], against, rules)
+    return Decision(terms["version"], against, rules)
 
 
 def _read_extra(name: str, folder: Path, graph: Graph, side: int) -> tuple[Split, Floats]:
     """The images of a labelled folder, each a patient of its own, and what the graph says of them."""
     known = {row["sha256"]: row["path"] for row in read_table(paths.MANIFEST)} if paths.MANIFEST.is_file() else {}
-    found = [
+    files = [
         (path, label)
         for label in ("NORMAL", "PNEUMONIA")
         for path in sorted((folder / label).glob("*"))
         if path.suffix.lower() in SUFFIXES
     ]
-    if len({label for _, label in found}) < 2:
+    if len({label for _, label in files}) < 2:
         raise ProjectError(f"gate.extra.{name}: {folder} needs images in both NORMAL/ and PNEUMONIA/")
-    for path, _ in found:
+    for path, _ in files:
         if not trees.is_file(path):
             raise ProjectError(f"gate.extra.{name}: {path.name} is a link or no regular file, and is not followed")
         if (twin := known.get(sha256_of(path))) is not None:
             raise ProjectError(f"gate.extra.{name}: {path.name} is {twin} of the data set itself; name other images")
-    pixels = np.stack([read_pixels(path, side) for path, _ in found])
+    pixels = np.stack([read_pixels(path, side) for path, _ in files])
     answered = graph.answer(pixels, name)
-    labels = np.array([label == "PNEUMONIA" for _, label in found])
-    names = [f"{label}/{path.name}" for path, label in found]
-    return Split(names, labels, ["" for _ in found], names, answered.logits), answered.probabilities
+    labels = np.array([label == "PNEUMONIA" for _, label in files])
+    names = [f"{label}/{path.name}" for path, label in files]
+    return Split(names, labels, ["" for _ in files], names, answered.logits), answered.probabilities
 
 
 def show(decision: Decision) -> None:

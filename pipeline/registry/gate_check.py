@@ -45,9 +45,9 @@ def main() -> None:
         raise ProjectError("there is no champion to ask the gate against: `make promote` first")
     champions = _champions(version)
     runs = {name: run for name, run in predictions.read_all(paths.PREDICTIONS).items() if name in options.table}
-    own = contract.read(paths.CHAMPIONS / version)["run"]
-    test = _own_test(runs.get(own), champions[version])
-    rows = [_row(run, champions, version, own, test, options) for run in runs.values()]
+    run_of_champion = contract.read(paths.CHAMPIONS / version)["run"]
+    test = _own_test(runs.get(run_of_champion), champions[version])
+    rows = [_row(run, champions, version, run_of_champion, test, options) for run in runs.values()]
     write_table(TABLE, COLUMNS, rows)
     sys.stdout.write(summary(rows) + "\n")
 
@@ -78,18 +78,22 @@ def _row(
     run: Predictions,
     champions: Mapping[str, Validation],
     version: str,
-    own: str,
+    run_of_champion: str,
     test: Split | None,
     options: Settings,
 ) -> Row:
     candidate = Validation(run.validation, run.stress, run.unseen)
     verdict, reasons = _verdict(candidate, champions, version, options)
-    found = differences(candidate, champions[version], options)
+    differs = differences(candidate, champions[version], options)
     if test is not None:
-        found["test_auc"] = _test_difference(run.test, test, options)
-    row = {"run": run.name, "verdict": ITSELF if run.name == own and test is not None else verdict, "reasons": reasons}
+        differs["test_auc"] = _test_difference(run.test, test, options)
+    row = {
+        "run": run.name,
+        "verdict": ITSELF if run.name == run_of_champion and test is not None else verdict,
+        "reasons": reasons,
+    }
     for name in DIFFERENCES:
-        value: tuple[float | str, ...] = bootstrap.interval(found[name]) if name in found else ("", "", "")
+        value: tuple[float | str, ...] = bootstrap.interval(differs[name]) if name in differs else ("", "", "")
         row |= {f"{name}{end}": _number(x) for end, x in zip(("", "_low", "_high"), value, strict=True)}
     return row
 
@@ -100,8 +104,8 @@ def _verdict(
     """What the gate says, and the rules that the run fails."""
     if not candidate.unseen:
         return NOT_MEASURED, "network not kept"
-    _, found = rules.decide(candidate, dict(champions), version, options.gate, options.evaluate)
-    failed = [rule for rule in found if not rule.passed]
+    _, decided = rules.decide(candidate, dict(champions), version, options.gate, options.evaluate)
+    failed = [rule for rule in decided if not rule.passed]
     return (REJECTED if failed else PASSES), "; ".join(map(_reason, failed))
 
 
@@ -117,13 +121,13 @@ def differences(candidate: Validation, champion: Validation, options: Settings) 
     families = {"clean": ({"clean": ours.clean.logits}, {"clean": theirs.clean.logits})}
     if ours.unseen:
         families["stressed"] = (ours.unseen, theirs.unseen)
-    found: dict[str, Floats] = {}
+    values: dict[str, Floats] = {}
     for name, pair in families.items():
         first, second = (
             cross_fitting.scores(theirs.clean, logits, sample, gate.folds, evaluate.seed) for logits in pair
         )
-        found |= {f"{name}_auc": first.auc - second.auc, f"{name}_log_loss": first.log_loss - second.log_loss}
-    return found
+        values |= {f"{name}_auc": first.auc - second.auc, f"{name}_log_loss": first.log_loss - second.log_loss}
+    return values
 
 
 def _test_difference(ours: Split, theirs: Split, options: Settings) -> Floats:

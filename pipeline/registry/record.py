@@ -28,25 +28,25 @@ def events() -> list[dict[str, Any]]:
         ProjectError: a line is damaged, or the pointer names a version that was never promoted.
     """
     if not paths.PROMOTIONS.is_file():
-        found: list[dict[str, Any]] = []
+        lines: list[dict[str, Any]] = []
     else:
         try:
-            found = [json.loads(line) for line in paths.PROMOTIONS.read_text(encoding="utf-8").splitlines() if line]
-            if not all({"version", "action", "replaces"} <= set(event) for event in found):
+            lines = [json.loads(line) for line in paths.PROMOTIONS.read_text(encoding="utf-8").splitlines() if line]
+            if not all({"version", "action", "replaces"} <= set(event) for event in lines):
                 raise ValueError("a line lacks version, action or replaces")
         except (ValueError, TypeError) as error:
             raise ProjectError(
                 f"models/promotions.jsonl is damaged ({error!r}); `git checkout` brings it back"
             ) from None
-    if found and found[-1]["version"] != champion():
-        found = found[:-1]
-    last = found[-1]["version"] if found else None
+    if lines and lines[-1]["version"] != champion():
+        lines = lines[:-1]
+    last = lines[-1]["version"] if lines else None
     if last != champion():
         raise ProjectError(
             f"models/CHAMPION names {champion()}, the last line of models/promotions.jsonl that was carried out {last}; "
             "`git checkout models/CHAMPION models/promotions.jsonl` brings them back together"
         )
-    return found
+    return lines
 
 
 def line_of_champions(history: list[dict[str, Any]]) -> list[str]:

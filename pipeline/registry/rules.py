@@ -96,8 +96,8 @@ def floors_of(candidate: Validation, gate: Gate, evaluate: Evaluate) -> list[Rul
 
 def _no_comparison(shared: dict[str, Pair], gate: Gate) -> Rule:
     most = max(_patients(pair[0]) for pair in shared.values())
-    found = f"{most} patients of the rarer class held out by both; at least {gate.min_patients}"
-    return Rule("comparison possible", False, None, None, None, found)
+    shared_count = f"{most} patients of the rarer class held out by both; at least {gate.min_patients}"
+    return Rule("comparison possible", False, None, None, None, shared_count)
 
 
 def cross_fitted_calls(

@@ -39,12 +39,12 @@ def fix(
         ProjectError: no score is sensitive, or specific, enough.
     """
     stressed = _stressed(run, samples, recalibration)
-    found = {
+    fixed = {
         "sensitive": operating.sensitive(stressed.labels, stressed.scores, stressed.sample, options.sensitive),
         "specific": operating.specific(stressed.labels, stressed.scores, stressed.sample, options.specific),
     }
     points: dict[Point, float] = {}
-    for point, score in found.items():
+    for point, score in fixed.items():
         if score is None:
             raise ProjectError(f"no threshold of run {run.name} is {point} enough on {FIXED_ON}; it cannot be packaged")
         points[point] = score * (1 - HAIR)  # type: ignore[index]
@@ -123,8 +123,8 @@ def _scores(logits: Floats, recalibration: Recalibration) -> Floats:
 
 def _bounds(images: _Images, score: float) -> dict[str, float]:
     """One-sided 95 % bounds of sensitivity and specificity at a score."""
-    found = metrics.decisions(images.labels, images.scores, images.sample, score)
-    return {name: round(bootstrap.lower_bound(found[name]), 5) for name in outcomes.MEASURED.values()}
+    decided = metrics.decisions(images.labels, images.scores, images.sample, score)
+    return {name: round(bootstrap.lower_bound(decided[name]), 5) for name in outcomes.MEASURED.values()}
 
 
 def _share_between(images: _Images, low: float, high: float) -> dict[str, float]:

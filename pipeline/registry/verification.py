@@ -72,17 +72,17 @@ def read(version: str) -> Champion:
     if not NAME.fullmatch(version):
         raise ProjectError(f"{version[:60]!r} is no plain name of a folder in models/champions/")
     files = _read_folder(paths.CHAMPIONS / version, place)
-    promise = _contract(files.pop(CONTRACT, None), place)
-    for name, digest in promise["files"].items():
+    terms = _contract(files.pop(CONTRACT, None), place)
+    for name, digest in terms["files"].items():
         if name not in files:
             raise ProjectError(f"{place}/{name} is missing")
         if sha256(files[name]).hexdigest() != digest:
             raise ProjectError(f"{place}/{name} is not the file that was packaged")
-    if unknown := files.keys() - promise["files"].keys() - {*UNNAMED}:
+    if unknown := files.keys() - terms["files"].keys() - {*UNNAMED}:
         raise ProjectError(f"{place}/{min(unknown)} is a file that the contract does not name")
-    if promise["version"] != version:
-        raise ProjectError(f"{place}/{CONTRACT} is of {promise['version']}, another version")
-    return Champion(version, promise, {name: files[name] for name in promise["files"]})
+    if terms["version"] != version:
+        raise ProjectError(f"{place}/{CONTRACT} is of {terms['version']}, another version")
+    return Champion(version, terms, {name: files[name] for name in terms["files"]})
 
 
 def problem(version: str) -> str | None:
@@ -164,23 +164,23 @@ def _contract(data: bytes | None, place: str) -> dict[str, Any]:
     if data is None:
         raise ProjectError(f"{source} is missing: the champion's files are not at hand")
     try:
-        promise = json.loads(data.decode("utf-8"), parse_constant=_no_number)
-        json.dumps(promise, ensure_ascii=False).encode("utf-8")  # half a surrogate pair could not be sent
+        terms = json.loads(data.decode("utf-8"), parse_constant=_no_number)
+        json.dumps(terms, ensure_ascii=False).encode("utf-8")  # half a surrogate pair could not be sent
     except (ValueError, RecursionError) as error:
         raise ProjectError(f"{source} is no valid JSON: {_said(error)}") from None
     try:
-        _Contract.model_validate(promise)
-        outcomes.thresholds(promise)
-        expected = contract.version_of(promise)
+        _Contract.model_validate(terms)
+        outcomes.thresholds(terms)
+        expected = contract.version_of(terms)
     except ValidationError as error:
         raise ProjectError(f"{source}: {describe(error)}") from None
     except ProjectError as error:
         raise ProjectError(f"{source}: {error}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ProjectError(f"{source}: the version cannot be computed: {error!r}") from None
-    if promise["version"] != expected:
-        raise ProjectError(f"{source} was changed: its version is {promise['version']}, its content says {expected}")
-    return promise
+    if terms["version"] != expected:
+        raise ProjectError(f"{source} was changed: its version is {terms['version']}, its content says {expected}")
+    return terms
 
 
 def _no_number(word: str) -> None:

@@ -95,8 +95,8 @@ def calibration(contract: Row) -> str:
     """Intercept and slope of the served score, as a probability, on validation and on the official test."""
     told = []
     for part, title in (("validation", "on validation"), ("test", "on the official test")):
-        found = contract["figures"][part]
-        intercept, slope = (_of(found, f"calibration_{name}_recalibrated", 2) for name in ("intercept", "slope"))
+        metrics = contract["figures"][part]
+        intercept, slope = (_of(metrics, f"calibration_{name}_recalibrated", 2) for name in ("intercept", "slope"))
         told.append(f"{title} intercept {intercept} and slope {slope}")
     return (
         f"Calibration of the score, read as a probability: {'; '.join(told)}. An intercept of 0 and a slope of 1 would be "
@@ -106,8 +106,8 @@ def calibration(contract: Row) -> str:
 
 def _names(contract: Row) -> list[str]:
     """The metrics shown, at the point that gives the verdict."""
-    found = contract["figures"]["test"]
-    point = next((point for point in POINTS if f"sensitivity_at_{point}" in found), POINTS[-1])
+    metrics = contract["figures"]["test"]
+    point = next((point for point in POINTS if f"sensitivity_at_{point}" in metrics), POINTS[-1])
     return ["auc", f"sensitivity_at_{point}", f"specificity_at_{point}"]
 
 
@@ -144,8 +144,8 @@ def _verdict(path: Path, run: str) -> str:
 
 def _of(part: Mapping[str, Row], name: str, digits: int = 3) -> str:
     """A metric of a contract with its interval; a dash where the contract has none."""
-    found = part.get(name, {})
-    return figure(found.get("value"), found.get("low"), found.get("high"), digits)
+    metric = part.get(name, {})
+    return figure(metric.get("value"), metric.get("low"), metric.get("high"), digits)
 
 
 def _read(path: Path) -> Row | None:

@@ -22,8 +22,8 @@ NOTHING: Row = {}
 
 def sites(folder: Path, version: str | None = None) -> list[Row]:
     """The measured sets of metrics/site/, all or those of one champion's version."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "site").glob("*.json"))]
-    return [site for site in found if version in (None, site["version"])]
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "site").glob("*.json"))]
+    return [site for site in reports if version in (None, site["version"])]
 
 
 def summary_rows(site: Row) -> list[list[Any]]:
@@ -68,9 +68,9 @@ def _site(site: Row) -> str:
         for who in ("all", "let through", "rejections as errors")
         for metric in ("AUC", "sensitivity", "specificity")
     ]
-    whole = {"films": site["films"], "refused": rejected(site), **site["accepted"]}
-    whole |= {name: site.get(name) for name in ("with_refused", "refused_as_errors")}
-    body = [_row(f"{site['name']}, all", whole)]
+    site_row = {"films": site["films"], "refused": rejected(site), **site["accepted"]}
+    site_row |= {name: site.get(name) for name in ("with_refused", "refused_as_errors")}
+    body = [_row(f"{site['name']}, all", site_row)]
     for key, title in SUBGROUPS.items():
         groups = site.get(key, {})
         body += [_row(f"{title} {name}", groups[name]) for name in sorted(groups, key=_place)]

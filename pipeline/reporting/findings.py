@@ -85,7 +85,8 @@ def winner(contrasts: Sequence[Row]) -> list[str]:
             "this choice. Holm's adjustment is over these networks and both metrics."
         )
         body = [
-            [by_figure["test_auc"]["over"], *(told(by_figure[one]) for one in COLUMNS)] for by_figure in rows.values()
+            [by_figure["test_auc"]["over"], *(told(by_figure[figure]) for figure in COLUMNS)]
+            for by_figure in rows.values()
         ]
         lines.append(markdown(["best run less", *COLUMNS.values()], body))
     return lines
@@ -102,15 +103,17 @@ def winner_answer(contrasts: Sequence[Row]) -> str:
     against = {name.split(" - ")[1].split("-")[0]: by_figure for name, by_figure in rows.items()}
     if best.split("-")[0] == STUDY_WINNER:
         absent = sorted(published.NETWORKS - {STUDY_WINNER, *against})
-        wins = all(_direction([own[one] for one in DECIDING]) == SHOWN for own in against.values())
+        wins = all(
+            _direction([winner_rows[figure] for figure in DECIDING]) == SHOWN for winner_rows in against.values()
+        )
         waits = f"; no run of {', '.join(absent)} is finished" if absent else ""
         return f"{said}**{SHOWN if wins and not absent else NOT_SHOWN}**; {here}{waits}."
     if STUDY_WINNER not in against:
         return f"{said}**{NOT_SHOWN}**: no run of Xception is finished; {here}."
-    own = against[STUDY_WINNER]
-    found = OPPOSITE if _direction([own[one] for one in DECIDING]) == SHOWN else NOT_SHOWN
-    cells = "; ".join(f"{COLUMNS[one]} {told(own[one])}" for one in DECIDING)
-    return f"{said}**{found}**; {here}: {own['test_auc']['over']}, {cells}."
+    winner_rows = against[STUDY_WINNER]
+    conclusion = OPPOSITE if _direction([winner_rows[figure] for figure in DECIDING]) == SHOWN else NOT_SHOWN
+    cells = "; ".join(f"{COLUMNS[figure]} {told(winner_rows[figure])}" for figure in DECIDING)
+    return f"{said}**{conclusion}**; {here}: {winner_rows['test_auc']['over']}, {cells}."
 
 
 def told(row: Row) -> str:
@@ -139,8 +142,8 @@ def _rows(contrasts: Sequence[Row], name: str) -> dict[str, Row]:
 
 def _winners(contrasts: Sequence[Row]) -> dict[str, dict[str, Row]]:
     """The winner's comparisons, by name and figure."""
-    found: dict[str, dict[str, Row]] = {}
+    winners: dict[str, dict[str, Row]] = {}
     for row in contrasts:
         if row["kind"] == "winner":
-            found.setdefault(row["contrast"], {})[row["figure"]] = row
-    return found
+            winners.setdefault(row["contrast"], {})[row["figure"]] = row
+    return winners

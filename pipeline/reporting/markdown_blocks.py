@@ -179,7 +179,10 @@ def _classes(table: Sequence[Row]) -> str:
             continue
         line = [label(row)]
         for name in ("precision", "f1"):
-            line += [" / ".join(of(row, f"{name}_{one}") for one in CLASSES), _published_pair(row, name)]
+            line += [
+                " / ".join(of(row, f"{name}_{name_of_class}") for name_of_class in CLASSES),
+                _published_pair(row, name),
+            ]
         line += [of(row, f"{name}_macro") for name in MACROS]
         macros = [_published_macro(row, name) for name in MACROS]
         line.append("-" if "-" in macros else ", ".join(macros))
@@ -190,13 +193,13 @@ def _classes(table: Sequence[Row]) -> str:
 
 def _published_pair(row: Row, name: str) -> str:
     """As printed, without the interval: both together fill the page."""
-    both = [figure(row[f"published_{name}_{one}"], digits=2) for one in CLASSES]
+    both = [figure(row[f"published_{name}_{class_name}"], digits=2) for class_name in CLASSES]
     return "-" if "-" in both else " / ".join(both)
 
 
 def _published_macro(row: Row, name: str) -> str:
     """The mean of both classes, as the study's headline has it."""
-    both = [row[f"published_{name}_{one}"] for one in CLASSES]
+    both = [row[f"published_{name}_{class_name}"] for class_name in CLASSES]
     return "-" if "" in both else figure(sum(map(float, both)) / 2)
 
 

@@ -12,9 +12,9 @@ def accuracy(table: Sequence[Row], epochs: int) -> str:
     """Accuracy on the official test at both thresholds, AUC, and the published accuracy; rows of table2.csv and table3.csv."""
 
     def cell(row: Row) -> str:
-        own = " / ".join(figure(row[name]) for name in ("accuracy_at_sensitive", "accuracy", "auc"))
+        measured = " / ".join(figure(row[name]) for name in ("accuracy_at_sensitive", "accuracy", "auc"))
         published = figure(row["published_accuracy"])
-        return own if published == "-" else f"{own} *({published})*"
+        return measured if published == "-" else f"{measured} *({published})*"
 
     title = (
         "Official test: accuracy at each run's own threshold, fixed on validation / accuracy at 0.5 / ROC AUC; "

@@ -42,7 +42,7 @@ def collect(options: Settings) -> Context:
     run = (named["released"] or named)["run"] if named else None
     champion = paths.CHAMPION.read_text(encoding="utf-8").strip() if paths.CHAMPION.is_file() else None
     sites = [_json(path) for path in sorted((paths.METRICS / "site").glob("*.json"))]
-    own = [site for site in sites if contract and site["version"] == contract["version"]]
+    of_candidate = [site for site in sites if contract and site["version"] == contract["version"]]
     return {
         "dataset": dataset,
         "generated": dataset["dataset"] == published.GENERATED,
@@ -61,9 +61,9 @@ def collect(options: Settings) -> Context:
         "files": files(),
         "blocks": _blocks(options),
         "images": True,
-        "sites": own,
+        "sites": of_candidate,
         "champion_contract": champion_table.champion_contract(),
-        "foreign_sites": [site for site in sites if site not in own],
+        "foreign_sites": [site for site in sites if site not in of_candidate],
         "explain": _explain(),
         "gallery": _gallery(paths.REPORTS / "explain" / "gallery"),
         "options": options,
@@ -208,7 +208,7 @@ def counts(rows: Iterable[Mapping[str, str]]) -> Context:
     return {
         **_how_many(rows),
         "pneumonia": _how_many([row for row in rows if row["label"] == "PNEUMONIA"]),
-        "subtypes": {name: _how_many(own) for name, own in kinds.items() if own},
+        "subtypes": {name: _how_many(of_kind) for name, of_kind in kinds.items() if of_kind},
     }
 
 

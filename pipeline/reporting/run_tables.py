@@ -57,9 +57,13 @@ def operating(runs: Sequence[Row], prevalence: float) -> str:
         ("_specific", "_at_specific", "specific"),
     )
     body = [
-        [label(run), f"{point}: {threshold(run[f'threshold{cut}'])}", *(of(run, f"test_{name}{at}") for name in shown)]
+        [
+            label(run),
+            f"{point}: {threshold(run[f'threshold{suffix}'])}",
+            *(of(run, f"test_{name}{at}") for name in shown),
+        ]
         for run in runs
-        for cut, at, point in points
+        for suffix, at, point in points
     ]
     return markdown(header, body)
 
@@ -193,12 +197,12 @@ def caveats(runs: Sequence[Row], baseline: Row | None) -> str:
         f"A hold-out from the training folder scores better than the official test set in {better} of "
         f"{len(trained)} finished runs (accuracy at 0.5, the interval of the difference above 0).",
     ]
-    own = next((run for run in runs if run["run"] == BASELINE), None)
-    if own and baseline:
+    non_image = next((run for run in runs if run["run"] == BASELINE), None)
+    if non_image and baseline:
         read = ", ".join(name.replace("_", " ") for name in baseline["columns"])
         lost = f"; {', '.join(baseline['dropped'])} are the same in every training image" if baseline["dropped"] else ""
         lines.append(
             f"The non-image baseline is a row like the others: {read} tell the classes apart with AUC "
-            f"{of(own, 'test_auc')} on the official test{lost}."
+            f"{of(non_image, 'test_auc')} on the official test{lost}."
         )
     return "\n".join(f"- {line}" for line in lines)

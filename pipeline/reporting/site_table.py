@@ -49,9 +49,9 @@ def _hospital(path: Path, predictions: Path, runs: Sequence[Row], options: Evalu
         for kind in kinds:
             seen = views == kind
             line.append(_told(bootstrap.auc(labels[seen], logits[seen], sample.take(seen))))
-        cut = run[f"threshold_{POINT}_logit"]
-        found = metrics.decisions(labels, logits, sample, cut) if isinstance(cut, float) else {}
-        line += [_told(found[name]) if found else "-" for name in ("sensitivity", "specificity")]
+        threshold = run[f"threshold_{POINT}_logit"]
+        decided = metrics.decisions(labels, logits, sample, threshold) if isinstance(threshold, float) else {}
+        line += [_told(decided[name]) if decided else "-" for name in ("sensitivity", "specificity")]
         body.append(line)
     ill = int(labels.sum())
     images = f"{len(labels)} images of {site['name']} ({ill} with pneumonia), all scored, no input check before them"

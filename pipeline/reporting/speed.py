@@ -11,16 +11,16 @@ def table(kept: Path) -> str:
     """Markdown of benchmarks/measured.json: each figure beside the peer measured in the same run."""
     if not kept.exists():
         return "Not measured yet: `make benchmarks`."
-    found = json.loads(kept.read_text(encoding="utf-8"))
+    kept_rows = json.loads(kept.read_text(encoding="utf-8"))
     lines = ["| measured | here | beside it | here is |", "|---|---|---|---|"]
-    measured = [found[name] for name in SHOWN if name in found]
-    for one in measured:
-        for row in one["rows"]:
+    measured = [kept_rows[name] for name in SHOWN if name in kept_rows]
+    for benchmark in measured:
+        for row in benchmark["rows"]:
             unit, peer = row["unit"], row["peer"]
             beside = f"{_short(peer)} {unit} ({row['beside']})" if peer is not None else "-"
             compared = f"{row['here'] / peer:.2f} {COMPARED[unit]}" if peer else "-"
             lines.append(f"| {row['what']} | {_short(row['here'])} {unit} | {beside} | {compared} |")
-    cores = sorted({one["cores"] for one in measured})
+    cores = sorted({benchmark["cores"] for benchmark in measured})
     return (
         "\n".join(lines)
         + f"\n\nCPU alone, {' or '.join(map(str, cores))} cores. `make benchmarks` measures them again."
@@ -29,8 +29,8 @@ def table(kept: Path) -> str:
 
 def quick(kept: Path) -> str:
     """How long `make demo` takes, where it was measured, for the quick start of README.md."""
-    found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    told = [f"{row['what']}: {_short(row['here'])} {row['unit']}" for row in found.get("demo", {}).get("rows", [])]
+    kept_rows = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    told = [f"{row['what']}: {_short(row['here'])} {row['unit']}" for row in kept_rows.get("demo", {}).get("rows", [])]
     return (
         f"Measured here: {'; '.join(told)}."
         if told

@@ -91,9 +91,9 @@ def clear(folder: Path) -> None:
         shutil.rmtree(BEFORE, ignore_errors=True)
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(first: Path, second: Path) -> bool:
     """Whether two candidates are the same, by their contracts."""
-    files = [folder / "contract.json" for folder in (one, other)]
+    files = [folder / "contract.json" for folder in (first, second)]
     return all(file.is_file() for file in files) and files[0].read_bytes() == files[1].read_bytes()
 
 

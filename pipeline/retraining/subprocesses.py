@@ -58,9 +58,9 @@ def output(command: list[str], folder: Path, what: str) -> str:
 
 def cause(lines: list[str]) -> str:
     """The line that says why: a stage's own last word ("train: ..."), or the last error of DVC."""
-    own = [line for line in lines if re.match(r"[a-z-]+: \S", line)]
+    named = [line for line in lines if re.match(r"[a-z-]+: \S", line)]
     dvc = [line for line in lines if line.startswith("ERROR: ")]
-    return (own or dvc or [line for line in lines if line.strip()] or [""])[-1].strip()
+    return (named or dvc or [line for line in lines if line.strip()] or [""])[-1].strip()
 
 
 def shortage(folder: Path) -> str:

@@ -70,9 +70,9 @@ def remove_old() -> None:
 
     One in which a stage runs stays, however long ago that began.
     """
-    found = sorted(paths.WORKSPACES.glob("retrain-*/"), key=_last_use)
-    finished = [folder for folder in found if (folder / _NOTES).exists() and _notes(folder)["finished"]]
-    others = [folder for folder in found if folder not in finished]
+    by_use = sorted(paths.WORKSPACES.glob("retrain-*/"), key=_last_use)
+    finished = [folder for folder in by_use if (folder / _NOTES).exists() and _notes(folder)["finished"]]
+    others = [folder for folder in by_use if folder not in finished]
     for folder in finished[:-KEPT] + others[:-KEPT]:
         if not mend(folder):
             workspaces.remove(folder.name)

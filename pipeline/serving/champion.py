@@ -119,7 +119,7 @@ def _state(version: str) -> object:
     """What changes when a file of the champion does."""
     try:
         with os.scandir(paths.CHAMPIONS / version) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+            stats = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
     except OSError:
         return None
-    return sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in found)
+    return sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats)

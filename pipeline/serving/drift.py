@@ -79,15 +79,15 @@ def read_last(path: Path, window: int, version: str) -> np.ndarray:
     return values
 
 
-def with_profile(own: Profile, last: np.ndarray, limit: float) -> bool:
+def with_profile(site_profile: Profile, last: np.ndarray, limit: float) -> bool:
     """Compare the last answers with the profile's images, say what was found; whether it passes the limit."""
-    edges, then = np.array(own.scores.edges), np.array(own.scores.counts)
+    edges, then = np.array(site_profile.scores.edges), np.array(site_profile.scores.counts)
     index = index_of(then, counts(edges, last))
     limit = max(limit, CHANCE * (1 / then.sum() + 1 / len(last)))
     changed = index > limit
     print(
-        f"{len(last)} last answers against the {then.sum()} images of site profile {own.version}: population stability index "
-        f"{index:.3f}, limit {limit:.3g}: {'CHANGED' if changed else 'no change'}"
+        f"{len(last)} last answers against the {then.sum()} images of site profile {site_profile.version}: "
+        f"population stability index {index:.3f}, limit {limit:.3g}: {'CHANGED' if changed else 'no change'}"
     )
     return changed
 
@@ -98,9 +98,9 @@ def main() -> None:
     if serve.log is None:
         raise ProjectError("no log of answers: set serve.log in params.yaml or SERVE_LOG")
     if serve.profile:
-        own = profile.read(serve.profile)
-        last = read_last(paths.ROOT / serve.log, serve.drift_window, own.champion)
-        sys.exit(int(with_profile(own, last, serve.drift_limit)))
+        site_profile = profile.read(serve.profile)
+        last = read_last(paths.ROOT / serve.log, serve.drift_window, site_profile.champion)
+        sys.exit(int(with_profile(site_profile, last, serve.drift_limit)))
     first, last = read(paths.ROOT / serve.log, serve.drift_window)
     index = stability_index(first, last)
     changed = index > serve.drift_limit

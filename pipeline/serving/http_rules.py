@@ -54,8 +54,8 @@ def relative_redirects(scope: Scope, send: Send) -> Send:
 
 def _name(headers: Headers) -> str:
     """The name in Host, without its port."""
-    found = HOST.fullmatch(headers.get("host", ""))
-    return (found["address"] or found["name"] or "").lower().removesuffix(".") if found else ""
+    match = HOST.fullmatch(headers.get("host", ""))
+    return (match["address"] or match["name"] or "").lower().removesuffix(".") if match else ""
 
 
 def _cross_site(headers: Headers, allowed: list[str]) -> bool:

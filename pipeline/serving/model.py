@@ -68,16 +68,16 @@ def load(version: str, threads: int, profile: Profile | None = None) -> Model:
     if profile:
         profile.expect(version)
     champion = verification.read(version)
-    promise, files = champion.contract, champion.files
+    terms, files = champion.contract, champion.files
     try:
-        network = inference.load(files["model.onnx"], threads, promise["precision"])
+        network = inference.load(files["model.onnx"], threads, terms["precision"])
         return Model(
             version,
-            promise,
-            profile.limits if profile else outcomes.thresholds(promise),
+            terms,
+            profile.limits if profile else outcomes.thresholds(terms),
             network,
             guard.load(io.BytesIO(files["guard.npz"])),
-            _saliency_checks(promise["run"]),
+            _saliency_checks(terms["run"]),
             profile,
         )
     except ProjectError as error:

@@ -140,10 +140,10 @@ def write(content: dict[str, Any]) -> Profile:
     Raises:
         ProjectError: it is no profile.
     """
-    whole = {"format": FORMAT, **content}
-    whole["digest"] = _digest(whole)
-    profile = parse(Profile, whole, "", "site profile")
-    write_json(paths.PROFILES / f"{profile.name}.json", whole)
+    document = {"format": FORMAT, **content}
+    document["digest"] = _digest(document)
+    profile = parse(Profile, document, "", "site profile")
+    write_json(paths.PROFILES / f"{profile.name}.json", document)
     return profile
 
 

@@ -112,7 +112,7 @@ def _variables(environ: Mapping[str, str]) -> dict[str, str]:
     """The variable of each key that the environment has. A name that means nothing is told, and is no error."""
     known = {_variable(key): key for key in Serve.model_fields}
     old = {_variable(key): _variable(new) for key, new in RENAMED.items() if key.startswith("serve.")}
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for variable in (name for name in environ if name.startswith(PREFIX) and name not in NO_SETTINGS):
         name = old.get(variable, variable)
         if name not in known:
@@ -123,8 +123,8 @@ def _variables(environ: Mapping[str, str]) -> dict[str, str]:
             if name in environ:
                 raise ProjectError(f"{variable} is now {name}, and both are set: keep the new one")
             warn("environment", variable, name)
-        found[known[name]] = variable
-    return found
+        variables[known[name]] = variable
+    return variables
 
 
 def _variable(key: str) -> str:

@@ -40,11 +40,11 @@ def main() -> None:
     parts = {"validation": ("development", chosen), "test": ("test", list(range(len(index["test"]))))}
     predicted = []
     for split, (part, places) in parts.items():
-        own = [index[part][place] for place in places]
-        logits = fitted.logits(_features(own, pixels[part], places)).round(6)
+        metadata = [index[part][place] for place in places]
+        logits = fitted.logits(_features(metadata, pixels[part], places)).round(6)
         predicted += [
             {**{key: row[key] for key in IMAGES if key in row}, "split": split, "logit": value, "probability": chance}
-            for row, value, chance in zip(own, logits, sigmoid(logits).round(9), strict=True)
+            for row, value, chance in zip(metadata, logits, sigmoid(logits).round(9), strict=True)
         ]
     validation = [index["development"][place] for place in chosen]
 

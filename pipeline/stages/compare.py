@@ -21,26 +21,29 @@ def main() -> None:
     options = settings.load()
     runs = predictions.read_all(paths.PREDICTIONS)
     metrics = _metrics(runs)
-    for stranger in sorted(set(runs) - set(options.table) - {settings.BASELINE}):
-        log.warning("%s is no run of params.yaml and is left out", stranger)
+    for unknown in sorted(set(runs) - set(options.table) - {settings.BASELINE}):
+        log.warning("%s is no run of params.yaml and is left out", unknown)
     planned = {name: runs[name] for name in options.table if name in runs}
     if not planned:
         raise ProjectError("predictions/ holds no run of params.yaml: train one first (make repro)")
 
     samples = run_metrics.draw(next(iter(runs.values())), options.evaluate)
 
-    def headline(one: predictions.Predictions) -> run_metrics.Figures:
-        return run_metrics.headline(one, samples, options.evaluate)
+    def headline(predicted: predictions.Predictions) -> run_metrics.Figures:
+        return run_metrics.headline(predicted, samples, options.evaluate)
 
     measured = in_order(headline, planned.values(), len(planned), "compare", unit="run")
     headlines = dict(zip(planned, measured, strict=True))
-    facts = {name: one.facts | {"did_not_train": metrics[name]["did_not_train"]} for name, one in planned.items()}
+    facts = {
+        name: run_predictions.facts | {"did_not_train": metrics[name]["did_not_train"]}
+        for name, run_predictions in planned.items()
+    }
 
     left_out = _left_out(planned, metrics)
     sample, folds, seed = samples.validation, options.gate.folds, options.evaluate.seed
     scores = {
-        name: cross_fitting.scores(one.validation, one.unseen, sample, folds, seed)
-        for name, one in planned.items()
+        name: cross_fitting.scores(run_predictions.validation, run_predictions.unseen, sample, folds, seed)
+        for name, run_predictions in planned.items()
         if name not in left_out
     }
     named = candidate.name(
@@ -54,13 +57,13 @@ def main() -> None:
     write_json(paths.METRICS / "candidate.json", named)
 
     epochs = options.train.common.epochs
-    found = contrasts.planned(headlines, facts, epochs) + contrasts.release(named, headlines, facts)
-    found += contrasts.winner("stress_auc", headlines, facts, epochs)
-    write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(found))
+    rows = contrasts.planned(headlines, facts, epochs) + contrasts.release(named, headlines, facts)
+    rows += contrasts.winner("stress_auc", headlines, facts, epochs)
+    write_table(paths.METRICS / "contrasts.csv", tables.CONTRASTS, tables.contrast_rows(rows))
 
     baseline = metrics.get(settings.BASELINE)
-    for number, own in (("2", True), ("3", False)):
-        shown = [one for one in options.table.values() if (one.network == published.OWN) == own]
+    for number, of_study in (("2", True), ("3", False)):
+        shown = [run for run in options.table.values() if (run.network == published.OWN) == of_study]
         table = tables.rows(shown, metrics, baseline, epochs)
         write_table(paths.METRICS / f"table{number}.csv", tables.columns(), table)
     trained = {name: metrics[name] for name in options.table if name in metrics}
@@ -73,19 +76,19 @@ def main() -> None:
 def _left_out(planned: dict[str, predictions.Predictions], metrics: dict[str, Any]) -> dict[str, str]:
     """Why a run can be no candidate: it did not train (unless none did), or was never measured on the family that decides."""
     none_trained = all(metrics[name]["did_not_train"] for name in planned)
-    reasons = {name: candidate.NOT_KEPT for name, one in planned.items() if not one.unseen}
+    reasons = {name: candidate.NOT_KEPT for name, predicted in planned.items() if not predicted.unseen}
     return reasons | {name: "did not train" for name in planned if metrics[name]["did_not_train"] and not none_trained}
 
 
 def _metrics(runs: dict[str, predictions.Predictions]) -> dict[str, Any]:
     """What `evaluate` wrote of each run."""
-    found = {}
+    metrics = {}
     for name in runs:
         path = paths.METRICS / "runs" / f"{name}.json"
         if not path.exists():
             raise ProjectError(f"metrics/runs/{name}.json is missing: run evaluate first (dvc repro evaluate)")
-        found[name] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+        metrics[name] = json.loads(path.read_text(encoding="utf-8"))
+    return metrics
 
 
 if __name__ == "__main__":

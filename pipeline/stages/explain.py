@@ -67,11 +67,11 @@ def main() -> None:
         explain_sheets.pair(sheets, subject, pair, *inspection.study_map(network, subject.parts["test"].pixels[pair]))
         explain_sheets.sheet(sheets, subject)
         explain_sheets.gallery(sheets / "gallery", subject)
-        found = _check(subject, options)
-        tables = {"randomisation": cascade, **found}
+        checks = _check(subject, options)
+        tables = {"randomisation": cascade, **checks}
         for table, rows in tables.items():
             write_table(metrics / f"{table}.csv", list(dict.fromkeys(key for row in rows for key in row)), rows)
-        judged = check_results.verdicts(cascade, found["masking"], found["border"])
+        judged = check_results.verdicts(cascade, checks["masking"], checks["border"])
         write_json(metrics / "summary.json", _summary(subject, judged, drawn))
         explain_sheets.draw_checks(plots, subject, tables, judged)
     for check, verdict in judged.items():
@@ -120,27 +120,27 @@ def _subject(name: str, network: Any, options: Settings) -> Subject:
         graph = Graph(path)
     parts = {}
     for split, array in (("validation", "development"), ("test", "test")):
-        own = getattr(run, split)
+        predicted = getattr(run, split)
         place = {row["path"]: number for number, row in enumerate(read_table(paths.index(array)))}
-        missing = [path for path in own.paths if path not in place]
+        missing = [path for path in predicted.paths if path not in place]
         if missing:
             raise ProjectError(f"predictions/{name} names {missing[0]}, which data/arrays/{array}.csv does not have")
-        pixels = np.load(paths.array(array), mmap_mode="r")[[place[path] for path in own.paths]]
+        pixels = np.load(paths.array(array), mmap_mode="r")[[place[path] for path in predicted.paths]]
         answers = graph.answer(pixels, split)
-        apart = float(np.abs(answers.logits - own.logits).max())
-        if apart > AGREEMENT * max(1.0, float(np.abs(own.logits).max())):
+        apart = float(np.abs(answers.logits - predicted.logits).max())
+        if apart > AGREEMENT * max(1.0, float(np.abs(predicted.logits).max())):
             raise ProjectError(
                 f"models/runs/{name} answers otherwise than predictions/{name} says (logits up to {apart:.2g} apart); "
                 f"train it again (dvc repro train@{name})"
             )
-        parts[split] = Part(split, pixels, own, getattr(samples, split), answers.logits, answers.maps)
+        parts[split] = Part(split, pixels, predicted, getattr(samples, split), answers.logits, answers.maps)
     largest = saliency_metrics.map_scale(parts["validation"].maps)
     if largest <= 0:
         log.warning("%s: its maps are empty on nearly all validation images: it has hardly learned anything", name)
         largest = 1.0  # any scale draws nothing
-    cuts = run_metrics.thresholds(run, samples, options.evaluate)
-    thresholds = {"plain": cuts[""], "sensitive": cuts["sensitive"]}
-    return Subject(name, run.facts, lambda images: graph.answer(images).logits, parts, thresholds, largest)
+    fixed = run_metrics.thresholds(run, samples, options.evaluate)
+    logit_thresholds = {"plain": fixed[""], "sensitive": fixed["sensitive"]}
+    return Subject(name, run.facts, lambda images: graph.answer(images).logits, parts, logit_thresholds, largest)
 
 
 def _cascade(subject: Subject, network: Any, options: Settings) -> list[Row]:
@@ -151,25 +151,25 @@ def _cascade(subject: Subject, network: Any, options: Settings) -> list[Row]:
     from pipeline.learning import inspection, trained
     from pipeline.learning.saliency import explainer
 
-    own, setting = subject.parts["validation"], options.explain.cascade
-    rows = np.flatnonzero(own.logits >= subject.plain)
+    part, setting = subject.parts["validation"], options.explain.cascade
+    rows = np.flatnonzero(part.logits >= subject.plain)
     if not len(rows):
         log.warning("%s calls no validation image pneumonia: its maps are checked on all of them", subject.name)
-        rows = np.arange(len(own.logits))
+        rows = np.arange(len(part.logits))
     rows = np.sort(np.random.default_rng(options.explain.seed).permutation(rows)[: setting.pictures])
     full = explainer(network)
-    images, sample = own.pixels[rows][..., None], own.sample.take(rows)
+    images, sample = part.pixels[rows][..., None], part.sample.take(rows)
     drawn: dict[tuple[str, float], list[np.ndarray]] = {}
     with tqdm(total=setting.draws * setting.steps, desc="random weights", unit="step", disable=None) as bar:
         for draw in range(setting.draws):
             keras.utils.set_random_seed(options.explain.seed + draw)
-            stranger = trained.build(subject.facts)
-            for step in inspection.cascade(network, stranger, setting.steps):
+            reinitialised = trained.build(subject.facts)
+            for step in inspection.cascade(network, reinitialised, setting.steps):
                 drawn.setdefault(step, []).append(full.predict(images, batch_size=32, verbose=0)["map"])
                 bar.update()
     return [
         {"layer": layer, "random_share": round(share, 5), "pictures": len(rows), "draws": setting.draws}
-        | saliency_checks.correlation(own.maps[rows], maps, sample)
+        | saliency_checks.correlation(part.maps[rows], maps, sample)
         for (layer, share), maps in drawn.items()
     ]
 
@@ -187,8 +187,9 @@ def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Setting
         name = _run_of(kind, options, subject.name)
         known = {"network": kind, "image_size": len(image), "scaling": "unit"}
         network = trained.load(name) if name else trained.build(known)
-        own = networks.get(kind).application is None  # one that is defined here is drawn layer by layer, if it is small
-        in_full = own and len(network.layers) <= DRAWN_IN_FULL
+        # One that is defined here is drawn layer by layer, if it is small.
+        defined_here = networks.get(kind).application is None
+        in_full = defined_here and len(network.layers) <= DRAWN_IN_FULL
         figure = drawing.draw(architecture.describe(network, in_full=in_full))
         figure.suptitle(f"{kind}: {network.count_params():,} weights, {len(network.layers)} layers")
         style.save(figure, plots / f"architecture-{kind}.svg")
@@ -209,9 +210,9 @@ def _draw_networks(plots: Path, sheets: Path, subject: Subject, options: Setting
 
 def _run_of(kind: str, options: Settings, subject: str) -> str | None:
     """A trained run of a network: the one explained, else the balanced one, else any in the order of params.yaml."""
-    own = [name for name, run in options.runs.items() if run.network == kind and paths.network(name).is_file()]
-    own.sort(key=lambda name: (name != subject, options.runs[name].group != "balanced"))
-    return own[0] if own else None
+    runs = [name for name, run in options.runs.items() if run.network == kind and paths.network(name).is_file()]
+    runs.sort(key=lambda name: (name != subject, options.runs[name].group != "balanced"))
+    return runs[0] if runs else None
 
 
 def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
@@ -220,17 +221,17 @@ def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
     changes: dict[str, probes.Change] = {**TRAINED.changes, **probes.SMALL_CHANGES}
     check = _input_check()
     refuse = (lambda images: check.scores(images) > check.limit) if check else None
-    found: dict[str, list[Row]] = {"masking": [], "border": [], "stress": [], "unusual": []}
+    rows: dict[str, list[Row]] = {"masking": [], "border": [], "stress": [], "unusual": []}
     for part in subject.parts.values():
         log.info("checking on %s", part.name)
         mask = saliency_checks.masking(
             part, subject.ask, subject.plain, setting.hottest, setting.shuffles, setting.seed
         )
-        found["masking"].append(mask)
-        found["border"] += saliency_checks.borders(part, subject.ask, setting.borders, BORDERS)
-        found["stress"] += saliency_checks.stress(part, subject.ask, changes, subject.cuts)
-        found["unusual"] += saliency_checks.unusual(part, subject.ask, probes.UNUSUAL, subject.cuts, refuse)
-    return found | {"strangers": list(_strangers(subject, check))}
+        rows["masking"].append(mask)
+        rows["border"] += saliency_checks.borders(part, subject.ask, setting.borders, BORDERS)
+        rows["stress"] += saliency_checks.stress(part, subject.ask, changes, subject.thresholds)
+        rows["unusual"] += saliency_checks.unusual(part, subject.ask, probes.UNUSUAL, subject.thresholds, refuse)
+    return rows | {"strangers": list(_strangers(subject, check))}
 
 
 def _strangers(subject: Subject, check: "_InputCheck | None") -> Iterator[Row]:
@@ -239,9 +240,9 @@ def _strangers(subject: Subject, check: "_InputCheck | None") -> Iterator[Row]:
     for name, image in probes.strangers(side).items():
         logit = subject.ask(image[None])
         row: Row = {"picture": name, "probability": f"{float(calibration.sigmoid(logit)[0]):.5f}"}
-        for point, cut in subject.cuts.items():
-            if cut is not None:
-                row[point] = "PNEUMONIA" if logit[0] >= cut else "NORMAL"
+        for point, threshold in subject.thresholds.items():
+            if threshold is not None:
+                row[point] = "PNEUMONIA" if logit[0] >= threshold else "NORMAL"
         if check:
             score = float(check.scores(image[None])[0])
             row |= {"guard_score": round(score, 3), "guard_threshold": round(check.limit, 3)}
@@ -273,8 +274,8 @@ def _version(name: str) -> str | None:
     """The version of the candidate that was explained; None where models/candidate/ is of another run."""
     if not (paths.CANDIDATE / "contract.json").is_file():
         return None
-    promise = contract.read(paths.CANDIDATE)
-    return str(promise["version"]) if promise["run"] == name else None
+    terms = contract.read(paths.CANDIDATE)
+    return str(terms["version"]) if terms["run"] == name else None
 
 
 def _summary(subject: Subject, judged: Mapping[str, Row], drawn: Row) -> Row:
@@ -286,8 +287,8 @@ def _summary(subject: Subject, judged: Mapping[str, Row], drawn: Row) -> Row:
         **facts,
         "grid": list(part.maps.shape[1:]),
         "map_scale": [0.0, round(subject.largest, 5)],
-        "thresholds_logit": subject.cuts,
-        "pictures": {name: len(own.pixels) for name, own in subject.parts.items()},
+        "thresholds_logit": subject.thresholds,
+        "pictures": {name: len(split_part.pixels) for name, split_part in subject.parts.items()},
         "checks": dict(judged),
         "feature_maps": drawn,
     }

@@ -112,11 +112,11 @@ def _draw_pixels(folder: Path, dataset: str, side: int) -> None:
     for label, image in in_order(read, _rows(*LOOKED_AT), total, "explore"):
         moments[label].add(image)
         _count(intensities, OF_PIXELS, label, image)
-    empty = [label for label, own in moments.items() if not own.count]
+    empty = [label for label, moment in moments.items() if not moment.count]
     if empty:
         raise ProjectError(f"the manifest has no {empty[0]} image in train or val")
-    means = {label: own.mean for label, own in moments.items()}
-    deviations = {label: own.deviation() for label, own in moments.items()}
+    means = {label: moment.mean for label, moment in moments.items()}
+    deviations = {label: moment.deviation() for label, moment in moments.items()}
     counts = ", ".join(f"{moments[label].count} {figures.NAMES[label]}" for label in figures.CLASSES)
     note = f"Development images (official train and val): {counts}, at {side} x {side} pixels."
     grey = "grey value (0 to 255)"
@@ -141,8 +141,10 @@ def _draw_pixels(folder: Path, dataset: str, side: int) -> None:
 def _draw_samples(samples: int, seed: int, dataset: str, side: int) -> None:
     """Figure 2: as many images of each class as `samples` says, drawn by a seeded hash of their paths."""
     for label in figures.CLASSES:
-        own = (row["path"] for row in _rows(*LOOKED_AT) if row["label"] == label)
-        chosen = heapq.nsmallest(samples, own, key=lambda path: hashlib.sha256(f"{seed} {path}".encode()).digest())
+        paths_of_class = (row["path"] for row in _rows(*LOOKED_AT) if row["label"] == label)
+        chosen = heapq.nsmallest(
+            samples, paths_of_class, key=lambda path: hashlib.sha256(f"{seed} {path}".encode()).digest()
+        )
         images = [read_pixels(paths.RAW / path, side) for path in chosen]
         name = figures.NAMES[label]
         canvas.save(

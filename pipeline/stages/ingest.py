@@ -33,19 +33,19 @@ def main() -> None:
 def _fill(ingest: Ingest) -> dict[str, Any]:
     """Write data/raw; what stands there is replaced only by a whole set."""
     copy = os.environ.get("CXR_DATA")
-    found = None
+    layout = None
     if ingest.dataset != "phantom":
-        found = layouts.find(Path(copy).expanduser() if copy else kaggle.download(paths.CACHE / "kagglehub"))
-        log.info(found.summary())
+        layout = layouts.find(Path(copy).expanduser() if copy else kaggle.download(paths.CACHE / "kagglehub"))
+        log.info(layout.summary())
     for left in paths.DATA.glob(f".{paths.RAW.name}.*.tmp"):  # of a run that was killed
         shutil.rmtree(left)
     with atomic_folder(paths.RAW) as raw:
-        if found is None:
+        if layout is None:
             phantom.generate(ingest.phantom, raw)
         else:
             # Links only into our own download: a file of somebody else's must not change with ours.
-            sources.take(found.images, raw, link=not copy)
-        return sources.describe(raw, found.dataset if found else ingest.dataset)
+            sources.take(layout.images, raw, link=not copy)
+        return sources.describe(raw, layout.dataset if layout else ingest.dataset)
 
 
 if __name__ == "__main__":

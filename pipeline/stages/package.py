@@ -44,7 +44,7 @@ def main() -> None:
         validation_predictions.write(folder, validation_predictions.Validation(run.validation, run.stress))
         validation_predictions.write_unseen(folder, graph, images.validation)
         seen = _Seen(fit.seen(images.validation, validation.features), fit.seen(images.test, test.features))
-        promise = {
+        terms = {
             **_described(name, facts, settings, images.validation, validation),
             "recalibration": {
                 "intercept": recalibration.intercept,
@@ -56,13 +56,13 @@ def main() -> None:
             **_measured(run, recalibration, settings),
             "guard": _fit_guard(folder / "guard.npz", graph, images, seen, run, settings),
         }
-        promise["files"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-        promise["version"] = contract.version_of(promise)
-        write_json(folder / "contract.json", promise)
-        write_text(folder / "card.md", card.text(promise))
+        terms["files"] = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+        terms["version"] = contract.version_of(terms)
+        write_json(folder / "contract.json", terms)
+        write_text(folder / "card.md", card.text(terms))
         if broken := contract.check(folder):
             raise ProjectError(f"the candidate breaks its contract: {'; '.join(broken)}")
-    log.info("candidate %s: %.1f MB", promise["version"], (paths.CANDIDATE / "model.onnx").stat().st_size / 1e6)
+    log.info("candidate %s: %.1f MB", terms["version"], (paths.CANDIDATE / "model.onnx").stat().st_size / 1e6)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def publish(client: "MlflowClient") -> None:
         return
     if not client.search_registered_models(f"name = '{MODEL}'"):
         client.create_registered_model(MODEL)
-    registered = {one.tags.get(VERSION): one.version for one in client.search_model_versions(f"name = '{MODEL}'")}
+    registered = {entry.tags.get(VERSION): entry.version for entry in client.search_model_versions(f"name = '{MODEL}'")}
     for version, folder in folders.items():
         if version in registered:
             continue
@@ -71,7 +71,7 @@ def _register(client: "MlflowClient", version: str, folder: Path) -> str:
     import mlflow.onnx
     import onnx
 
-    promise = contract.read(folder)
+    terms = contract.read(folder)
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "model"
         mlflow.onnx.save_model(
@@ -80,30 +80,30 @@ def _register(client: "MlflowClient", version: str, folder: Path) -> str:
             pip_requirements=REQUIREMENTS,
             save_as_external_data=False,
             extra_files=[str(folder / "contract.json"), str(folder / "card.md")],
-            signature=_signature(promise),
-            input_example=np.zeros((1, *promise["input"]["shape"][1:]), promise["input"]["dtype"]),
+            signature=_signature(terms),
+            input_example=np.zeros((1, *terms["input"]["shape"][1:]), terms["input"]["dtype"]),
         )
         run_id = runs.ensure(
             client,
             runs.experiment_id(client, EXPERIMENT),
             name=version,
             key=version,
-            tags={"dataset_digest": promise["dataset_digest"]},
-            params={key: promise[key] for key in ("run", "network", "dataset", "edition", "precision", "prevalence")},
+            tags={"dataset_digest": terms["dataset_digest"]},
+            params={key: terms[key] for key in ("run", "network", "dataset", "edition", "precision", "prevalence")},
             metrics=[
                 (f"{part}/{name}", figure["value"], 0)
-                for part, figures in promise["figures"].items()
+                for part, figures in terms["figures"].items()
                 for name, figure in figures.items()
                 if not isinstance(figure["value"], str)
             ],
             artifacts={"model": [model]},
-            dataset=promise["dataset"],
+            dataset=terms["dataset"],
         )
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     return client.create_model_version(MODEL, source, run_id, tags={VERSION: version}).version
 
 
-def _signature(promise: dict[str, Any]) -> "ModelSignature":
+def _signature(terms: dict[str, Any]) -> "ModelSignature":
     """What the graph takes and gives, as the contract says; MLflow's -1 is any number of images."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -112,6 +112,6 @@ def _signature(promise: dict[str, Any]) -> "ModelSignature":
         shape = tuple(-1 if length is None else length for length in described["shape"])
         return TensorSpec(np.dtype(described["dtype"]), shape, name)
 
-    outputs: list[Any] = [spec(described, name) for name, described in promise["outputs"].items()]
-    inputs: list[Any] = [spec(promise["input"])]
+    outputs: list[Any] = [spec(described, name) for name, described in terms["outputs"].items()]
+    inputs: list[Any] = [spec(terms["input"])]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))

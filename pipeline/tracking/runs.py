@@ -34,9 +34,9 @@ def connect(uri: str) -> "MlflowClient":
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
     """The experiment of this name, made when there is none; beside a local database its files lie in mlartifacts/."""
-    found = client.get_experiment_by_name(name)
-    if found:
-        return found.experiment_id
+    experiment = client.get_experiment_by_name(name)
+    if experiment:
+        return experiment.experiment_id
     local = client.tracking_uri.startswith("sqlite:")
     return client.create_experiment(name, artifact_location=(paths.ROOT / "mlartifacts").as_uri() if local else None)
 
@@ -60,11 +60,11 @@ def ensure(
     twice.
     """
     content = _digest_of(name, tags, params, metrics, artifacts)
-    found = find(client, experiment, key)
-    if found and found.data.tags.get(CONTENT) == content:
-        _delete_others(client, experiment, key, found.info.run_id)  # a kill may have come before
-        return found.info.run_id
-    below = children(client, experiment, found.info.run_id) if found else []
+    run = find(client, experiment, key)
+    if run and run.data.tags.get(CONTENT) == content:
+        _delete_others(client, experiment, key, run.info.run_id)  # a kill may have come before
+        return run.info.run_id
+    below = children(client, experiment, run.info.run_id) if run else []
     from mlflow.entities import Dataset, DatasetInput, Metric, Param
 
     run_id = client.create_run(experiment, run_name=name, tags={KEY: key, **tags}).info.run_id
@@ -99,14 +99,14 @@ def _delete_others(client: "MlflowClient", experiment: str, key: str, kept: str)
 
 def find(client: "MlflowClient", experiment: str, key: str) -> "Run | None":
     """The whole run with this key; one that arrived in part only where there is no whole one."""
-    found = _with_key(client, experiment, key)
-    return max(found, key=lambda run: (CONTENT in run.data.tags, run.info.start_time)) if found else None
+    match = _with_key(client, experiment, key)
+    return max(match, key=lambda run: (CONTENT in run.data.tags, run.info.start_time)) if match else None
 
 
 def children(client: "MlflowClient", experiment: str, parent: str) -> list[str]:
     """The ids of the runs below `parent`."""
-    found = client.search_runs([experiment], f"tags.`{PARENT}` = '{parent}'", max_results=1000)
-    return [run.info.run_id for run in found]
+    runs = client.search_runs([experiment], f"tags.`{PARENT}` = '{parent}'", max_results=1000)
+    return [run.info.run_id for run in runs]
 
 
 def _with_key(client: "MlflowClient", experiment: str, key: str) -> "list[Run]":

@@ -133,10 +133,10 @@ def test_a_candidate_that_was_not_measured_is_no_rejection_but_an_error(root):
     promoted(root, auc=0.995)
     write_candidate(root, auc=0.995, seed=1)
     (root / "models" / "candidate" / "unseen.csv").unlink()
-    promise = root / "models" / "candidate" / "contract.json"
-    named = json.loads(promise.read_text())
+    contract_path = root / "models" / "candidate" / "contract.json"
+    named = json.loads(contract_path.read_text())
     del named["files"]["unseen.csv"]
-    promise.write_text(json.dumps(named))
+    contract_path.write_text(json.dumps(named))
     asked = command(root, "pipeline.registry.gate", "--keep")
     assert asked.returncode == 1 and "candidate was not measured with version 1" in asked.stderr
     assert asked.stderr.count("Traceback") == 0

@@ -28,9 +28,9 @@ def root(tmp_path_factory):
     folder = root / "models" / "champions" / VERSION
     folder.mkdir(parents=True)
     validation_predictions.write(folder, Validation(run.validation, run.stress, run.unseen))
-    promise = champion_fixture.contract(VERSION) | {"run": OWN, "dataset": "chest-xray-pneumonia", "files": {}}
-    promise |= {"recalibration": {"intercept": 0, "slope": 1}}
-    (folder / "contract.json").write_text(json.dumps(promise))
+    terms = champion_fixture.contract(VERSION) | {"run": OWN, "dataset": "chest-xray-pneumonia", "files": {}}
+    terms |= {"recalibration": {"intercept": 0, "slope": 1}}
+    (folder / "contract.json").write_text(json.dumps(terms))
     event = {"version": VERSION, "action": "promote", "replaces": None}
     (root / "models" / "promotions.jsonl").write_text(json.dumps(event) + "\n")
     (root / "models" / "CHAMPION").write_text(f"{VERSION}\n")

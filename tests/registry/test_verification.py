@@ -45,18 +45,18 @@ def flip(path: Path, place: int) -> None:
 
 def rewrite(folder: Path, **changes: Any) -> None:
     """Change the contract without sealing it again."""
-    promise = json.loads((folder / "contract.json").read_text())
-    (folder / "contract.json").write_text(json.dumps(promise | changes))
+    terms = json.loads((folder / "contract.json").read_text())
+    (folder / "contract.json").write_text(json.dumps(terms | changes))
 
 
 def resealed(folder: Path, **changes: Any) -> None:
     """A champion whose contract agrees with itself and was never what a contract may be."""
     root = folder.parents[2]
-    promise = json.loads((folder / "contract.json").read_text()) | changes
+    terms = json.loads((folder / "contract.json").read_text()) | changes
     try:
-        version = seal(folder, promise)
+        version = seal(folder, terms)
     except (KeyError, TypeError, ValueError, ProjectError):  # no version can be computed
-        (folder / "contract.json").write_text(json.dumps(promise))
+        (folder / "contract.json").write_text(json.dumps(terms))
         return
     os.replace(folder, folder.with_name(version))
     point_at(root, version)
@@ -100,9 +100,9 @@ def link_to_another(folder: Path) -> None:
 
 def old_generation(folder: Path, **changes: Any) -> Path:
     """The same champion with a contract of 0.1.0; its folder."""
-    promise = json.loads((folder / "contract.json").read_text()) | changes
-    del promise["format"]
-    renamed = folder.with_name(seal(folder, promise))
+    terms = json.loads((folder / "contract.json").read_text()) | changes
+    del terms["format"]
+    renamed = folder.with_name(seal(folder, terms))
     os.replace(folder, renamed)
     point_at(folder.parents[2], renamed.name)
     return renamed

@@ -46,31 +46,31 @@ def held_out(row):
 
 def test_the_contract_holds(root, candidate):
     assert contract.check(candidate) == []
-    promise = contract.read(candidate)
-    assert promise["input"] == {"name": "pixels", "dtype": "uint8", "shape": [None, SIDE, SIDE, 1], "range": [0, 255]}
-    assert promise["outputs"]["map"]["shape"] == [None, 2, 2]
-    assert (promise["run"], promise["dataset"], promise["precision"]) == (RUN, "phantom", "float32")
-    assert promise["prevalence"] == 0.5
-    assert promise["trained_with"] is None, "this run is older than environment.json"
+    terms = contract.read(candidate)
+    assert terms["input"] == {"name": "pixels", "dtype": "uint8", "shape": [None, SIDE, SIDE, 1], "range": [0, 255]}
+    assert terms["outputs"]["map"]["shape"] == [None, 2, 2]
+    assert (terms["run"], terms["dataset"], terms["precision"]) == (RUN, "phantom", "float32")
+    assert terms["prevalence"] == 0.5
+    assert terms["trained_with"] is None, "this run is older than environment.json"
     features = Graph(candidate / "model.onnx").answer(np.zeros((1, SIDE, SIDE), np.uint8)).features
-    assert promise["outputs"]["features"]["shape"] == [None, features.shape[1]]
-    assert set(promise["files"]) == {"model.onnx", "guard.npz", "predictions.csv", "stress.csv", "unseen.csv"}
-    assert "Not a medical device" in promise["intended_use"] and promise["changelog"]
+    assert terms["outputs"]["features"]["shape"] == [None, features.shape[1]]
+    assert set(terms["files"]) == {"model.onnx", "guard.npz", "predictions.csv", "stress.csv", "unseen.csv"}
+    assert "Not a medical device" in terms["intended_use"] and terms["changelog"]
 
 
 def test_the_version_is_of_what_answers_and_of_nothing_else(candidate):
-    promise = contract.read(candidate)
-    told = promise | {"figures": {}, "changelog": ["Other words."], "intended_use": "", "trained_with": {"python": "3"}}
-    told["files"] = promise["files"] | {"predictions.csv": "0" * 64}
-    assert contract.version_of(told) == contract.version_of(promise) == promise["version"]
-    limits = promise["thresholds"]
+    terms = contract.read(candidate)
+    told = terms | {"figures": {}, "changelog": ["Other words."], "intended_use": "", "trained_with": {"python": "3"}}
+    told["files"] = terms["files"] | {"predictions.csv": "0" * 64}
+    assert contract.version_of(told) == contract.version_of(terms) == terms["version"]
+    limits = terms["thresholds"]
     for change in (
-        {"files": promise["files"] | {"model.onnx": "0" * 64}},
-        {"files": promise["files"] | {"guard.npz": "0" * 64}},
-        {"recalibration": promise["recalibration"] | {"slope": 2.0}},
+        {"files": terms["files"] | {"model.onnx": "0" * 64}},
+        {"files": terms["files"] | {"guard.npz": "0" * 64}},
+        {"recalibration": terms["recalibration"] | {"slope": 2.0}},
         {"thresholds": limits | {"lower": limits["lower"] | {"score": 0.01}}},
     ):
-        assert contract.version_of(promise | change) != promise["version"]
+        assert contract.version_of(terms | change) != terms["version"]
 
 
 def test_champions_in_git_keep_their_names():
@@ -81,21 +81,21 @@ def test_champions_in_git_keep_their_names():
 
 
 def test_figures_and_operating_points_are_the_shipped_graphs_own(root, candidate):
-    promise, graph = contract.read(candidate), Graph(candidate / "model.onnx")
+    terms, graph = contract.read(candidate), Graph(candidate / "model.onnx")
     for part, split, of in (("development", "validation", held_out), ("test", "test", lambda row: True)):
         images, rows = pixels(root, part, of)
         answered = graph.answer(images)
         labels = np.array([row["label"] == "PNEUMONIA" for row in rows])
         sample = bootstrap.draw(labels, [row["patient"] for row in rows], 0, 0)
-        figures = promise["figures"][split]
+        figures = terms["figures"][split]
         assert figures["auc"]["value"] == pytest.approx(bootstrap.auc(labels, answered.logits, sample)[0], abs=2e-5)
         for point in ("sensitive", "specific"):
-            called = answered.probabilities >= promise["operating_points"][point]["threshold"]
+            called = answered.probabilities >= terms["operating_points"][point]["threshold"]
             assert figures[f"sensitivity_at_{point}"]["value"] == pytest.approx(called[labels].mean(), abs=2e-5)
             assert figures[f"specificity_at_{point}"]["value"] == pytest.approx(1 - called[~labels].mean(), abs=2e-5)
         losses = -np.log(np.where(labels, answered.probabilities, 1 - answered.probabilities))
         assert figures["log_loss_recalibrated"]["value"] == pytest.approx(losses.mean(), abs=1e-4)
-    stress = promise["figures"]["stress"]
+    stress = terms["figures"]["stress"]
     assert stress["sensitivity_at_sensitive"]["value"] >= 0.95
     assert stress["specificity_at_specific"]["value"] >= 0.95
 
@@ -133,27 +133,27 @@ def test_the_guard_ships_and_refuses_what_it_says(root, candidate):
     refused = (
         guard.scores(fitted, images, Graph(candidate / "model.onnx").answer(images).features) > fitted["threshold"]
     )
-    promise = contract.read(candidate)["guard"]
-    assert promise["test_refused"]["value"] == pytest.approx(refused.mean(), abs=2e-5)
-    assert promise["test_refused"]["low"] <= promise["test_refused"]["value"] <= promise["test_refused"]["high"]
-    assert set(promise["accepted_of_kinds_left_out_of_fitting"]) == set(ood_negatives.KINDS)
-    assert promise["validation_refused"]["value"] <= 0.01
+    terms = contract.read(candidate)["guard"]
+    assert terms["test_refused"]["value"] == pytest.approx(refused.mean(), abs=2e-5)
+    assert terms["test_refused"]["low"] <= terms["test_refused"]["value"] <= terms["test_refused"]["high"]
+    assert set(terms["accepted_of_kinds_left_out_of_fitting"]) == set(ood_negatives.KINDS)
+    assert terms["validation_refused"]["value"] <= 0.01
 
 
 def test_the_card_says_what_the_contract_says(candidate):
-    text, promise = (candidate / "card.md").read_text(), contract.read(candidate)
-    assert promise["version"] in text and "generated images (phantoms)" in text
-    assert f"{promise['figures']['test']['auc']['value']:.3f} (" in text
-    lower, upper = outcomes.thresholds(promise)
+    text, terms = (candidate / "card.md").read_text(), contract.read(candidate)
+    assert terms["version"] in text and "generated images (phantoms)" in text
+    assert f"{terms['figures']['test']['auc']['value']:.3f} (" in text
+    lower, upper = outcomes.thresholds(terms)
     for said in (
         f"below {lower.score:.4f}",
         f"from {upper.score:.4f} on",
         lower.criterion,
         upper.criterion,
-        promise["thresholds"]["order"],
+        terms["thresholds"]["order"],
     ):
         assert said in text
-    assert outcomes.calibration(promise) in text and "Share of indeterminate images: validation" in text
+    assert outcomes.calibration(terms) in text and "Share of indeterminate images: validation" in text
 
 
 def test_a_bit_that_changed_is_found(candidate, tmp_path):
@@ -199,8 +199,8 @@ def test_a_run_whose_weights_are_nowhere_is_packaged_from_the_champion_that_it_b
     monkeypatch.setattr(paths, "CHAMPIONS", shipped.parent)
     model = package._export(RUN, FACTS, "float16")
     assert [output.name for output in model.graph.output] == ["logit", "map", "features"]
-    promise = contract.read(shipped)
-    used = promise["recalibration"]
+    terms = contract.read(shipped)
+    used = terms["recalibration"]
     again = package._load(tmp_path / "model.onnx", model, used["intercept"], used["slope"])
     images, _ = pixels(root, "test")
     for first, second in zip(Graph(shipped / "model.onnx").answer(images), again.answer(images), strict=True):
