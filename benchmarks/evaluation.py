@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.support import record
 from pipeline import paths, settings
 from pipeline.evaluation import bootstrap, predictions
-from tests.fake_predictions import Size, images, write_run
+from tests.fake_predictions import Size, image_rows, write_run
 
 SIZES = {"validation": Size(136, 193), "test": Size(234, 195)}
 ENOUGH = {"validation": 525, "test": 624}
@@ -72,7 +72,7 @@ def _rows() -> list[tuple[str, str, str, str, str]]:
     """As many images as the real splits have, cut or filled up with further radiographs of the pneumonia patients."""
     rows = []
     for split, wanted in ENOUGH.items():
-        image_list = images({split: SIZES[split]})
+        image_list = image_rows({split: SIZES[split]})
         sick = [row for row in image_list if row[2] == "PNEUMONIA"]
         extra = [(f"{path}-again{n}.jpeg", *rest) for n in range(3) for path, *rest in sick]
         rows += (image_list + extra)[:wanted] if len(image_list) < wanted else image_list[:wanted]
