@@ -44,15 +44,15 @@ def next_runs(dag: Any, moments: list[str]) -> list[str]:
     """When a DAG that has never run would run first, un-paused at each of these moments."""
     timetable = scheduled(dag)
     timetable = getattr(timetable, "timetable", timetable)
-    found = []
+    runs = []
     for moment in moments:
         now = datetime.fromisoformat(moment).replace(tzinfo=UTC)
         with patch("airflow.timetables.trigger.utcnow", return_value=now):
             info = timetable.next_dagrun_info(
                 last_automated_data_interval=None, restriction=TimeRestriction(dag.start_date, None, dag.catchup)
             )
-        found.append(info.run_after.isoformat())
-    return found
+        runs.append(info.run_after.isoformat())
+    return runs
 
 
 def main() -> None:

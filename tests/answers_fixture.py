@@ -36,12 +36,15 @@ def networks(seed: int, *aucs: float, stressed: float = 0.97, sizes=REAL) -> lis
     common = deviation()
     answered = []
     for auc in aucs:
-        own = np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * deviation()
-        clean = _apart(auc) * (truth - 0.5) + own
+        individual = np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * deviation()
+        clean = _apart(auc) * (truth - 0.5) + individual
         stress = {
-            change: _apart(stressed) * (truth - 0.5) + 0.8 * own + 0.6 * deviation() for change in ("dark", "wide")
+            change: _apart(stressed) * (truth - 0.5) + 0.8 * individual + 0.6 * deviation()
+            for change in ("dark", "wide")
         }
-        unseen = {change: _apart(auc) * (truth - 0.5) + 0.8 * own + 0.6 * deviation() for change in UNSEEN.changes}
+        unseen = {
+            change: _apart(auc) * (truth - 0.5) + 0.8 * individual + 0.6 * deviation() for change in UNSEEN.changes
+        }
         split = Split(
             paths=[f"train/{place:04}.jpeg" for place in range(len(truth))],
             labels=truth,

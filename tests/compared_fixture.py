@@ -51,11 +51,11 @@ def project(root: Path, done: dict[str, float] = DONE, **facts: str) -> Path:
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     for seed, (name, quality) in enumerate(done.items()):
         line = lines[name]
-        own: dict[str, Any] = {"network": line["network"], "group": line["group"], "weights": line["weights"]}
-        own |= {"parameters": PARAMETERS[line["network"]], "epochs": 3 if name == SHORT else 5}
-        own["measured"] = name != NOT_MEASURED
+        run_facts: dict[str, Any] = {"network": line["network"], "group": line["group"], "weights": line["weights"]}
+        run_facts |= {"parameters": PARAMETERS[line["network"]], "epochs": 3 if name == SHORT else 5}
+        run_facts["measured"] = name != NOT_MEASURED
         folder = root / "predictions" / name
-        write_run(folder, ROWS, seed=seed, quality=quality, **own, **facts)
+        write_run(folder, ROWS, seed=seed, quality=quality, **run_facts, **facts)
         if name == COLLAPSED:
             logits = np.array([float(row["logit"]) for row in read_table(folder / "images.csv")])
             test = np.array([row[1] == "test" for row in ROWS])

@@ -194,10 +194,10 @@ def logs(name: str) -> str:
 def wait(ready: Callable[[], Any], what: str, seconds: float, pause: float = 0.5) -> Any:
     """What `ready` says as soon as it is true."""
     until = time.monotonic() + seconds
-    while not (found := ready()):
+    while not (answer := ready()):
         assert time.monotonic() < until, f"waited {seconds:g} s for {what}"
         time.sleep(pause)
-    return found
+    return answer
 
 
 def pinned_base() -> str:

@@ -52,14 +52,14 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 def running(folder: Path) -> list[str]:
     """Processes that work in a folder or below it."""
-    found = []
+    processes = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cwd").resolve().is_relative_to(folder):
-                found.append((process / "cmdline").read_text().replace("\0", " "))
+                processes.append((process / "cmdline").read_text().replace("\0", " "))
         except OSError:
             continue
-    return found
+    return processes
 
 
 def environment(run: str, params: dict[str, Any], **more: str) -> dict[str, str]:
@@ -90,5 +90,5 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def workspace(project: Path, run: str) -> Path:
     """The folder of a run's workspace."""
-    (found,) = project.glob(f".work/retrain-{run}-*/")
-    return found
+    (folder,) = project.glob(f".work/retrain-{run}-*/")
+    return folder

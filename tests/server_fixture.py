@@ -38,10 +38,10 @@ class Server:
 
     def workers(self) -> list[int]:
         """Process ids of the workers."""
-        found = subprocess.run(
+        done = subprocess.run(
             ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], check=False, capture_output=True, text=True
         )
-        return [int(line.split()[0]) for line in found.stdout.splitlines() if "_bentoml_impl.worker.service" in line]
+        return [int(line.split()[0]) for line in done.stdout.splitlines() if "_bentoml_impl.worker.service" in line]
 
 
 def free_port() -> int:

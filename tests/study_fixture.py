@@ -67,7 +67,7 @@ def digests(*folders: Path) -> dict[str, str]:
 def would_run(folder: Path, *options: str) -> set[str]:
     """The stages that `dvc repro` would start. (`repro --dry` ends in an error where a new run's network is not there yet.)"""
     missing = {"deleted", "not in cache"} if "--allow-missing" in options else set()
-    return {name for name, changes in dvc.status(folder).items() if any(_differs(one, missing) for one in changes)}
+    return {name for name, changes in dvc.status(folder).items() if any(_differs(entry, missing) for entry in changes)}
 
 
 def _differs(change: Any, missing: set[str]) -> bool:
@@ -110,5 +110,5 @@ def alive(pid: int) -> bool:
 
 def children(pid: int) -> list[int]:
     """The processes that this one started."""
-    found = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split()]
+    done = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True, check=False)
+    return [int(word) for word in done.stdout.split()]

@@ -62,23 +62,23 @@ FORBIDDEN = {
 
 def imports(path):
     """Every module that a file imports, at its top or within."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def imports_at_the_top(path):
     """The modules that a file imports when it is imported itself, those for type checking left out."""
-    found = set()
+    names = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline"):
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if file_of(name).is_file() else node.module for name in inner}
-    return found
+            names |= {name if file_of(name).is_file() else node.module for name in inner}
+    return names
 
 
 def is_there(name):
@@ -134,11 +134,11 @@ def test_running_a_graph_needs_no_training_framework():
 
 def test_one_file_speaks_to_tensorflow_and_one_to_keras_cv():
     """`learning` knows Keras alone, so that it runs on another backend."""
-    found = {"tensorflow": set(), "keras_cv": set()}
+    importers = {"tensorflow": set(), "keras_cv": set()}
     for file in sorted((ROOT / "pipeline").rglob("*.py")):
-        for package in {name.split(".")[0] for name in imports(file)} & found.keys():
-            found[package].add(file.relative_to(ROOT / "pipeline").as_posix())
-    assert found == {
+        for package in {name.split(".")[0] for name in imports(file)} & importers.keys():
+            importers[package].add(file.relative_to(ROOT / "pipeline").as_posix())
+    assert importers == {
         "tensorflow": {"learning/fused_normalization.py"},
         "keras_cv": {"learning/augmentation/keras_cv_adapter.py"},
     }
@@ -148,8 +148,8 @@ def test_what_is_imported_of_this_project_is_there():
     """Benchmarks are run by hand: without this, what a move breaks in them would be found late."""
     files = [name for name in tracked() if name.endswith(".py") and (ROOT / name).exists()]
     assert any(name.startswith("benchmarks/") for name in files)
-    own = {(file, name) for file in files for name in imports(ROOT / file) if name.split(".")[0] in OWN}
-    assert not [(file, name) for file, name in sorted(own) if not is_there(name)]
+    imported = {(file, name) for file in files for name in imports(ROOT / file) if name.split(".")[0] in OWN}
+    assert not [(file, name) for file, name in sorted(imported) if not is_there(name)]
 
 
 def test_dags_import_airflow_and_the_standard_library_alone():
@@ -238,16 +238,16 @@ def file_of(name):
 
 def reached(path):
     """Every module of pipeline/ that a file imports, directly or through others, itself and their packages included."""
-    found, waiting = set(), [path]
+    files, waiting = set(), [path]
     while waiting:
         file = waiting.pop()
-        if file.is_file() and file not in found:
-            found.add(file)
+        if file.is_file() and file not in files:
+            files.add(file)
             for name in imports(file):
                 parts = name.split(".")
                 if parts[0] == "pipeline":
                     waiting += [file_of(".".join(parts[:end])) for end in range(2, len(parts) + 1)]
-    return {file.relative_to(ROOT).as_posix() for file in found if file.read_text().strip()}
+    return {file.relative_to(ROOT).as_posix() for file in files if file.read_text().strip()}
 
 
 def covers(dependencies, file):
@@ -268,8 +268,11 @@ def test_every_module_that_can_change_an_output_is_a_dependency():
 
 def test_a_training_depends_on_its_own_network_and_recipe_and_on_no_other():
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]["do"]
-    own = {"pipeline/learning/networks/${item.network}.py", "pipeline/learning/augmentation/${item.augmentation}.py"}
-    assert own <= set(stage["deps"])
+    of_the_run = {
+        "pipeline/learning/networks/${item.network}.py",
+        "pipeline/learning/augmentation/${item.augmentation}.py",
+    }
+    assert of_the_run <= set(stage["deps"])
     every = {f"pipeline/learning/networks/{name}.py" for name in networks.names()}
     every |= {f"pipeline/learning/augmentation/{name}.py" for name in augmentation.names()}
     assert not every & set(stage["deps"])
@@ -316,8 +319,8 @@ def test_the_repository_names_no_machine_and_no_package_index():
             or not path.is_file()
         ):
             continue
-        found = words.search(path.read_text(encoding="utf-8", errors="replace"))
-        assert not found, f"{name}: {found.group(0) if found else ''}"
+        match = words.search(path.read_text(encoding="utf-8", errors="replace"))
+        assert not match, f"{name}: {match.group(0) if match else ''}"
 
 
 def test_the_committed_settings_are_whole_and_no_line_stands_twice():

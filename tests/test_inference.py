@@ -36,9 +36,9 @@ def test_many_images_at_once_get_their_own_answers(runtime: type[inference.Netwo
 
 def test_runtimes_agree(graph: bytes) -> None:
     image = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
-    one, other = (asyncio.run(runtime(graph, 1, "float32").infer(image)) for runtime in RUNTIMES)
-    assert one.probability == pytest.approx(other.probability, abs=1e-6)
-    assert one.map == pytest.approx(other.map, abs=1e-6)
+    first, second = (asyncio.run(runtime(graph, 1, "float32").infer(image)) for runtime in RUNTIMES)
+    assert first.probability == pytest.approx(second.probability, abs=1e-6)
+    assert first.map == pytest.approx(second.map, abs=1e-6)
 
 
 def test_a_caller_that_gives_up_blocks_nobody(graph: bytes) -> None:
@@ -63,10 +63,10 @@ def test_a_served_network_answers_as_the_graph_of_many_images_does(graph: bytes,
         served = inference.load(graph, 1, runtime=runtime)
         many = inference.Graph(tmp_path / "model.onnx", runtime).answer(images)
         for row in (0, 39):
-            one = asyncio.run(served.infer(images[row]))
-            assert one.logit == pytest.approx(many.logits[row], abs=1e-5)
-            assert one.probability == pytest.approx(many.probabilities[row], abs=1e-6)
-            assert one.map == pytest.approx(many.maps[row], abs=1e-6)
+            answer = asyncio.run(served.infer(images[row]))
+            assert answer.logit == pytest.approx(many.logits[row], abs=1e-5)
+            assert answer.probability == pytest.approx(many.probabilities[row], abs=1e-6)
+            assert answer.map == pytest.approx(many.maps[row], abs=1e-6)
 
 
 def test_onnx_runtime_refuses_a_precision_that_it_lacks(graph: bytes) -> None:

@@ -366,9 +366,9 @@ def test_a_section_written_and_read_again_is_equal(kind, data):
 
 
 def test_the_committed_settings_written_and_read_again_are_equal():
-    whole = settings.load()
-    text = yaml.safe_dump(whole.model_dump(by_alias=True))
-    assert settings.Settings.model_validate(load_yaml(text, "text")) == whole
+    options = settings.load()
+    text = yaml.safe_dump(options.model_dump(by_alias=True))
+    assert settings.Settings.model_validate(load_yaml(text, "text")) == options
 
 
 def test_settings_cannot_be_changed_by_the_way():
@@ -454,16 +454,16 @@ def test_an_old_name_works_and_one_line_says_the_new_one(tmp_path, caplog, old, 
     warn.cache_clear()
     params = old_style(old, new)
     with caplog.at_level(logging.WARNING):
-        found = load(tmp_path, base=params)
+        loaded = load(tmp_path, base=params)
         settings.load(tmp_path / "params.yaml")
     (line,) = caplog.messages
     assert line.startswith("params.yaml: ")
     assert f"{old.split('*')[-1]} is now " in line and new.split("*")[-1] in line
     run = (
-        found.runs["xception-raw-0"].training.min_learning_rate,
-        found.planned["xception-raw-7"].training.min_learning_rate,
+        loaded.runs["xception-raw-0"].training.min_learning_rate,
+        loaded.planned["xception-raw-7"].training.min_learning_rate,
     )
-    assert found == load(tmp_path) or 1e-7 in run
+    assert loaded == load(tmp_path) or 1e-7 in run
 
 
 def test_old_and_new_name_together_are_refused(folder):
@@ -488,9 +488,9 @@ def test_a_training_reads_the_old_name_as_well(tmp_path):
 def test_what_is_laid_over_may_use_old_names(tmp_path):
     overlay = {"gate": {"floors": {"stress": {"sensitivity": 0.1}}}, "serve": {"strangers": "warn"}}
     merged = merge(PARAMS, with_new_names(overlay, "overlay"))
-    found = load(tmp_path, base=merged)
-    assert (found.gate.stress.min_sensitivity, found.gate.stress.min_specificity) == (0.1, 0.6)
-    assert found.serve.out_of_distribution == "warn"
+    loaded = load(tmp_path, base=merged)
+    assert (loaded.gate.stress.min_sensitivity, loaded.gate.stress.min_specificity) == (0.1, 0.6)
+    assert loaded.serve.out_of_distribution == "warn"
     assert overlay["serve"] == {"strangers": "warn"}
 
 

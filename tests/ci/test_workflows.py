@@ -57,8 +57,8 @@ def test_commands_exist() -> None:
 
 def step(name: str) -> dict[str, Any]:
     (job,) = load(ROOT / ".github" / "workflows" / "pull-request.yml")["jobs"].values()
-    (found,) = [one for one in job["steps"] if one.get("name") == name]
-    return found
+    (match,) = [entry for entry in job["steps"] if entry.get("name") == name]
+    return match
 
 
 def test_the_gate_speaks_whatever_failed_before_it() -> None:

@@ -419,7 +419,7 @@ def further_run(root, name, seed):
     git(root, "checkout", "-q", "-b", name, "main")
     parts = params_text.split((root / "params.yaml").read_text(), "params.yaml")
     model, run = list(parts.runs.items())[-1]
-    table = "".join(one.comment + one.lines for one in parts.runs.values()) + run.lines.replace(model, name)
+    table = "".join(part.comment + part.lines for part in parts.runs.values()) + run.lines.replace(model, name)
     (root / "params.yaml").write_text(parts.before + table + parts.after)
     lock = load_yaml(str(root / "dvc.lock"))
     changed, stages = {"predictions", "models/runs"}, lock["stages"]

@@ -41,10 +41,10 @@ STYLES = st.sampled_from(["block", "flow"])
 def test_the_text_is_merged_as_the_settings_are(tables, styles, comment):
     wanted, clashes = merge(Sides(*tables))
     sides = (parts(written(table, style, comment)) for table, style in zip(tables, styles, strict=True))
-    text, found = params_text.combine(Sides(*sides))
+    text, merged = params_text.combine(Sides(*sides))
     runs = yaml.safe_load(text)["train"]["runs"] or {}
     assert {name: run["seed"] for name, run in runs.items()} == wanted
-    assert found == clashes
+    assert merged == clashes
     assert text.startswith(BEFORE) and text.endswith(AFTER)
     for name in wanted:
         assert text.count(f"# about {name}\n") == comment

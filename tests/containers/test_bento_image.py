@@ -77,10 +77,10 @@ def test_its_container_answers_from_outside(image: str, options: list[str]) -> N
         def answer() -> httpx.Response | None:
             assert docker("inspect", "--format", "{{.State.Running}}", name).strip() == "true", logs(name)
             try:
-                found = httpx.post(f"{address}/predict", files=files, timeout=60)
+                response = httpx.post(f"{address}/predict", files=files, timeout=60)
             except httpx.TransportError:
                 return None
-            return None if found.status_code == 503 else found
+            return None if response.status_code == 503 else response
 
         answered = wait(answer, "the bento's container", 90)
         assert answered.status_code == 200, answered.text

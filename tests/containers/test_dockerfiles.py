@@ -36,13 +36,13 @@ def instructions(dockerfile: Path) -> list[tuple[str, str]]:
 
 
 def stages(dockerfile: Path) -> list[list[tuple[str, str]]]:
-    found: list[list[tuple[str, str]]] = []
+    stages_found: list[list[tuple[str, str]]] = []
     for instruction in instructions(dockerfile):
         if instruction[0] == "FROM":
-            found.append([])
-        if found:
-            found[-1].append(instruction)
-    return found
+            stages_found.append([])
+        if stages_found:
+            stages_found[-1].append(instruction)
+    return stages_found
 
 
 def test_compose_file_fits_its_schema() -> None:
@@ -309,8 +309,8 @@ def test_services_wait_for_what_exists() -> None:
             assert needed in SERVICES
             assert set(service["profiles"]) <= set(SERVICES[needed]["profiles"])
             if how["condition"] == "service_healthy":
-                own = not SERVICES[needed]["image"].startswith("pneumonia-radiographs/")
-                assert not own or "healthcheck" in SERVICES[needed], f"{name} waits for {needed}"
+                from_registry = not SERVICES[needed]["image"].startswith("pneumonia-radiographs/")
+                assert not from_registry or "healthcheck" in SERVICES[needed], f"{name} waits for {needed}"
     for name, service in SERVICES.items():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]

@@ -138,10 +138,8 @@ def retrained(full: Full) -> str:
 def _has_trained_an_epoch(full: Full) -> bool:
     ended = full.state("whole")
     assert not ended, f"the retraining ended as {ended} before a worker could be killed"
-    found = full.inside(
-        "worker", "sh", "-c", "ls /project/.work/*/.cache/training/*/checkpoint.npz 2>/dev/null || true"
-    )
-    return bool(found.strip())
+    done = full.inside("worker", "sh", "-c", "ls /project/.work/*/.cache/training/*/checkpoint.npz 2>/dev/null || true")
+    return bool(done.strip())
 
 
 def test_two_workers_share_the_trainings_and_the_killed_one_is_tried_again(full: Full, retrained: str) -> None:
@@ -197,19 +195,19 @@ def test_mlflow_has_the_runs_and_shows_them_to_nobody_without_the_password(full:
 def test_no_file_of_a_worker_holds_a_secret(full: Full, retrained: str) -> None:
     patterns = "\n".join(full.secrets.values())
     for name in ("head", "worker"):
-        found = subprocess.run(
+        done = subprocess.run(
             ["docker", "exec", "--interactive", "--user", "0", full.container(name)["Id"], "sh", "-c",
              "grep -rlF -f - /etc /home /project /root /run /source /srv /tmp /usr/local /var; test $? -le 2"],
             input=patterns, capture_output=True, text=True, check=True,
         )  # fmt: skip
-        assert found.stdout == "", name
+        assert done.stdout == "", name
         known = full.inside(name, "env")
         for secret in ("AIRFLOW_DATABASE_PASSWORD", "AIRFLOW_JWT_SECRET", "AIRFLOW_FERNET_KEY", "POSTGRES_PASSWORD"):
             assert full.secrets[secret] not in known, f"{name}: {secret}"
 
 
 def test_a_part_reaches_only_those_that_it_works_with(full: Full) -> None:
-    look = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
+    connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
     parts = {"postgres": "5432", "redis": "6379", "store": "7070", "mlflow-shared": "5000", "airflow-api": "8080"}
     for name, reached in {
         "service": set(),
@@ -221,7 +219,7 @@ def test_a_part_reaches_only_those_that_it_works_with(full: Full) -> None:
         inside = full.container(name)["Id"]
         answered = {
             part for part, port in parts.items()
-            if subprocess.run(["docker", "exec", inside, "python", "-c", look, part, port], capture_output=True).returncode == 0
+            if subprocess.run(["docker", "exec", inside, "python", "-c", connect, part, port], capture_output=True).returncode == 0
         }  # fmt: skip
         assert answered == reached, name
 

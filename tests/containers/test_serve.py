@@ -52,7 +52,7 @@ def test_it_stays_within_its_limits_under_64_requests_at_once(serve: Stack) -> N
     files = {"image": ("picture", image, "image/png")}
     with ThreadPoolExecutor(64) as clients:
         asked = [clients.submit(httpx.post, f"{address}/predict", files=files, timeout=120) for _ in range(64)]
-        statuses = {one.result().status_code for one in asked}
+        statuses = {future.result().status_code for future in asked}
     assert statuses <= {200, 429, 503}, statuses
     assert 200 in statuses
     container = serve.container("service")

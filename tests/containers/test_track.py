@@ -49,6 +49,6 @@ def test_it_takes_no_other_host_and_no_root(track: Stack) -> None:
 def runs(address: str) -> int:
     """How many runs the server has."""
     answer = httpx.post(f"{address}/api/2.0/mlflow/experiments/search", json={"max_results": 100}, timeout=60).json()
-    found = [one["experiment_id"] for one in answer["experiments"]]
-    wanted = {"experiment_ids": found, "max_results": 1000}
+    identifiers = [experiment["experiment_id"] for experiment in answer["experiments"]]
+    wanted = {"experiment_ids": identifiers, "max_results": 1000}
     return len(httpx.post(f"{address}/api/2.0/mlflow/runs/search", json=wanted, timeout=60).json()["runs"])

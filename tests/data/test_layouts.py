@@ -64,10 +64,10 @@ def authors(tree: Path, target: Path) -> Path:
 
 
 def test_the_tree_is_found_at_every_depth_and_the_outermost_counts(tree: Path, tmp_path: Path) -> None:
-    found = layouts.find(tree)
-    assert sorted(found.images) == sorted(phantom.names(TINY))
-    assert layouts.find(tree.parent) == found
-    assert found.dataset == "chest-xray-pneumonia" and found.summary().startswith("Kaggle's layout: train/NORMAL 2")
+    layout = layouts.find(tree)
+    assert sorted(layout.images) == sorted(phantom.names(TINY))
+    assert layouts.find(tree.parent) == layout
+    assert layout.dataset == "chest-xray-pneumonia" and layout.summary().startswith("Kaggle's layout: train/NORMAL 2")
     doubled = tmp_path / "archive"
     shutil.copytree(tree, doubled / "chest_xray" / "chest_xray")
     assert sorted(layouts.find(doubled).images) == sorted(phantom.names(TINY))
@@ -78,12 +78,12 @@ def test_the_tree_is_found_at_every_depth_and_the_outermost_counts(tree: Path, t
 
 
 def test_the_authors_archive_has_no_val_and_names_of_its_own(tree: Path, tmp_path: Path) -> None:
-    found = layouts.find(authors(tree, tmp_path))
-    assert {path.rpartition("/")[0] for path in found.images} == {
+    layout = layouts.find(authors(tree, tmp_path))
+    assert {path.rpartition("/")[0] for path in layout.images} == {
         f"{split}/{label}" for split in ("train", "test") for label in sources.LABELS
     }
-    assert found.dataset == "chest-xray-pneumonia" and "authors' archive" in found.summary()
-    assert found.named == len(found.images) == 14
+    assert layout.dataset == "chest-xray-pneumonia" and "authors' archive" in layout.summary()
+    assert layout.named == len(layout.images) == 14
 
 
 @pytest.mark.parametrize(
@@ -108,17 +108,17 @@ def test_of_a_flat_folder_whole_patients_are_held_out(many: Path, tmp_path: Path
             path.with_name(path.name.replace("_1", "_2")).write_bytes(path.read_bytes() + b"\0")
         copied = sorted((folder / label).iterdir())[0]
         shutil.copy(copied, folder / label / f"patientcopy{label}_1.jpeg")
-    found = layouts.find(folder)
-    assert found.dataset == "own-images" and "flat folder" in found.summary() and "20 %" in found.summary()
+    layout = layouts.find(folder)
+    assert layout.dataset == "own-images" and "flat folder" in layout.summary() and "20 %" in layout.summary()
     sides: dict[str, set[str]] = {}
-    for path, file in found.images.items():
+    for path, file in layout.images.items():
         split, _, name = path.split("/")
         sides.setdefault(patient_of(name)[0], set()).add(split)
         sides.setdefault(hashlib.sha256(file.read_bytes()).hexdigest(), set()).add(split)
     assert all(len(side) == 1 for side in sides.values()), "a patient, or one image, is on both sides"
     assert {"test", "train"} == set().union(*sides.values())
     (folder / "NORMAL" / "patientlate_1.jpeg").write_bytes(b"more")
-    assert found.images.items() <= layouts.find(folder).images.items(), "one more image moves nobody"
+    assert layout.images.items() <= layouts.find(folder).images.items(), "one more image moves nobody"
 
 
 @pytest.mark.parametrize("missing", ["test/NORMAL", "train/PNEUMONIA"])
@@ -166,8 +166,8 @@ def test_links_and_devices_are_left_behind_and_named(
     (folder / "NORMAL" / "zero.jpeg").symlink_to("/dev/zero")
     os.mkfifo(folder / "NORMAL" / "pipe.jpeg")
     (folder / "NORMAL" / "folder.jpeg").mkdir()
-    found = layouts.find(folder)
-    assert found.images == expected
+    layout = layouts.find(folder)
+    assert layout.images == expected
     assert "4 files left behind" in caplog.text and "link.jpeg" in caplog.text
 
     (folder / "NORMAL").rename(tmp_path / "elsewhere")

@@ -33,7 +33,7 @@ def test_every_set_has_both_classes_and_no_patient_in_two_splits(train: int, val
         patient, subtype = patient_of(name)
         assert (subtype == "normal") == (label == "NORMAL")
         splits.setdefault(patient, set()).add(split)
-    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(parts) == 1 for parts in splits.values())
 
 
 def test_the_published_sizes_give_the_published_counts() -> None:

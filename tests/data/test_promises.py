@@ -54,8 +54,8 @@ def _broken(
     (folder / "quarantine.csv").write_text("\n".join(["path,reason", *lines, ""]))
     files = folder / "manifest.csv", folder / "quarantine.csv"
     context = expectations.new_context(folder / "docs")
-    found = expectations.check(context, *files, phantom.counts(TINY), validate)
-    return {broken.promise: broken for broken in found}
+    unmet = expectations.check(context, *files, phantom.counts(TINY), validate)
+    return {broken.promise: broken for broken in unmet}
 
 
 def test_a_good_set_keeps_every_promise_and_nobody_is_told(
@@ -196,6 +196,6 @@ def test_the_real_set_is_the_published_one(validate: settings.Validate, tmp_path
     copies = table[table.duplicated("sha256", keep=False)].groupby("sha256")
     assert copies["split"].first().value_counts().to_dict() == {"train": 24, "test": 6}
     assert (copies["patient"].nunique() == 1).all() and (copies["split"].nunique() == 1).all()
-    found = expectations.check(expectations.new_context(tmp_path), *files, sources.PUBLISHED, validate)
-    assert [broken.promise for broken in found if broken.level == "error"] == []
-    assert "duplicates_within_split" in [broken.promise for broken in found]
+    unmet = expectations.check(expectations.new_context(tmp_path), *files, sources.PUBLISHED, validate)
+    assert [broken.promise for broken in unmet if broken.level == "error"] == []
+    assert "duplicates_within_split" in [broken.promise for broken in unmet]

@@ -64,9 +64,9 @@ classes = st.lists(st.sets(st.text(max_size=6), min_size=2, max_size=60), min_si
 @given(classes)
 def test_some_of_each_class_are_held_out_and_some_are_not(drawn):
     held_out = splits.held_out_patients(drawn)
-    assert all(held_out & own for own in drawn)
+    assert all(held_out & patients_of_class for patients_of_class in drawn)
     if not drawn[0] & drawn[1]:
-        assert not any(own <= held_out for own in drawn)
+        assert not any(patients_of_class <= held_out for patients_of_class in drawn)
 
 
 def test_a_fifth_is_held_out_and_more_patients_move_nobody():

@@ -57,9 +57,9 @@ def is_image(data: bytes, image: np.ndarray = IMAGE, apart: int = 1) -> bool:
 
 def by_pydicom(data: bytes, top: float) -> np.ndarray:
     """pydicom's grey values from 0 to 255; `top` is what it shows white. Its window functions want the type it stored."""
-    whole = parsed(data)
-    values = apply_voi_lut(apply_modality_lut(whole.pixel_array, whole), whole).astype(np.float64)
-    low = 0 if whole.PixelRepresentation == 0 else -(2 ** (whole.BitsStored - 1))
+    dataset = parsed(data)
+    values = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset).astype(np.float64)
+    low = 0 if dataset.PixelRepresentation == 0 else -(2 ** (dataset.BitsStored - 1))
     return np.rint(np.clip((values - low) / (top - low), 0, 1) * 255)
 
 
@@ -86,8 +86,8 @@ def test_rescaled_windows_are_those_of_pydicom(slope: float, intercept: float) -
     ends = (slope * 0 + intercept, slope * 4095 + intercept)
     window = {"WindowCenter": sum(ends) / 2, "WindowWidth": 0.8 * (ends[1] - ends[0])}
     data = stored(DEEP, bits=12, RescaleSlope=slope, RescaleIntercept=intercept, **window)
-    whole = parsed(data)
-    values = apply_voi_lut(apply_modality_lut(whole.pixel_array, whole), whole)
+    dataset = parsed(data)
+    values = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
     # pydicom spreads the window over the rescaled range of the stored bits.
     expected = np.rint(255 * (values - ends[0]) / (ends[1] - ends[0]))
     assert np.abs(grey(data) - expected).max() <= 1
@@ -97,8 +97,8 @@ def test_a_negative_slope_inverts_where_pydicom_turns_the_window_around() -> Non
     """pydicom takes the rescaled ends in stored order, so a negative slope is undone by its window: the standard inverts."""
     data = stored(DEEP, bits=12, RescaleSlope=-1, RescaleIntercept=4095, WindowCenter=2048, WindowWidth=4096)
     assert is_image(data, 255 - IMAGE)
-    whole = parsed(data)
-    theirs = apply_voi_lut(apply_modality_lut(whole.pixel_array, whole), whole)
+    dataset = parsed(data)
+    theirs = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
     assert np.corrcoef(theirs.ravel(), (255 - IMAGE).ravel())[0, 1] < -0.99
 
 
@@ -109,8 +109,8 @@ def test_a_voi_lut_is_that_of_pydicom_and_white_is_its_largest_entry(claimed: in
     if claimed == 8:
         curve //= 16
     data = stored(DEEP, bits=12, VOILUTSequence=Sequence([lut(curve, first, max(claimed, 10) if claimed > 8 else 16)]))
-    whole = parsed(data)
-    theirs = apply_voi_lut(whole.pixel_array, whole).astype(np.float64)
+    dataset = parsed(data)
+    theirs = apply_voi_lut(dataset.pixel_array, dataset).astype(np.float64)
     assert np.abs(grey(data) - np.rint(255 * theirs / curve.max())).max() <= 1
 
 
@@ -257,10 +257,10 @@ def test_padding_is_black_and_counts_for_nothing(
     assert is_image(data, bordered, apart=2)
     assert not odd(data)
     if first:  # written by a program that takes the value for unsigned
-        whole = parsed(data)
-        whole["PixelPaddingValue"].VR = "US"
-        whole["PixelPaddingValue"].value = value % 65536
-        assert is_image(written(whole), bordered, apart=2)
+        dataset = parsed(data)
+        dataset["PixelPaddingValue"].VR = "US"
+        dataset["PixelPaddingValue"].value = value % 65536
+        assert is_image(written(dataset), bordered, apart=2)
 
 
 def test_padding_that_names_all_pixels_is_ignored_with_a_warning() -> None:
@@ -632,10 +632,10 @@ def test_a_wrong_transfer_syntax_is_seen_through() -> None:
     lied = native.replace(uid, JPEG2000Lossless.encode()[: len(uid)].ljust(len(uid), b"\0"))
     with pytest.raises(UnreadableImage, match="TransferSyntaxUID"):
         decode(lied, None, LIMITS)  # the name was cut to the same length: of no syntax at all
-    whole = parsed(stored(DEEP, JPEG2000Lossless, bits=12, **WINDOW))
-    whole.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = parsed(stored(DEEP, JPEG2000Lossless, bits=12, **WINDOW))
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     target = io.BytesIO()
-    pydicom.dcmwrite(target, whole, implicit_vr=False, little_endian=True)
+    pydicom.dcmwrite(target, dataset, implicit_vr=False, little_endian=True)
     assert is_image(target.getvalue())
 
 
@@ -644,11 +644,11 @@ PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
 
 @pytest.mark.parametrize(("real", "stated"), itertools.permutations(PLAIN, 2))
 def test_a_file_may_be_written_otherwise_than_it_says(real: str, stated: str) -> None:
-    whole = parsed(stored(DEEP, real, bits=12, **WINDOW))
-    whole.file_meta.TransferSyntaxUID = stated
+    dataset = parsed(stored(DEEP, real, bits=12, **WINDOW))
+    dataset.file_meta.TransferSyntaxUID = stated
     target = io.BytesIO()
     form = {"implicit_vr": real == ImplicitVRLittleEndian, "little_endian": real != ExplicitVRBigEndian}
-    pydicom.dcmwrite(target, whole, force_encoding=True, **form)
+    pydicom.dcmwrite(target, dataset, force_encoding=True, **form)
     assert is_image(target.getvalue())
 
 

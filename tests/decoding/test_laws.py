@@ -60,8 +60,10 @@ def test_grey_values_are_those_of_pydicom(way: Way, low: int, high: int, seed: i
     image = scene(40, 50, low, high, seed)
     image[20, :2] = low, high
     data = stored(image, way)
-    whole = parsed(data)
-    values = apply_voi_lut(apply_modality_lut(whole.pixel_array.astype(np.int32), whole), whole).astype(np.float64)
+    dataset = parsed(data)
+    values = apply_voi_lut(apply_modality_lut(dataset.pixel_array.astype(np.int32), dataset), dataset).astype(
+        np.float64
+    )
     first, top = -(2 ** (way.bits - 1)) * way.signed, 2**way.bits - 1
     black, white = (number * way.slope + way.intercept for number in (first, first + top))
     if "lut" in way.voi:

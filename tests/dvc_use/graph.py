@@ -44,10 +44,13 @@ def create(folder: Path, runs: list[str] | None = None) -> Path:
         keep_runs(folder, runs)
     graph = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
     for name, stage in graph["stages"].items():
-        own = stage.get("do", stage)
+        definition = stage.get("do", stage)
         said = "${key} ${item.epochs}" if "foreach" in stage else name
-        own["cmd"] = f"sh write.sh '{said}' {' '.join(outs(own))}"
-        own["deps"] = ["write.sh", *(path for path in own.get("deps", []) if not path.startswith("pipeline/"))]
+        definition["cmd"] = f"sh write.sh '{said}' {' '.join(outs(definition))}"
+        definition["deps"] = [
+            "write.sh",
+            *(path for path in definition.get("deps", []) if not path.startswith("pipeline/")),
+        ]
     (folder / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False, width=1000), encoding="utf-8")
     (folder / "write.sh").write_text(WRITE, encoding="utf-8")
     git(folder, "init", "-q", "-b", "main")

@@ -29,8 +29,8 @@ MAY_HOLD_IMAGES = {
 
 
 def stages():
-    whole = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    return {name: stage.get("do", stage) for name, stage in whole.items()}
+    entries = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return {name: stage.get("do", stage) for name, stage in entries.items()}
 
 
 def test_every_output_that_may_hold_an_image_stays_on_this_machine():

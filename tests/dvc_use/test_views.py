@@ -28,9 +28,9 @@ def columns(table: str) -> int:
 
 def study():
     """The committed metrics, with further runs."""
-    found = json.loads((graph.ROOT / "metrics" / "study.json").read_text(encoding="utf-8"))
-    found["validation_auc"] |= {f"custom_cnn-tone-{seed}": 0.99 for seed in range(FURTHER)}
-    return found
+    metrics = json.loads((graph.ROOT / "metrics" / "study.json").read_text(encoding="utf-8"))
+    metrics["validation_auc"] |= {f"custom_cnn-tone-{seed}": 0.99 for seed in range(FURTHER)}
+    return metrics
 
 
 @pytest.fixture

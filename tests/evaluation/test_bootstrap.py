@@ -151,9 +151,9 @@ def test_an_undefined_resample_cannot_make_an_interval_narrower():
     replicates = np.linspace(0, 1, 1001)
     replicates[1:6] = np.nan  # five in a thousand: within the tails
     value, low, high = bootstrap.interval(np.concatenate([[0.5], replicates]))
-    whole = bootstrap.interval(np.concatenate([[0.5], np.linspace(0, 1, 1001)]))
-    assert low <= whole[1]
-    assert high >= whole[2]
+    complete = bootstrap.interval(np.concatenate([[0.5], np.linspace(0, 1, 1001)]))
+    assert low <= complete[1]
+    assert high >= complete[2]
     replicates[1:60] = np.nan  # more than a tail holds: no bound is known
     assert np.isnan(bootstrap.interval(np.concatenate([[0.5], replicates]))[1:]).all()
     assert np.isnan(bootstrap.interval(np.full(10, np.nan))).all()

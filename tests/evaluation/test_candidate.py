@@ -78,13 +78,14 @@ def test_the_candidate_is_the_smallest_within_one_standard_error_of_the_best(dra
     sizes = {run: size for run, (*_, size) in drawn.items()}
     choice = candidate.choose(scores, sizes)
     best = scores[choice.best]
-    assert best.auc[0] == max(own.auc[0] for own in scores.values())
+    assert best.auc[0] == max(score.auc[0] for score in scores.values())
     assert choice.auc_error == pytest.approx(np.std(best.auc[1:], ddof=1))
     assert choice.log_loss_error == pytest.approx(np.std(best.log_loss[1:], ddof=1))
     near = {
         run
-        for run, own in scores.items()
-        if own.auc[0] >= best.auc[0] - choice.auc_error and own.log_loss[0] <= best.log_loss[0] + choice.log_loss_error
+        for run, score in scores.items()
+        if score.auc[0] >= best.auc[0] - choice.auc_error
+        and score.log_loss[0] <= best.log_loss[0] + choice.log_loss_error
     }
     assert choice.near == near and choice.run in near
     assert sizes[choice.run] == min(sizes[run] for run in near)
@@ -101,7 +102,7 @@ def named(release: Release, weights: str = "float16"):
         "big": {"network": "vgg16", "weights": "imagenet", "parameters": 15_000_000, "dataset": "phantom"},
         "small": {"network": "custom_cnn", "weights": "random", "parameters": 500_000, "dataset": "phantom"},
     }
-    return candidate.name(scores, {run: own.auc for run, own in scores.items()}, facts, {}, release, weights)
+    return candidate.name(scores, {run: score.auc for run, score in scores.items()}, facts, {}, release, weights)
 
 
 def test_without_a_measured_run_there_is_no_candidate_and_the_line_says_why():

@@ -108,9 +108,9 @@ def test_predictive_values_follow_bayes():
     assert ppv[0] == pytest.approx(0.09 / (0.09 + 0.18))
     assert npv[0] == pytest.approx(0.72 / (0.72 + 0.01))
     labels, logits, sample = from_counts(80, 20, 10, 90)
-    own = metrics.decisions(labels, logits, sample, 0.0)
-    ppv, npv = metrics.predictive_values(own["sensitivity"], own["specificity"], 0.5)
-    np.testing.assert_allclose([ppv[0], npv[0]], [own["ppv"][0], own["npv"][0]])
+    decided = metrics.decisions(labels, logits, sample, 0.0)
+    ppv, npv = metrics.predictive_values(decided["sensitivity"], decided["specificity"], 0.5)
+    np.testing.assert_allclose([ppv[0], npv[0]], [decided["ppv"][0], decided["npv"][0]])
     assert np.isnan(metrics.predictive_values(np.array([0.0]), np.array([1.0]), 0.1)[0][0])
 
 
@@ -122,12 +122,12 @@ def test_operating_points_are_the_extreme_thresholds_whose_bound_holds(seed, dis
     logits = (rng.normal(size=100) + distance * labels).round(1)
     sample = bootstrap.draw(labels, [str(row // 2) for row in range(100)], 300, 0)
 
-    def bound(name: str, cut: float) -> float:
-        return bootstrap.lower_bound(metrics.decisions(labels, logits, sample, cut)[name])
+    def bound(name: str, threshold: float) -> float:
+        return bootstrap.lower_bound(metrics.decisions(labels, logits, sample, threshold)[name])
 
     observed = np.unique(logits)
-    sensitive = [cut for cut in observed if bound("sensitivity", cut) >= 0.95 - 1e-6]
-    specific = [cut for cut in observed if bound("specificity", cut) >= 0.95 - 1e-6]
+    sensitive = [each for each in observed if bound("sensitivity", each) >= 0.95 - 1e-6]
+    specific = [each for each in observed if bound("specificity", each) >= 0.95 - 1e-6]
     assert operating.sensitive(labels, logits, sample, 0.95) == max(sensitive)
     assert operating.specific(labels, logits, sample, 0.95) == (min(specific) if specific else None)
 
@@ -160,7 +160,7 @@ def test_operating_points_and_recalibration_come_from_validation_alone(run):
     other = dataclasses.replace(run.test, logits=run.test.logits[::-1].copy())
     changed = dataclasses.replace(run, test=other)
     samples = run_metrics.draw(run, OPTIONS)
-    before, after = (run_metrics.measure(one, samples, OPTIONS)[1] for one in (run, changed))
+    before, after = (run_metrics.measure(predicted, samples, OPTIONS)[1] for predicted in (run, changed))
     for name in ("threshold_sensitive_logit", "threshold_specific_logit", "recalibration_slope", "did_not_train"):
         assert before[name] == after[name]
     assert before["test_tn"] != after["test_tn"]
@@ -216,8 +216,8 @@ def test_stressed_images_meet_the_thresholds_of_clean_validation(run):
     figures, facts = run_metrics.measure(same, samples, OPTIONS)
     for key in ("auc", "sensitivity_at_sensitive", "specificity_at_specific", "sensitivity"):
         np.testing.assert_allclose(figures[f"stress_nothing_{key}"], figures[f"validation_{key}"])
-    cut = facts["threshold_sensitive_logit"]
-    shifted = np.mean(run.validation.logits[run.validation.labels] - 2 >= cut)
+    threshold = facts["threshold_sensitive_logit"]
+    shifted = np.mean(run.validation.logits[run.validation.labels] - 2 >= threshold)
     assert figures["stress_dark_sensitivity_at_sensitive"][0] == pytest.approx(shifted)
     pooled = np.concatenate([run.validation.logits, run.validation.logits - 2])
     expected = sklearn_metrics.roc_auc_score(np.tile(run.validation.labels, 2), pooled)
@@ -247,16 +247,16 @@ def test_what_is_undefined_says_so_and_hides_nothing_else(tmp_path):
 
 def test_a_run_that_did_not_train_comes_with_the_line_that_trains_it_again():
     raw = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))["train"]["runs"]
-    whole = project_settings.load()
+    options = project_settings.load()
     for run, rate, tenth in (
         ("custom_cnn-raw-0", "learning_rate", 0.0001),
         ("xception-balanced-0", "finetune_learning_rate", 0.0001),
         ("inception_v3-robust-0", "finetune_learning_rate", 0.00001),
     ):
-        ((name, line),) = yaml.safe_load(advice(whole, run).split("train.runs: ")[1]).items()
+        ((name, line),) = yaml.safe_load(advice(options, run).split("train.runs: ")[1]).items()
         assert name == f"{run}-low"
         assert line == raw[run] | {rate: tenth}, "everything as before, but the rate"
-    assert advice(whole, "baseline") == ""
+    assert advice(options, "baseline") == ""
 
 
 def test_learning_is_read_from_the_history(run):

@@ -132,8 +132,8 @@ def test_a_patient_on_both_sides_is_named(folder):
 
 @pytest.mark.parametrize("file", ["images.csv", "stress.csv", "history.csv", "run.json"])
 def test_a_missing_file_and_half_a_file_are_named(folder, file):
-    whole = (folder / file).read_bytes()
-    (folder / file).write_bytes(whole[: len(whole) // 2 + 3])
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content[: len(content) // 2 + 3])
     with pytest.raises(ProjectError, match=file):
         predictions.read(folder)
     (folder / file).unlink()

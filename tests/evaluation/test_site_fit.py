@@ -29,9 +29,9 @@ def site(seed: int, each: int, intercept: float = 0.0, slope: float = 1.0, image
 @given(st.integers(0, 10**6), st.floats(-4, 4), st.floats(0.3, 2))
 def test_a_known_shift_is_recovered(seed: int, intercept: float, slope: float) -> None:
     split = site(seed, 1500, intercept, slope)
-    found = site_fit.fit(split, ASKED, with_slope=True).recalibration
-    assert found.slope == pytest.approx(slope, rel=0.2)
-    assert found.intercept == pytest.approx(intercept, abs=0.35)
+    recalibration = site_fit.fit(split, ASKED, with_slope=True).recalibration
+    assert recalibration.slope == pytest.approx(slope, rel=0.2)
+    assert recalibration.intercept == pytest.approx(intercept, abs=0.35)
     alone = site_fit.fit(site(seed, 1500, intercept), ASKED, with_slope=False).recalibration
     assert alone.slope == 1 and alone.intercept == pytest.approx(intercept, abs=0.35)
 
@@ -106,8 +106,8 @@ def test_figures_are_those_of_the_outcomes() -> None:
     labels = np.array([False, False, False, True, True, True])
     logits = np.array([-2.0, 0.0, 2.0, -2.0, 0.0, 2.0])
     sample = bootstrap.draw(labels, list("abcdef"), 50, 0)
-    found = site_fit.figures(labels, logits, Reading(logits, np.full(6, -1.0), np.full(6, 1.0)), sample)
-    told = {name: float(value[0]) for name, value in found.items()}
+    replicates = site_fit.figures(labels, logits, Reading(logits, np.full(6, -1.0), np.full(6, 1.0)), sample)
+    told = {name: float(value[0]) for name, value in replicates.items()}
     assert told["sensitivity_at_lower"] == pytest.approx(2 / 3) and told["specificity_at_lower"] == pytest.approx(1 / 3)
     assert told["sensitivity_at_upper"] == pytest.approx(1 / 3) and told["specificity_at_upper"] == pytest.approx(2 / 3)
     assert told["indeterminate"] == pytest.approx(1 / 3)

@@ -80,18 +80,18 @@ def test_the_layer_of_the_studys_map_in_xception_and_where_convolutions_are_join
 def test_weights_go_from_the_top_and_come_back(network):
     before = network.get_weights()
     keras.utils.set_random_seed(2)
-    stranger = head.build("custom_cnn", SIDE)
+    reinitialised = head.build("custom_cnn", SIDE)
     seen = []
-    for layer, share in inspection.cascade(network, stranger, 4):
+    for layer, share in inspection.cascade(network, reinitialised, 4):
         seen.append((layer, share))
         top = network.get_layer("logit").kernel
-        np.testing.assert_array_equal(top, stranger.get_layer("logit").kernel)
+        np.testing.assert_array_equal(top, reinitialised.get_layer("logit").kernel)
         assert np.array_equal(network.get_layer("block1_conv").kernel, before[0]) == (share < 1)
     assert [layer for layer, _ in seen[:2]] == ["logit", "hidden"]
     assert seen[-1] == ("block1_conv", 1.0)
     assert all(earlier < later for (_, earlier), (_, later) in zip(seen, seen[1:], strict=False))
-    for own, kept in zip(network.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(own, kept)
+    for weights, kept in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weights, kept)
 
 
 @pytest.mark.parametrize("name", ["custom_cnn", "inception_v3", "vgg16"])

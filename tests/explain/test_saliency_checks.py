@@ -40,11 +40,11 @@ def test_rank_correlation_is_spearmans_and_undefined_for_a_constant_map(seed):
     random = np.random.default_rng(seed)
     maps, others = random.integers(0, 4, (2, 5, 3, 3)).astype(float)
     maps[0] = 1
-    found = saliency_metrics.rank_correlation(maps, others)
-    assert np.isnan(found[0])
+    correlations = saliency_metrics.rank_correlation(maps, others)
+    assert np.isnan(correlations[0])
     for place in range(1, 5):
         if np.ptp(maps[place]) and np.ptp(others[place]):
-            assert found[place] == pytest.approx(spearmanr(maps[place].ravel(), others[place].ravel()).statistic)
+            assert correlations[place] == pytest.approx(spearmanr(maps[place].ravel(), others[place].ravel()).statistic)
 
 
 @given(st.integers(8, 40), st.floats(0.03, 0.3), st.integers(0, 2**32 - 1))
@@ -107,9 +107,9 @@ def test_masking_passes_for_a_map_of_what_is_read_and_fails_for_a_map_of_somethi
 @pytest.mark.parametrize(("where", "passes"), [((1, 2), True), ((0, 0), False)])
 def test_the_border_test_finds_a_network_that_reads_the_corner(where, passes):
     pixels, labels = spots(where)
-    own = part(pixels, labels, np.ones((60, 4, 4)), reads(where))
+    validation = part(pixels, labels, np.ones((60, 4, 4)), reads(where))
     changes = {"without its frame": probes.without_frame, "frame alone": probes.frame_alone}
-    rows = saliency_checks.borders(own, reads(where), [0.05, 0.1], changes)
+    rows = saliency_checks.borders(validation, reads(where), [0.05, 0.1], changes)
     assert rows[0]["auc"] == 1.0
     verdict = check_results.verdicts([random_weights(0.0)], [], rows)["border"]
     assert verdict["passes"] == passes
@@ -158,25 +158,25 @@ def test_a_verdict_tells_what_was_asked_and_what_was_found():
         {"split": "validation", "pictures": 9, "difference": 1.3, "difference_low": 0.99, "difference_high": 1.6},
         {"split": "test", "pictures": 0},
     ]
-    found = check_results.verdicts([random_weights(-0.014)], masked, bordered)
-    assert {name: row["passes"] for name, row in found.items()} == {
+    verdicts = check_results.verdicts([random_weights(-0.014)], masked, bordered)
+    assert {name: row["passes"] for name, row in verdicts.items()} == {
         "randomisation": True,
         "masking": False,
         "border": False,
     }
     assert "AUC of the frame alone .630 to .731 on validation, .540 to .670 on test; 1 of 4 intervals hold .5." in (
-        check_results.sentence(found["border"])
+        check_results.sentence(verdicts["border"])
     )
-    assert "1.300 (.990 to 1.600) logits on validation, undefined on test" in found["masking"]["found"]
-    assert "rank correlation -.014 (-.114 to .086)" in found["randomisation"]["found"]
-    assert all(check_results.sentence(row).startswith("Asked: ") for row in found.values())
+    assert "1.300 (.990 to 1.600) logits on validation, undefined on test" in verdicts["masking"]["found"]
+    assert "rank correlation -.014 (-.114 to .086)" in verdicts["randomisation"]["found"]
+    assert all(check_results.sentence(row).startswith("Asked: ") for row in verdicts.values())
 
 
 def test_flips_are_counted_per_thousand():
     pixels, labels = spots((1, 2))
-    own = part(pixels, labels, np.ones((60, 4, 4)), reads((1, 2)))
+    validation = part(pixels, labels, np.ones((60, 4, 4)), reads((1, 2)))
     rows = saliency_checks.stress(
-        own, reads((1, 2)), {"dark": lambda images: images // 2}, {"plain": 0.0, "sensitive": None}
+        validation, reads((1, 2)), {"dark": lambda images: images // 2}, {"plain": 0.0, "sensitive": None}
     )
     assert [row["change"] for row in rows] == ["none", "dark"]
     assert rows[0]["plain_flips_per_thousand"] == 0
@@ -204,9 +204,10 @@ def test_all_maps_have_one_scale_so_that_a_healthy_ones_stays_dark(tmp_path):
     pixels = np.full((2, 32, 32), 120, np.uint8)
     maps = np.zeros((2, 4, 4))
     maps[0, 1, 2], maps[1, 1, 2] = 4.0, 0.04  # one of 100 times the evidence
-    own = part(pixels, np.array([False, True]), maps, lambda images: np.array([1.0, -1.0]))
+    test_part = part(pixels, np.array([False, True]), maps, lambda images: np.array([1.0, -1.0]))
     explain_sheets.gallery(
-        tmp_path / "gallery", Subject("run", {}, lambda images: own.logits, {"test": own}, {"plain": 0.0}, 4.0)
+        tmp_path / "gallery",
+        Subject("run", {}, lambda images: test_part.logits, {"test": test_part}, {"plain": 0.0}, 4.0),
     )
     rows = read_table(tmp_path / "gallery" / "gallery.csv")
     apart = {}
@@ -225,10 +226,10 @@ def test_a_network_that_learned_nothing_passes_no_check():
     nothing = "undefined"
     masked = [{"split": "test", "pictures": 10, **{f"difference{end}": nothing for end in ("", "_low", "_high")}}]
     bordered = [{"split": "test", "shown": "frame alone", **{f"auc{end}": nothing for end in ("", "_low", "_high")}}]
-    found = check_results.verdicts([random_weights(nothing, 1.0, 1.0)], masked, bordered)
-    assert not any(row["passes"] for row in found.values())
+    verdicts = check_results.verdicts([random_weights(nothing, 1.0, 1.0)], masked, bordered)
+    assert not any(row["passes"] for row in verdicts.values())
 
 
 def test_nothing_that_was_measured_passes_no_check():
-    found = check_results.verdicts([random_weights("undefined", 1.0)], [], [])
-    assert not any(row["passes"] for row in found.values())
+    verdicts = check_results.verdicts([random_weights("undefined", 1.0)], [], [])
+    assert not any(row["passes"] for row in verdicts.values())

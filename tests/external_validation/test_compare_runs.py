@@ -73,14 +73,16 @@ def test_the_radiographs_get_the_logits_of_the_predictions(root: Path) -> None:
         view: [radiograph["pneumonia"] for radiograph in told["films"] if radiograph["view"] == view]
         for view in ("AP", "PA")
     }
-    assert shares and [f"{sum(one) / len(one):.0%}" for one in ill.values()] == [f"{one}%" for one in shares.groups()]
+    assert shares and [f"{sum(share) / len(share):.0%}" for share in ill.values()] == [
+        f"{share}%" for share in shares.groups()
+    ]
 
     # The network was trained again since: what the old one answered is not shown.
     images = root / "predictions" / RUN / "images.csv"
-    whole = images.read_bytes()
-    images.write_bytes(whole + b"\n")
+    content = images.read_bytes()
+    images.write_bytes(content + b"\n")
     assert RUN not in site_table.table(root / "metrics", root / "predictions", [run], options, epochs=1)
-    images.write_bytes(whole)
+    images.write_bytes(content)
 
 
 def test_robust_stands_beside_balanced_of_as_many_epochs(tmp_path: Path) -> None:

@@ -292,7 +292,7 @@ def test_the_documents_are_written_beside_a_site_of_one_image(root: Path, tmp_pa
 
     runs = json.loads((folder / "site_runs" / "nih-adults.json").read_text())
     radiographs = [{"file": "a.png", "pneumonia": True, "patient": "1", "view": "PA"}]
-    answers = {name: one | {"logits": [1.0]} for name, one in runs["runs"].items()}
+    answers = {name: answer | {"logits": [1.0]} for name, answer in runs["runs"].items()}
     (folder / "site_runs" / "one.json").write_text(json.dumps({"name": "one", "films": radiographs, "runs": answers}))
     blocks = markdown_blocks.blocks(folder, settings.load(CHECKOUT / "params.yaml"))
     for name in ("one", "alone", "older"):

@@ -86,13 +86,13 @@ def test_it_names_its_champion_and_its_images(root: Path, written: profile.Profi
 def test_bright_radiographs_are_brought_back(written: profile.Profile) -> None:
     """All the site's radiographs are bright, so that the score is too high: the intercept undoes it, out of fold too."""
     assert written.report["with_slope"] and written.recalibration.intercept < -1
-    found = written.report["all"]
-    assert found["calibration_intercept"]["before"][0] < -1
-    low, high = found["calibration_intercept"]["after"][1:]
+    report = written.report["all"]
+    assert report["calibration_intercept"]["before"][0] < -1
+    low, high = report["calibration_intercept"]["after"][1:]
     assert low < 0 < high
-    assert found["log_loss"]["change"][2] < 0, "the whole interval of the difference lies below 0"
-    difference = found["log_loss"]["after"][0] - found["log_loss"]["before"][0]
-    assert found["log_loss"]["change"][0] == pytest.approx(difference, abs=1e-5)
+    assert report["log_loss"]["change"][2] < 0, "the whole interval of the difference lies below 0"
+    difference = report["log_loss"]["after"][0] - report["log_loss"]["before"][0]
+    assert report["log_loss"]["change"][0] == pytest.approx(difference, abs=1e-5)
     lower, upper = (written.report["all"][name] for name in ("sensitivity_at_lower", "specificity_at_upper"))
     assert lower["after"][0] == pytest.approx(0.9, abs=0.06) and upper["after"][0] == pytest.approx(0.85, abs=0.06)
     assert upper["before"][0] < 0.3
@@ -122,8 +122,8 @@ def few(each: int) -> list[tuple[str, ...]]:
 def test_below_fifty_patients_the_slope_stays_one(root: Path) -> None:
     told = run(root, "radiographs", table(root, "thirty.csv", few(30)), "--name", "thirty", "--sensitivity", "0.9")
     assert told.returncode == 0, told.stderr
-    own = json.loads((root / "models" / "profiles" / "thirty.json").read_text())
-    assert own["recalibration"]["slope"] == 1 and own["report"]["with_slope"] is False
+    stored = json.loads((root / "models" / "profiles" / "thirty.json").read_text())
+    assert stored["recalibration"]["slope"] == 1 and stored["report"]["with_slope"] is False
     assert "slope 1, too few patients" in told.stdout
 
 

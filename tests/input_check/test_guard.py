@@ -32,13 +32,13 @@ def lungs(count: int, side: int, seed: int) -> np.ndarray:
 
 def edges(images: np.ndarray) -> np.ndarray:
     """A network's stand-in: how strong the edges are, at three scales, along rows and columns; float32 [n, 48]."""
-    found = []
+    parts = []
     for step in (1, 2, 4):
         coarse = images[:, ::step, ::step].astype(float)
         for axis in (1, 2):
             strength = np.abs(np.diff(coarse, axis=axis)).mean(axis=axis)
-            found += [part.mean(axis=1) for part in np.array_split(strength, 8, axis=1)]
-    return np.log1p(np.stack(found, axis=1)).astype(np.float32)
+            parts += [part.mean(axis=1) for part in np.array_split(strength, 8, axis=1)]
+    return np.log1p(np.stack(parts, axis=1)).astype(np.float32)
 
 
 def ask(images: np.ndarray, what: str = "") -> fit.Seen:
@@ -63,9 +63,9 @@ def rejected(check: guard.Guard, images: np.ndarray) -> np.ndarray:
 
 
 def test_at_most_one_percent_of_the_validation_images_is_rejected_and_five_warned_of(fitted: guard.Guard) -> None:
-    found = guard.scores(fitted, VALIDATION, edges(VALIDATION))
-    assert np.mean(found > fitted["threshold"]) <= 0.01
-    assert np.mean(found > fitted["unlike"]) == pytest.approx(0.05)
+    scores = guard.scores(fitted, VALIDATION, edges(VALIDATION))
+    assert np.mean(scores > fitted["threshold"]) <= 0.01
+    assert np.mean(scores > fitted["unlike"]) == pytest.approx(0.05)
 
 
 def test_new_radiographs_are_accepted(fitted: guard.Guard) -> None:
@@ -176,5 +176,5 @@ def test_the_guards_of_committed_champions_score_as_they_always_did() -> None:
     rows, columns = np.mgrid[0:128, 0:128]
     images = np.stack([(rows * step + columns * (step + 2)) % 256 for step in (1, 2, 3)]).astype(np.uint8)
     for name, expected in OF_CHAMPIONS.items():
-        found = guard.scores(guard.load(paths.ROOT / "models" / "champions" / name / "guard.npz"), images, None)
-        np.testing.assert_allclose(found, [float.fromhex(number) for number in expected], rtol=1e-12)
+        scores = guard.scores(guard.load(paths.ROOT / "models" / "champions" / name / "guard.npz"), images, None)
+        np.testing.assert_allclose(scores, [float.fromhex(number) for number in expected], rtol=1e-12)

@@ -29,8 +29,8 @@ def image_rows(part: str, count: int, rng: np.random.Generator) -> list[dict[str
         label, subtype = ("PNEUMONIA", ("bacterial", "viral")[number // 2 % 2]) if sick else ("NORMAL", "normal")
         size = int(rng.normal(20_000 - 4_000 * sick, 2_000))
         name = f"{part}/{label}/{number:04}.jpeg"
-        own = {"path": name, "split": part, "label": label, "subtype": subtype, "patient": f"{part}{number}"}
-        rows.append(own | {"width": 224, "height": 224, "mode": "L", "bytes": size, "sha256": "0"})
+        row = {"path": name, "split": part, "label": label, "subtype": subtype, "patient": f"{part}{number}"}
+        rows.append(row | {"width": 224, "height": 224, "mode": "L", "bytes": size, "sha256": "0"})
     return rows
 
 
@@ -113,6 +113,6 @@ def test_nothing_is_learned_from_validation_or_test(project, tmp_path):
             )
         write_table(tmp_path / f"turned/data/arrays/{part}.csv", list(table[0]), table)
     run_stage(tmp_path / "turned")
-    before, after = (predictions.read(one / "predictions/baseline") for one in (root, tmp_path / "turned"))
+    before, after = (predictions.read(folder / "predictions/baseline") for folder in (root, tmp_path / "turned"))
     np.testing.assert_array_equal(before.test.logits, after.test.logits)
     np.testing.assert_array_equal(before.test.labels, ~after.test.labels)

@@ -55,18 +55,18 @@ def test_float32_graph_agrees_with_keras_on_100_images(name, tmp_path):
 
 def test_float16_weights_are_stored_small_and_computed_with_in_float32(tmp_path):
     network = lively("custom_cnn")
-    whole, half = (export.calibrate(export.to_onnx(network, weights), 0.0, 1.0) for weights in ("float32", "float16"))
-    assert save(half, tmp_path / "half.onnx").stat().st_size < 0.6 * save(whole, tmp_path / "whole.onnx").stat().st_size
+    full, half = (export.calibrate(export.to_onnx(network, weights), 0.0, 1.0) for weights in ("float32", "float16"))
+    assert save(half, tmp_path / "half.onnx").stat().st_size < 0.6 * save(full, tmp_path / "whole.onnx").stat().st_size
     types = {tensor.data_type for tensor in half.graph.initializer if np.prod(tensor.dims) >= export.SMALLEST}
     assert types == {onnx.TensorProto.FLOAT16}
     casts = {node.input[0]: node for node in half.graph.node if node.op_type == "Cast"}
     for tensor in half.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT16:
             assert casts[tensor.name].attribute[0].i == onnx.TensorProto.FLOAT
-    one, other = (Graph(tmp_path / name).answer(images(8)).logits for name in ("half.onnx", "whole.onnx"))
+    small, other = (Graph(tmp_path / name).answer(images(8)).logits for name in ("half.onnx", "whole.onnx"))
     # Only the rounding of the weights (2^-11 of each) may show, not float16 arithmetic.
-    np.testing.assert_allclose(one, other, atol=5e-3)
-    assert not np.array_equal(one, other)
+    np.testing.assert_allclose(small, other, atol=5e-3)
+    assert not np.array_equal(small, other)
 
 
 def test_bytes_do_not_depend_on_what_was_built_before():
@@ -82,8 +82,8 @@ def test_any_batch_size_is_taken(tmp_path):
     )
     many = graph.answer(images(40))
     alone = [graph.answer(image[None]) for image in images(40)]
-    np.testing.assert_allclose(np.concatenate([one.logits for one in alone]), many.logits, atol=1e-5)
-    np.testing.assert_allclose(np.concatenate([one.maps for one in alone]), many.maps, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate([answer.logits for answer in alone]), many.logits, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate([answer.maps for answer in alone]), many.maps, atol=1e-5)
 
 
 def test_a_weight_that_is_not_finite_is_named():

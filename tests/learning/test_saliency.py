@@ -130,8 +130,8 @@ def test_the_benchmark_fails_past_its_limit_and_keeps_the_other_networks_rows(mo
     monkeypatch.setattr(benchmark, "LIMIT", 0.0)
     with pytest.raises(SystemExit, match="past the limit: custom_cnn"):
         benchmark.main()
-    found = json.loads(kept.read_text())
-    assert set(found) == {"saliency", "demo"}
-    rows = found["saliency"]["rows"]
+    stored = json.loads(kept.read_text())
+    assert set(stored) == {"saliency", "demo"}
+    rows = stored["saliency"]["rows"]
     assert rows[0] == before
     assert [row["what"] for row in rows] == ["maps of 8 images, vgg16", "maps of 8 images, custom_cnn"]

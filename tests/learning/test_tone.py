@@ -79,9 +79,9 @@ def test_matching_gives_the_quantiles_of_the_other_image():
     before = images()
     shares = call(tone.cumulative_shares, before)
     after = call(tone.apply_curve, before, call(tone.matched, shares, np.roll(shares, 1, axis=0)))
-    for image, other, own in zip(after, np.roll(before, 1, axis=0), before, strict=True):
+    for image, other, original in zip(after, np.roll(before, 1, axis=0), before, strict=True):
         assert np.abs(quantiles(image) - quantiles(other)).max() < 3 * LEVEL
-        assert (image[own == 0] == 0).all(), "what is black, outside the radiograph, stays black"
+        assert (image[original == 0] == 0).all(), "what is black, outside the radiograph, stays black"
 
 
 def test_matching_an_image_with_itself_changes_nothing():
@@ -175,7 +175,7 @@ print("found", json.dumps({"jit": bool(model.jit_compile), "losses": loss, "afte
 
 
 def test_xla_compiles_it_and_jax_computes_the_same(tmp_path):
-    found = {}
+    outputs = {}
     for backend in ("tensorflow", "jax"):
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT],
@@ -184,7 +184,7 @@ def test_xla_compiles_it_and_jax_computes_the_same(tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         line = next(line for line in done.stdout.splitlines() if line.startswith("found"))
-        found[backend] = json.loads(line.removeprefix("found"))
-        assert found[backend]["jit"], "a layer kept Keras from compiling the model with XLA"
-        assert np.isfinite(found[backend]["losses"]).all()
-    assert np.allclose(found["tensorflow"]["after"], found["jax"]["after"], atol=0.01)
+        outputs[backend] = json.loads(line.removeprefix("found"))
+        assert outputs[backend]["jit"], "a layer kept Keras from compiling the model with XLA"
+        assert np.isfinite(outputs[backend]["losses"]).all()
+    assert np.allclose(outputs["tensorflow"]["after"], outputs["jax"]["after"], atol=0.01)

@@ -157,7 +157,7 @@ def test_the_fused_normalization_is_that_of_keras(shape):
 
     batch = tf.constant(np.random.default_rng(0).normal(2.0, 3.0, shape), "float32")
     weights = tf.constant(np.random.default_rng(1).normal(size=shape), "float32")
-    found = []
+    results = []
     for kind in (keras.layers.BatchNormalization, FusedBatchNormalization):
         layer = kind(momentum=0.9)
         layer.build(shape)
@@ -166,8 +166,8 @@ def test_the_fused_normalization_is_that_of_keras(shape):
             outputs = layer(batch, training=True)
             loss = tf.reduce_sum(outputs * weights)
         gradients = tape.gradient(loss, [batch, layer.gamma.value, layer.beta.value])
-        found.append([outputs, layer(batch), layer.moving_mean.value, layer.moving_variance.value, *gradients])
-    for theirs, ours in zip(*found, strict=True):
+        results.append([outputs, layer(batch), layer.moving_mean.value, layer.moving_variance.value, *gradients])
+    for theirs, ours in zip(*results, strict=True):
         assert np.allclose(theirs, ours, rtol=1e-4, atol=1e-4)
 
 
@@ -250,6 +250,6 @@ def test_jax_reaches_the_same_figures(tmp_path):
     losses = np.array([figures[backend]["losses"] for backend in ("tensorflow", "jax")])
     assert losses[0, 0] > 0.1 > losses[0, 1:].min(), "the task is learned"
     assert np.abs(losses[0] - losses[1]).mean() < 0.05, losses
-    own, there = figures["tensorflow"]["own"], figures["jax"]["tensorflow"]
-    assert np.std(own) > 0.01, "the network tells images apart"
-    assert np.allclose(own, there, rtol=1e-3, atol=1e-3), np.abs(np.subtract(own, there)).max()
+    here, there = figures["tensorflow"]["own"], figures["jax"]["tensorflow"]
+    assert np.std(here) > 0.01, "the network tells images apart"
+    assert np.allclose(here, there, rtol=1e-3, atol=1e-3), np.abs(np.subtract(here, there)).max()

@@ -240,12 +240,12 @@ def test_a_crash_between_any_two_steps_leaves_the_old_champion_and_is_healed(roo
     tries = driven(root, "crash", verb)
     output, errors = tries.communicate(timeout=240)
     assert tries.returncode == 0, errors
-    found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    *killed, last = found
-    assert {one["status"] for one in killed} == {-signal.SIGKILL}
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    *killed, last = lines
+    assert {attempt["status"] for attempt in killed} == {-signal.SIGKILL}
     assert len(killed) > (8 if verb == "promote" else 4)
-    for one in killed:
-        assert one["champion"] == serving and "PROBLEM" not in one["shown"], one
+    for attempt in killed:
+        assert attempt["champion"] == serving and "PROBLEM" not in attempt["shown"], attempt
     assert last["champion"] == wanted and "PROBLEM" not in last["shown"]
     assert champion(root) == wanted
     events = [(event["action"], event["version"]) for event in record(root)]
@@ -265,13 +265,13 @@ def test_a_delivery_killed_at_any_step_leaves_one_candidate_or_the_other_whole_a
     tries = driven(root, "crash", f"install={workspace}")
     output, errors = tries.communicate(timeout=240)
     assert tries.returncode == 0, errors
-    found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    *killed, last = found
-    assert len(killed) > 8 and {one["status"] for one in killed} == {-signal.SIGKILL}
-    for one in killed:
-        assert one["champion"] == old and one["candidate"] in (old, new) and not one["broken"], one
-        assert "PROBLEM" not in one["shown"]
-    assert {one["candidate"] for one in killed} >= {old}
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    *killed, last = lines
+    assert len(killed) > 8 and {attempt["status"] for attempt in killed} == {-signal.SIGKILL}
+    for attempt in killed:
+        assert attempt["champion"] == old and attempt["candidate"] in (old, new) and not attempt["broken"], attempt
+        assert "PROBLEM" not in attempt["shown"]
+    assert {attempt["candidate"] for attempt in killed} >= {old}
     assert last["champion"] == new == last["candidate"]
     again = driven(root, "run", f"install={workspace}")
     _, errors = again.communicate(timeout=120)

@@ -22,8 +22,8 @@ EVALUATE = SETTINGS.evaluate.model_copy(update={"resamples": 200})
 decide = partial(rules.decide, serving="champion", gate=GATE, evaluate=EVALUATE)
 
 
-def by_name(found: list[rules.Rule]) -> dict[str, rules.Rule]:
-    return {rule.name: rule for rule in found}
+def by_name(decided: list[rules.Rule]) -> dict[str, rules.Rule]:
+    return {rule.name: rule for rule in decided}
 
 
 def moved(logits_by_change, how):
@@ -32,13 +32,13 @@ def moved(logits_by_change, how):
 
 def test_the_first_champion_needs_the_minima_alone():
     (candidate,) = answers_fixture.networks(0, 0.99)
-    against, found = decide(candidate, {})
+    against, decided = decide(candidate, {})
     assert against is None
-    assert [rule.name for rule in found] == [
+    assert [rule.name for rule in decided] == [
         "sensitivity", "specificity", "stressed sensitivity", "stressed specificity",
     ]  # fmt: skip
-    assert all(rule.passed for rule in found)
-    assert found[0].limit == GATE.validation.min_sensitivity and found[3].limit == GATE.stress.min_specificity
+    assert all(rule.passed for rule in decided)
+    assert decided[0].limit == GATE.validation.min_sensitivity and decided[3].limit == GATE.stress.min_specificity
 
 
 def test_a_weak_network_misses_a_floor_and_says_by_how_much():
@@ -58,9 +58,9 @@ def test_stress_counts_at_the_threshold_of_clean_images():
 
 def test_the_serving_champion_is_always_compared_and_the_best_on_record_beside_it():
     worse, best, candidate = answers_fixture.networks(0, 0.97, 0.998, 0.97)
-    against, found = decide(candidate, {"best": best, "champion": worse})
+    against, decided = decide(candidate, {"best": best, "champion": worse})
     assert against == "champion"
-    verdict = by_name(found)
+    verdict = by_name(decided)
     assert verdict["AUC"].passed and verdict["log loss"].passed
     assert "against champion champion" in verdict["AUC"].on
     assert not verdict["AUC, best"].passed and not verdict["log loss, best"].passed
@@ -70,28 +70,28 @@ def test_the_serving_champion_is_always_compared_and_the_best_on_record_beside_i
 
 def test_where_no_champion_of_this_data_set_serves_the_best_on_record_is_the_measure():
     worse, best, candidate = answers_fixture.networks(0, 0.97, 0.998, 0.97)
-    against, found = decide(candidate, {"worse": worse, "best": best}, serving=None)
+    against, decided = decide(candidate, {"worse": worse, "best": best}, serving=None)
     assert against == "best"
-    assert not by_name(found)["AUC"].passed and "AUC, best" not in by_name(found)
+    assert not by_name(decided)["AUC"].passed and "AUC, best" not in by_name(decided)
 
 
 def test_clean_figures_are_floors_and_no_more():
     champion, candidate = answers_fixture.networks(0, 0.99, 0.99)
     weaker = replace(candidate.clean, logits=candidate.clean.logits + np.random.default_rng(0).normal(0, 0.7, 525))
-    found = by_name(decide(replace(candidate, clean=weaker), {"champion": champion})[1])
+    decided = by_name(decide(replace(candidate, clean=weaker), {"champion": champion})[1])
     plain = by_name(decide(candidate, {"champion": champion})[1])
     for name in ("AUC", "log loss"):
-        assert found[name] == plain[name], "what decides does not read the images as they are"
-    assert found["specificity"].bound < plain["specificity"].bound
+        assert decided[name] == plain[name], "what decides does not read the images as they are"
+    assert decided["specificity"].bound < plain["specificity"].bound
 
 
 def test_a_worse_calibrated_ranking_fails_by_log_loss():
     champion, candidate = answers_fixture.networks(0, 0.99, 0.99)
     # A power above 1 keeps every ranking; confident errors cost more.
     cubed = replace(candidate, unseen=moved(candidate.unseen, lambda logits: logits**3))
-    found, plain = (by_name(decide(one, {"champion": champion})[1]) for one in (cubed, candidate))
-    assert found["AUC"] == plain["AUC"]
-    assert plain["log loss"].passed and not found["log loss"].passed
+    decided, plain = (by_name(decide(validation, {"champion": champion})[1]) for validation in (cubed, candidate))
+    assert decided["AUC"] == plain["AUC"]
+    assert plain["log loss"].passed and not decided["log loss"].passed
 
 
 def test_an_overall_change_of_scale_changes_nothing_because_calibration_is_cross_fitted():
@@ -105,7 +105,7 @@ def test_an_overall_change_of_scale_changes_nothing_because_calibration_is_cross
         moved(candidate.stress, scale),
         moved(candidate.unseen, scale),
     )
-    plain, other = (decide(one, {"champion": champion})[1] for one in (candidate, scaled))
+    plain, other = (decide(validation, {"champion": champion})[1] for validation in (candidate, scaled))
     for rule, same in zip(plain, other, strict=True):
         assert rule.passed == same.passed
         assert rule.bound == pytest.approx(same.bound, abs=1e-6)
@@ -139,9 +139,9 @@ def test_the_scores_are_those_of_scikit_learn():
     (candidate,) = answers_fixture.networks(0, 0.95)
     clean = candidate.clean
     sample = bootstrap.draw(clean.labels, clean.patients, 20, 0)
-    found = cross_fitting.scores(clean, candidate.unseen, sample, GATE.folds, EVALUATE.seed)
+    decided = cross_fitting.scores(clean, candidate.unseen, sample, GATE.folds, EVALUATE.seed)
     logits = np.stack(list(candidate.unseen.values()))
-    assert found.auc[0] == pytest.approx(roc_auc_score(np.tile(clean.labels, len(logits)), logits.ravel()))
+    assert decided.auc[0] == pytest.approx(roc_auc_score(np.tile(clean.labels, len(logits)), logits.ravel()))
     fold = cross_fitting.deal(clean, GATE.folds, EVALUATE.seed)
     probabilities = np.empty_like(logits)
     for number in range(GATE.folds):
@@ -150,7 +150,7 @@ def test_the_scores_are_those_of_scikit_learn():
             logits[:, others].reshape(-1, 1), np.tile(clean.labels[others], len(logits))
         )
         probabilities[:, inside] = fitted.predict_proba(logits[:, inside].reshape(-1, 1))[:, 1].reshape(len(logits), -1)
-    assert found.log_loss[0] == pytest.approx(
+    assert decided.log_loss[0] == pytest.approx(
         log_loss(np.tile(clean.labels, len(logits)), probabilities.ravel()), abs=1e-6
     )
 
@@ -169,12 +169,14 @@ def test_nobody_is_compared_on_patients_that_the_champion_was_trained_on():
     # The champion held out other patients: on the ones it was trained on it would be perfect, had it said anything.
     kept = np.arange(len(champion.clean.paths)) % 2 == 0
     held = champion.take(kept)
-    found = by_name(decide(candidate, {"champion": held})[1])
+    decided = by_name(decide(candidate, {"champion": held})[1])
     ours = candidate.take(kept)
     sample = bootstrap.draw(ours.clean.labels, ours.clean.patients, EVALUATE.resamples, EVALUATE.seed)
-    expected = [cross_fitting.scores(one.clean, one.unseen, sample, 5, 0).auc[0] for one in (ours, held)]
-    assert found["AUC"].value == pytest.approx(expected[0] - expected[1])
-    assert found["AUC"].on.startswith(f"{len(set(ours.clean.patients))} patients")
+    expected = [
+        cross_fitting.scores(validation.clean, validation.unseen, sample, 5, 0).auc[0] for validation in (ours, held)
+    ]
+    assert decided["AUC"].value == pytest.approx(expected[0] - expected[1])
+    assert decided["AUC"].on.startswith(f"{len(set(ours.clean.patients))} patients")
 
 
 def test_images_are_paired_by_path_whatever_their_order():
@@ -186,10 +188,10 @@ def test_images_are_paired_by_path_whatever_their_order():
 def test_too_few_patients_in_common_are_no_comparison():
     champion, candidate = answers_fixture.networks(0, 0.99, 0.99)
     few = champion.take(np.r_[0:5, len(champion.clean.paths) - 40 : len(champion.clean.paths)])
-    against, found = decide(candidate, {"old": few})
+    against, decided = decide(candidate, {"old": few})
     assert against == "old"
-    assert (found[0].name, found[0].passed) == ("comparison possible", False)
-    assert "at least 10" in found[0].on
+    assert (decided[0].name, decided[0].passed) == ("comparison possible", False)
+    assert "at least 10" in decided[0].on
 
 
 @pytest.fixture(scope="module")

@@ -44,34 +44,34 @@ def fixed(distance: float) -> tuple[Predictions, run_metrics.Samples, dict]:
 
 
 def test_classes_that_overlap_leave_images_undecided_between_a_sensitive_and_a_specific_threshold() -> None:
-    predictions, _, found = fixed(2.0)
-    promise = found["promise"]
-    assert not promise["crossed"]
-    assert promise["lower"]["score"] == found["sensitive"] < found["specific"] == promise["upper"]["score"]
-    assert "sensitivity at least 0.95 on stressed validation" in promise["lower"]["criterion"]
-    assert promise["lower"]["bounds"]["sensitivity"] >= 0.95 > promise["lower"]["bounds"]["specificity"]
-    assert promise["upper"]["bounds"]["specificity"] >= 0.95 > promise["upper"]["bounds"]["sensitivity"]
+    predictions, _, results = fixed(2.0)
+    stored = results["promise"]
+    assert not stored["crossed"]
+    assert stored["lower"]["score"] == results["sensitive"] < results["specific"] == stored["upper"]["score"]
+    assert "sensitivity at least 0.95 on stressed validation" in stored["lower"]["criterion"]
+    assert stored["lower"]["bounds"]["sensitivity"] >= 0.95 > stored["lower"]["bounds"]["specificity"]
+    assert stored["upper"]["bounds"]["specificity"] >= 0.95 > stored["upper"]["bounds"]["sensitivity"]
     scores = calibration.sigmoid(predictions.test.logits)
-    between = np.mean((scores >= found["sensitive"]) & (scores < found["specific"]))
-    share = found["indeterminate"]["test"]
+    between = np.mean((scores >= results["sensitive"]) & (scores < results["specific"]))
+    share = results["indeterminate"]["test"]
     assert share["value"] == pytest.approx(between, abs=1e-5) and share["low"] <= share["value"] <= share["high"]
     assert share["value"] > 0.2
 
 
 def test_thresholds_that_cross_are_in_order_and_the_contract_says_so() -> None:
-    _, _, found = fixed(6.0)
-    promise = found["promise"]
-    assert promise["crossed"] and promise["lower"]["score"] == found["specific"] < found["sensitive"]
-    assert "specificity" in promise["lower"]["criterion"] and "sensitivity" in promise["upper"]["criterion"]
+    _, _, results = fixed(6.0)
+    stored = results["promise"]
+    assert stored["crossed"] and stored["lower"]["score"] == results["specific"] < results["sensitive"]
+    assert "specificity" in stored["lower"]["criterion"] and "sensitivity" in stored["upper"]["criterion"]
     for name in ("lower", "upper"):
-        assert min(promise[name]["bounds"].values()) >= 0.95
-    assert "lies below the one for sensitivity" in promise["order"] and "both criteria hold at both" in promise["order"]
+        assert min(stored[name]["bounds"].values()) >= 0.95
+    assert "lies below the one for sensitivity" in stored["order"] and "both criteria hold at both" in stored["order"]
 
 
 def test_outcomes_read_what_was_promised() -> None:
-    _, _, found = fixed(2.0)
-    lower, upper = outcomes.thresholds({"thresholds": found["promise"]})
-    assert (lower.score, upper.score) == (found["sensitive"], found["specific"])
+    _, _, results = fixed(2.0)
+    lower, upper = outcomes.thresholds({"thresholds": results["promise"]})
+    assert (lower.score, upper.score) == (results["sensitive"], results["specific"])
 
 
 def test_the_criterion_is_of_the_stressed_images_and_not_of_the_clean_ones() -> None:

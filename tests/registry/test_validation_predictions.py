@@ -54,9 +54,9 @@ def edit(path, change):
 def test_both_families_are_read_as_they_were_written(tmp_path):
     (written,) = answers_fixture.networks(0, 0.99)
     validation_predictions.write(tmp_path, written)
-    found = validation_predictions.read(tmp_path)
-    assert found.clean.paths == written.clean.paths
-    for ours, theirs in ((found.stress, written.stress), (found.unseen, written.unseen)):
+    measured = validation_predictions.read(tmp_path)
+    assert measured.clean.paths == written.clean.paths
+    for ours, theirs in ((measured.stress, written.stress), (measured.unseen, written.unseen)):
         assert ours.keys() == theirs.keys()
         for change, logits in ours.items():
             np.testing.assert_allclose(logits, theirs[change], rtol=1e-5)
@@ -64,20 +64,20 @@ def test_both_families_are_read_as_they_were_written(tmp_path):
 
 def test_a_champion_that_was_not_measured_is_asked_where_the_images_are(tmp_path, monkeypatch, folder, images):
     arrays(tmp_path, monkeypatch, images)
-    found = validation_predictions.measured(folder)
-    assert found.unseen.keys() == UNSEEN.changes.keys()
+    measured = validation_predictions.measured(folder)
+    assert measured.unseen.keys() == UNSEEN.changes.keys()
     for name, change in UNSEEN.changes.items():
         expected = [champion_fixture.logit_of(image) for image in change(images)]
-        np.testing.assert_allclose(found.unseen[name], expected, atol=1e-4)
+        np.testing.assert_allclose(measured.unseen[name], expected, atol=1e-4)
     assert not (folder / "unseen.csv").exists(), "asking writes nothing"
 
 
 def test_only_images_at_hand_are_asked_about(tmp_path, monkeypatch, folder, images):
     arrays(tmp_path, monkeypatch, images[:4], NAMES[:4])
-    found = validation_predictions.measured(folder)
-    assert found.clean.paths == NAMES[:4]
+    measured = validation_predictions.measured(folder)
+    assert measured.clean.paths == NAMES[:4]
     expected = [champion_fixture.logit_of(image) for image in UNSEEN.changes["jpeg_4"](images[:4])]
-    np.testing.assert_allclose(found.unseen["jpeg_4"], expected, atol=1e-4)
+    np.testing.assert_allclose(measured.unseen["jpeg_4"], expected, atol=1e-4)
 
 
 def test_without_images_one_line_says_what_is_missing_and_what_to_do(tmp_path, monkeypatch, folder, images):
@@ -113,11 +113,11 @@ def test_a_damaged_file_is_named(folder, images, change, message):
 
 
 def test_images_are_taken_under_every_change():
-    (whole,) = answers_fixture.networks(0, 0.99)
+    (complete,) = answers_fixture.networks(0, 0.99)
     rows = np.array([5, 2, 9])
-    part = whole.take(rows)
-    np.testing.assert_array_equal(part.unseen["jpeg_4"], whole.unseen["jpeg_4"][rows])
-    np.testing.assert_array_equal(part.stress["dark"], whole.stress["dark"][rows])
+    part = complete.take(rows)
+    np.testing.assert_array_equal(part.unseen["jpeg_4"], complete.unseen["jpeg_4"][rows])
+    np.testing.assert_array_equal(part.stress["dark"], complete.stress["dark"][rows])
     assert replace(part, unseen={}).take(np.array([0])).unseen == {}
 
 

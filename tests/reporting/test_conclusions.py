@@ -45,9 +45,9 @@ def area(run: str) -> float:
 
 def accuracy(run: str) -> float:
     """At the run's own threshold, which was fixed on validation."""
-    own = json.loads((paths.METRICS / "runs" / f"{run}.json").read_text(encoding="utf-8"))
+    measured = json.loads((paths.METRICS / "runs" / f"{run}.json").read_text(encoding="utf-8"))
     labels, logits = answers(run, "test")
-    return float(metrics.accuracy_score(labels, logits >= own["threshold_sensitive_logit"]))
+    return float(metrics.accuracy_score(labels, logits >= measured["threshold_sensitive_logit"]))
 
 
 def mean_difference(first: str, second: str, value) -> float:
@@ -55,12 +55,12 @@ def mean_difference(first: str, second: str, value) -> float:
     runs, by_network = finished(), {}
     entries = PARAMS["train"]["runs"]
     for run in runs:
-        own = entries[run]
-        other = f"{own['network']}-{second}-{own['seed']}"
-        if run != f"{own['network']}-{first}-{own['seed']}" or other not in runs:
+        entry = entries[run]
+        other = f"{entry['network']}-{second}-{entry['seed']}"
+        if run != f"{entry['network']}-{first}-{entry['seed']}" or other not in runs:
             continue
-        if all(own[key] == entries[other][key] for key in ("epochs", "weights")):
-            by_network.setdefault(own["network"], []).append(value(run) - value(other))
+        if all(entry[key] == entries[other][key] for key in ("epochs", "weights")):
+            by_network.setdefault(entry["network"], []).append(value(run) - value(other))
     return float(np.mean([np.mean(differences) for differences in by_network.values()]))
 
 
@@ -98,14 +98,14 @@ def test_a_run_that_did_not_train_or_is_unfinished_is_named():
 def test_the_best_network_is_told_by_its_auc():
     """Chosen by stressed validation, pooled; its official test against Xception's best."""
     entries = PARAMS["train"]["runs"]
-    own = [
+    runs_of_study = [
         run
         for run in finished()
         if entries[run]["group"] != "robust" and re.fullmatch(r"[a-z0-9_]+-[a-z]+-[0-9]+", run)
     ]
-    best = max(own, key=_stressed)
+    best = max(runs_of_study, key=_stressed)
     assert f"the best finished run on the study's own groups is `{best}`" in README
-    xception = max((run for run in own if entries[run]["network"] == "xception"), key=_stressed)
+    xception = max((run for run in runs_of_study if entries[run]["network"] == "xception"), key=_stressed)
     (difference,) = told(rf"{best} less {xception} .*?AUC ([+-][.0-9]+) ")
     assert area(best) - area(xception) == pytest.approx(difference, abs=6e-4)
 

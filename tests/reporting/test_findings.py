@@ -17,7 +17,9 @@ def row(contrast: str, figure: str, value: float | str, **more: str) -> dict[str
 
 def both(auc: float | str, accuracy: float | str, p: tuple[str, str], **more: str) -> list[dict[str, str]]:
     figures = (("test_auc", auc), ("test_accuracy_at_sensitive", accuracy))
-    return [row(AUGMENTED, figure, value, p_holm=own, **more) for (figure, value), own in zip(figures, p, strict=True)]
+    return [
+        row(AUGMENTED, figure, value, p_holm=p_holm, **more) for (figure, value), p_holm in zip(figures, p, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -165,10 +165,10 @@ def test_a_box_of_the_flow_holds_all_of_pneumonia():
         ("bacterial", "PNEUMONIA", "c"),
         ("viral", "PNEUMONIA", "b"),
     ]
-    found = report.counts([{"subtype": kind, "label": label, "patient": who} for kind, label, who in kinds])
-    assert (found["pictures"], found["patients"]) == (4, 3)
-    assert found["pneumonia"] == {"pictures": 3, "patients": 2}
-    assert found["subtypes"]["viral"] == {"pictures": 2, "patients": 1}
+    counts = report.counts([{"subtype": kind, "label": label, "patient": who} for kind, label, who in kinds])
+    assert (counts["pictures"], counts["patients"]) == (4, 3)
+    assert counts["pneumonia"] == {"pictures": 3, "patients": 2}
+    assert counts["subtypes"]["viral"] == {"pictures": 2, "patients": 1}
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="CHROMIUM IS NOT INSTALLED: the printed page is not looked at")

@@ -41,9 +41,9 @@ def write_source(folder: Path) -> Path:
 
 def test_a_run_without_new_images_is_a_skip(project: Path, tmp_path: Path) -> None:
     source = write_source(tmp_path / "source")
-    found = task(project, "detect_new_data", "look", CXR_DATA=str(source))
-    assert found.returncode == 0, found.stderr
-    digest = found.stderr.split("new images: ")[1].split()[0]
+    detected = task(project, "detect_new_data", "look", CXR_DATA=str(source))
+    assert detected.returncode == 0, detected.stderr
+    digest = detected.stderr.split("new images: ")[1].split()[0]
     facts = project / "predictions" / "custom_cnn-raw-0" / "run.json"
     facts.parent.mkdir(parents=True)
     facts.write_text(json.dumps({"dataset_digest": digest, "edition": "224px"}))
@@ -59,15 +59,15 @@ def test_a_run_without_new_images_is_a_skip(project: Path, tmp_path: Path) -> No
 
 def test_new_images_are_taken_although_nothing_that_dvc_knows_has_changed(project: Path, tmp_path: Path) -> None:
     source = write_source(tmp_path / "source")
-    found = []
+    datasets = []
     for run in ("old", "new"):
         for again in (False, True):
             done = task(project, "run_stages ingest", run, {"epochs": 1}, CXR_DATA=str(source))
             assert done.returncode == 0, done.stdout + done.stderr
             assert ("didn't change, skipping" in done.stdout) == again, done.stdout
-        found.append(json.loads((workspace(project, run) / "data" / "dataset.json").read_text()))
+        datasets.append(json.loads((workspace(project, run) / "data" / "dataset.json").read_text()))
         Image.new("L", (80, 80), 99).save(source / "train" / "NORMAL" / "b.jpeg")
-    assert [dataset["pictures"] for dataset in found] == [6, 7]
+    assert [dataset["pictures"] for dataset in datasets] == [6, 7]
 
 
 def test_a_source_that_is_not_there_is_named(project: Path, tmp_path: Path) -> None:
@@ -143,12 +143,12 @@ def test_a_champion_goes_into_the_checkout_and_a_damaged_one_is_named(project: P
         assert (project / "models" / "promotions.jsonl").read_text() == record, "delivering twice promoted twice"
 
         answers = project / "models" / "champions" / first / "predictions.csv"
-        whole = answers.read_bytes()
-        answers.write_bytes(whole[:-20])
+        content = answers.read_bytes()
+        answers.write_bytes(content[:-20])
         said = one_line(task(project, "plan", "two", params))
         assert f"champion is damaged (models/champions/{first}/predictions.csv" in said
         assert f"git checkout -- models/champions/{first}" in said
-        answers.write_bytes(whole)
+        answers.write_bytes(content)
         assert task(project, "plan", "two", params).returncode == 0
 
         # Damaged while the training went on: the gate says so, and goes on after the repair.
@@ -156,7 +156,7 @@ def test_a_champion_goes_into_the_checkout_and_a_damaged_one_is_named(project: P
         answers.unlink()
         assert f"{first}/predictions.csv is missing" in one_line(task(project, "gate", "two", params))
         assert (project / "models" / "CHAMPION").read_text() == f"{first}\n"
-        answers.write_bytes(whole)
+        answers.write_bytes(content)
         assert [task(project, call, "two", params).returncode for call in calls] == [0, 0, 0]
         assert (project / "models" / "CHAMPION").read_text() == f"{second}\n"
         assert json.loads((project / "metrics" / "gate.json").read_text())["against"] == first

@@ -39,9 +39,11 @@ def states(project: Path, **codes: str) -> dict[str, str]:
     environ = clean_environment(PIPELINE_PYTHON=str(project.parent / "commands"), **{"LOOK": "0", **codes})
     command = ["scripts/airflow.sh", "retrain", "{}"]
     done = subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, check=False)
-    found = dict(re.findall(r"^(\w+)(?: \S+)? +(success|skipped|failed|upstream_failed) ", done.stdout, re.MULTILINE))
-    assert found, done.stdout + done.stderr
-    return found
+    states_said = dict(
+        re.findall(r"^(\w+)(?: \S+)? +(success|skipped|failed|upstream_failed) ", done.stdout, re.MULTILINE)
+    )
+    assert states_said, done.stdout + done.stderr
+    return states_said
 
 
 @pytest.mark.parametrize(

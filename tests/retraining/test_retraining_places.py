@@ -115,9 +115,9 @@ def test_finished_retrainings_are_remembered_when_their_workspaces_are_gone(proj
             (source / split / label).mkdir(parents=True)
             (source / split / label / "a.jpeg").write_bytes(f"{split} {label}".encode())
     told = {"CXR_DATA": str(source)}
-    found = task(project, "detect_new_data", "run-0", **told)
-    assert found.returncode == 0
-    digest = found.stderr.split("new images: ")[1].split()[0]
+    detected = task(project, "detect_new_data", "run-0", **told)
+    assert detected.returncode == 0
+    digest = detected.stderr.split("new images: ")[1].split()[0]
     for number in range(5):
         run = f"run-{number}"
         assert task(project, "plan", run).returncode == 0

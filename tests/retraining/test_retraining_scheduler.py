@@ -65,11 +65,11 @@ class Airflow:
 
     def wait(self, ready: Callable[[], Any], what: str, seconds: float = 600) -> Any:
         until = time.monotonic() + seconds
-        while not (found := ready()):
+        while not (answer := ready()):
             assert self.process.poll() is None, self.log.read_text()[-3000:]
             assert time.monotonic() < until, f"waited for {what}"
             time.sleep(0.5)
-        return found
+        return answer
 
     def healthy(self) -> bool:
         try:
@@ -93,8 +93,8 @@ class Airflow:
         return self.get(f"{where}/taskInstances/{task}" if task else where).get("state")
 
     def states(self, run: str) -> dict[str, str]:
-        found = self.get(f"dags/{RETRAIN}/dagRuns/{run}/taskInstances")
-        return {task["task_id"]: task["state"] for task in found["task_instances"]}
+        instances = self.get(f"dags/{RETRAIN}/dagRuns/{run}/taskInstances")
+        return {task["task_id"]: task["state"] for task in instances["task_instances"]}
 
     def said(self, run: str, task: str) -> str:
         """The log of a task's last try."""
@@ -178,7 +178,7 @@ def test_announced_failed_repaired_delivered(airflow: Airflow, tmp_path: Path) -
     assert airflow.runs(RETRAIN) == airflow.runs(WATCH) == []
 
     # Announced by a program; the source is not mounted yet.
-    (asset,) = (one for one in airflow.get("assets")["assets"] if one["name"] == "chest_xray_incoming")
+    (asset,) = (listed for listed in airflow.get("assets")["assets"] if listed["name"] == "chest_xray_incoming")
     event = airflow.client.post("/api/v2/assets/events", json={"asset_id": asset["id"]})
     assert event.status_code == 200, event.text
     (run,) = airflow.wait(lambda: airflow.runs(RETRAIN), "the announced run")
@@ -194,14 +194,14 @@ def test_announced_failed_repaired_delivered(airflow: Airflow, tmp_path: Path) -
         # Announced by the watching DAG, as its own night would: there are more images.
         write_source(source, 260)
         damaged = models / "champions" / champion / "predictions.csv"
-        whole = damaged.read_bytes()
-        damaged.write_bytes(whole[:-9])
+        content = damaged.read_bytes()
+        damaged.write_bytes(content[:-9])
         watch = airflow.client.post(f"/api/v2/dags/{WATCH}/dagRuns", json={"logical_date": None})
         assert watch.status_code == 200, watch.text
         airflow.wait(lambda: len(airflow.runs(RETRAIN)) == 2, "the run after the watch")
         (second,) = {run["dag_run_id"] for run in airflow.runs(RETRAIN)} - {first}
         cause = rf"champion is damaged \({champion}/predictions.csv.*`git checkout -- models/champions/{champion}`"
-        airflow.fails_then_goes_on(second, "plan", cause, lambda: damaged.write_bytes(whole))
+        airflow.fails_then_goes_on(second, "plan", cause, lambda: damaged.write_bytes(content))
         airflow.wait(lambda: airflow.state(second) in ("success", "failed"), "the second run", 1800)
         assert set(airflow.states(second).values()) == {"success"}, airflow.states(second)
         newer = (models / "CHAMPION").read_text().strip()

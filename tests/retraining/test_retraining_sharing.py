@@ -33,7 +33,7 @@ def test_a_remote_that_refuses_is_named(project: Path) -> None:
 def images(folder: Path) -> list[str]:
     """What images, or arrays of images, the files below a folder are or hold: by content, names tell nothing in a remote."""
     files = (file for file in folder.rglob("*") if file.is_file())
-    return sorted(found for file in files if (found := kind(file.read_bytes())))
+    return sorted(content for file in files if (content := kind(file.read_bytes())))
 
 
 def test_no_image_leaves_the_head_and_nothing_is_trained_in_passing(project: Path, tmp_path: Path) -> None:

@@ -92,8 +92,8 @@ def digest(images):
 @pytest.mark.parametrize("family", [TRAINED, UNSEEN], ids=lambda family: family.name)
 def test_a_change_that_is_altered_raises_the_version(family):
     """A family with other changes is another family: raise `version`, pin the digests of the new one, and measure anew."""
-    found = {name: digest(change(IMAGES)) for name, change in family.changes.items()}
-    assert PINNED.get((family.name, family.version)) == found
+    digests = {name: digest(change(IMAGES)) for name, change in family.changes.items()}
+    assert PINNED.get((family.name, family.version)) == digests
 
 
 def test_directions_of_the_first_family():

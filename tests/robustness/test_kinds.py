@@ -31,8 +31,8 @@ def kind_of(change, draws=1):
         AssertionError: it does none of what has a name.
     """
     flat, halves, stimulus = (change(np.stack([image] * draws)).astype(int) for image in (FLAT, HALVES, STIMULUS))
-    for look in (_cut_off, _covered, _everywhere, _by_place, _by_value):
-        if kind := look(flat, halves):
+    for rule in (_cut_off, _covered, _everywhere, _by_place, _by_value):
+        if kind := rule(flat, halves):
             return kind
     return _moved(stimulus - flat)
 

@@ -31,7 +31,7 @@ def test_promtool_finds_nothing(command: str) -> None:
 
 def test_every_alert_is_raised_and_held_back_in_a_case() -> None:
     cases = [case for path in FOLDER.glob("*_test.yaml") for case in yaml.safe_load(path.read_text())["tests"]]
-    told = [(one["alertname"], bool(one["exp_alerts"])) for case in cases for one in case["alert_rule_test"]]
+    told = [(alert["alertname"], bool(alert["exp_alerts"])) for case in cases for alert in case["alert_rule_test"]]
     alerts = {rule["alert"] for rule in RULES if "alert" in rule}
     assert {name for name, raised in told if raised} == alerts
     assert {name for name, raised in told if not raised} == alerts

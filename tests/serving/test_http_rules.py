@@ -82,9 +82,9 @@ def test_a_body_of_two_lengths_is_refused_and_ends_the_connection() -> None:
 def test_a_redirect_names_no_host(location: str, path: str, relative: str) -> None:
     from urllib.parse import urljoin, urlsplit
 
-    found = http_rules._relative(location, path)
-    assert found == relative
-    joined = urlsplit(urljoin(f"http://us/prefix{path}", found))
+    address = http_rules._relative(location, path)
+    assert address == relative
+    joined = urlsplit(urljoin(f"http://us/prefix{path}", address))
     assert (joined.netloc, joined.path) == ("us", f"/prefix{urlsplit(location).path}")
 
 

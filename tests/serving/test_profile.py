@@ -92,9 +92,9 @@ def test_every_answer_is_the_profiles_and_says_so(server: Server, route: str, va
 
 def test_the_model_says_so(server: Server) -> None:
     card = server.get("/model").json()
-    own = card["profile"]
-    assert own["version"] == server.post(flat(127)).json()["profile"]
-    assert own["champion"] == card["version"] and own["report"] == {"auc": [0.9, 0.8, 0.95]}
+    described = card["profile"]
+    assert described["version"] == server.post(flat(127)).json()["profile"]
+    assert described["champion"] == card["version"] and described["report"] == {"auc": [0.9, 0.8, 0.95]}
     assert [card["thresholds"][name]["score"] for name in ("lower", "upper")] == [LOWER, UPPER]
 
 
@@ -169,9 +169,9 @@ def test_a_profile_under_another_name_is_refused(root: Path) -> None:
 @hypothesis_settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_the_probability_keeps_the_order_and_stays_a_probability(one: float, other: float) -> None:
-    own = profile.Profile.model_validate({"format": 1, "digest": "0" * 64, **content("c")})
+    site_profile = profile.Profile.model_validate({"format": 1, "digest": "0" * 64, **content("c")})
     low, high = sorted((one, other))
-    assert 0 < own.probability(low) <= own.probability(high) < 1
+    assert 0 < site_profile.probability(low) <= site_profile.probability(high) < 1
 
 
 def log(path: Path, probabilities: np.ndarray, version: str) -> None:
@@ -206,8 +206,8 @@ def test_chance_alone_passes_the_limit_once_in_a_hundred_times(root: Path) -> No
         scores = random.uniform(0, 1, 80)
         edges = drift.tenths(scores)
         counts = drift.counts(edges, scores).tolist()
-        own = profile.write(content("c", scores={"edges": edges.tolist(), "counts": counts}))
-        passed += drift.with_profile(own, random.uniform(0, 1, 300), 0.2)
+        written = profile.write(content("c", scores={"edges": edges.tolist(), "counts": counts}))
+        passed += drift.with_profile(written, random.uniform(0, 1, 300), 0.2)
     assert passed <= 12
 
 
@@ -227,8 +227,8 @@ def test_predict_reads_by_the_profile_of_params_yaml(root: Path) -> None:
     environment = {**os.environ, "PIPELINE_ROOT": str(root), "PYTHONPATH": str(CHECKOUT)}
     command = [sys.executable, "-m", "pipeline.external_validation.predict", "--out", "out.csv", "radiograph.png"]
     outcomes = []
-    for own in (None, "a-site"):
-        written["serve"]["profile"] = own
+    for chosen in (None, "a-site"):
+        written["serve"]["profile"] = chosen
         (root / "params.yaml").write_text(yaml.safe_dump(written))
         told = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
         assert told.returncode == 0, told.stderr

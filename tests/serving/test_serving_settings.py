@@ -151,6 +151,6 @@ def test_what_the_service_imports_brings_in_no_training_and_no_keras() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=paths.ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    found = set(done.stdout.split())
-    assert "pipeline.serving.settings" in found
-    assert not found & {"pipeline.learning", "pipeline.settings", "keras", "tensorflow", "pandas"}
+    modules = set(done.stdout.split())
+    assert "pipeline.serving.settings" in modules
+    assert not modules & {"pipeline.learning", "pipeline.settings", "keras", "tensorflow", "pandas"}

@@ -40,10 +40,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(CHECKOUT / name, checkout / name)
     write_champion(checkout)
     probe = subprocess.run(["unshare", "-rn", "true"], check=False, capture_output=True) if ALONE else None
-    cut = ["unshare", "-rn"] if probe and probe.returncode == 0 else []
+    offline = ["unshare", "-rn"] if probe and probe.returncode == 0 else []
     index = {"PIP_INDEX_URL": "http://index.invalid/simple", "UV_INDEX_URL": "http://index.invalid/simple"}
     told = subprocess.run(
-        [*cut, sys.executable, "-m", "bentoml", "build", "--output", "tag"],
+        [*offline, sys.executable, "-m", "bentoml", "build", "--output", "tag"],
         cwd=checkout,
         env={**os.environ, **index, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"},
         capture_output=True,
@@ -60,8 +60,8 @@ def test_it_holds_the_serving_code_and_the_champion_alone(bundle: Path) -> None:
     assert {"pipeline/serving/service.py", "pipeline/serving/static/main.js", "pipeline/data/imaging.py"} <= held
     version = (bundle / "src" / "models" / "CHAMPION").read_text().strip()
     assert {f"models/champions/{version}/{name}" for name in ("model.onnx", "guard.npz", "contract.json")} <= held
-    rooms = {name.split("/")[1] for name in held if name.startswith("pipeline/") and name.count("/") > 1}
-    assert rooms == {"serving", "data", "decoding", "input_check", "registry"}
+    packages = {name.split("/")[1] for name in held if name.startswith("pipeline/") and name.count("/") > 1}
+    assert packages == {"serving", "data", "decoding", "input_check", "registry"}
     assert not [name for name in held if name.startswith(("data/", "tests/", "requirements/", ".dvc"))]
 
 

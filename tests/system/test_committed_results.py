@@ -93,7 +93,7 @@ def test_tables_follow_from_the_predictions(tmp_path):
 def number(value):
     """A row of a table, what looks like a number as one."""
     if isinstance(value, dict):
-        return {key: number(one) for key, one in value.items()}
+        return {key: number(item) for key, item in value.items()}
     try:
         return float(value)
     except ValueError:
@@ -107,9 +107,9 @@ def close(row):
 def nested(value):
     """The same, each float to be met closely."""
     if isinstance(value, dict):
-        return {key: nested(one) for key, one in value.items()}
+        return {key: nested(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [nested(one) for one in value]
+        return [nested(item) for item in value]
     return pytest.approx(value, **CLOSE) if isinstance(value, float) else value
 
 
@@ -118,7 +118,9 @@ def test_the_lock_speaks_of_the_committed_code_and_settings():
     differing = {
         stage: changes
         for stage, changes in dvc.status().items()
-        if any(isinstance(one, str) or "modified" in json.dumps(one.get("changed deps", {})) for one in changes)
+        if any(
+            isinstance(change, str) or "modified" in json.dumps(change.get("changed deps", {})) for change in changes
+        )
     }
     assert not differing, "run these stages again (make repro), or undo the change"
 

@@ -123,9 +123,9 @@ def test_a_client_is_who_a_named_proxy_says(
 def test_nothing_but_the_service_listens(server: Server) -> None:
     tree = [server.process, *psutil.Process(server.process.pid).children(recursive=True)]
     ports = {
-        found.laddr.port
+        connection.laddr.port
         for each in tree
-        for found in psutil.Process(each.pid).net_connections("inet")
-        if found.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)
+        for connection in psutil.Process(each.pid).net_connections("inet")
+        if connection.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)
     }
     assert ports == {httpx.URL(server.url).port}

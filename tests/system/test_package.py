@@ -211,11 +211,11 @@ def test_a_run_whose_weights_are_nowhere_is_packaged_from_the_champion_that_it_b
 
 
 def test_half_a_file_and_another_networks_weights_are_refused(root, weights):
-    whole = (root / "models" / "runs" / RUN / "network.weights.h5").read_bytes()
-    weights.write_bytes(whole[: len(whole) // 2])
+    content = (root / "models" / "runs" / RUN / "network.weights.h5").read_bytes()
+    weights.write_bytes(content[: len(content) // 2])
     with pytest.raises(ProjectError, match="holds no weights of custom_cnn"):
         package._export(RUN, FACTS, "float16")
-    weights.write_bytes(whole)
+    weights.write_bytes(content)
     with pytest.raises(ProjectError, match="holds no weights of vgg16"):
         package._export(RUN, FACTS | {"network": "vgg16"}, "float16")
 

@@ -55,8 +55,8 @@ def page(chromium: Browser, server: Server) -> Iterator[Page]:
 
 def findings(page: Page) -> list[str]:
     """What axe-core finds, each with the element."""
-    found = Axe().run(page).response["violations"]
-    return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+    violations = Axe().run(page).response["violations"]
+    return [f"{each['id']}: {node['html'][:200]}" for each in violations for node in each["nodes"]]
 
 
 def test_axe_does_find_a_mistake(page: Page) -> None:

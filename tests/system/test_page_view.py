@@ -77,7 +77,7 @@ def test_the_image_is_shown_whole_and_true(page: Page, files: Path) -> None:
 
 
 def test_zoom_pan_and_reset(page: Page, files: Path) -> None:
-    whole = seen(page)
+    unzoomed = seen(page)
     for _ in range(4):
         page.click("#zoom-in")
     zoomed = seen(page)
@@ -96,18 +96,18 @@ def test_zoom_pan_and_reset(page: Page, files: Path) -> None:
     moved = seen(page)
     assert np.abs(moved[60:, 80:].astype(int) - zoomed[20:-40, 20:-60]).mean() < 3
     page.click("#reset")
-    assert np.array_equal(seen(page), whole)
+    assert np.array_equal(seen(page), unzoomed)
 
     page.mouse.move(box["x"] + 100, box["y"] + 100)
     page.mouse.wheel(0, -200)
     wait(page, "document.querySelector('#stage').classList.contains('zoomed')")
-    assert not np.array_equal(seen(page), whole)
+    assert not np.array_equal(seen(page), unzoomed)
     page.focus("#stage")
     page.keyboard.press("0")
-    assert np.array_equal(seen(page), whole)
+    assert np.array_equal(seen(page), unzoomed)
     page.keyboard.press("+")
     page.keyboard.press("ArrowLeft")
-    assert not np.array_equal(seen(page), whole)
+    assert not np.array_equal(seen(page), unzoomed)
 
 
 def test_nobody_can_pan_the_image_out_of_sight(page: Page) -> None:

@@ -46,8 +46,8 @@ def eventually(true: Callable[[], object], seconds: float = 240) -> None:
 def answering(server: Server) -> dict[str, int]:
     """How many workers answer with each version, as /metrics says."""
     text = server.get("/metrics", headers=TOKEN).text
-    found = re.findall(r'^pneumonia_model_workers\{version="(.+)"\} (\d+)', text, re.MULTILINE)
-    return {version: int(count) for version, count in found if int(count)}
+    workers = re.findall(r'^pneumonia_model_workers\{version="(.+)"\} (\d+)', text, re.MULTILINE)
+    return {version: int(count) for version, count in workers if int(count)}
 
 
 class Load:

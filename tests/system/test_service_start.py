@@ -102,8 +102,8 @@ def test_a_champion_that_arrives_in_pieces_answers_once_it_is_whole(tmp_path: Pa
             folder.mkdir()
             names = sorted(path.name for path in (store / version).iterdir())
             for name in names if number < 2 else reversed(names):
-                whole = (store / version / name).read_bytes()
-                for part in (whole[: len(whole) // 2], whole):
+                content = (store / version / name).read_bytes()
+                for part in (content[: len(content) // 2], content):
                     (folder / name).write_bytes(part)
                     time.sleep(0.3)
                     assert server.post(FLAT).status_code == 200

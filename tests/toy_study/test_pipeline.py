@@ -27,7 +27,7 @@ def test_every_stage_left_its_outputs_and_no_path_of_this_machine(project):
     assert set(lock) >= {"ingest", "validate", "preprocess", "groups", "evaluate", "compare", "package"} | {
         f"train@{name}" for name in RUNS
     }
-    for outs in (one.get("outs", []) for one in lock.values()):
+    for outs in (entry.get("outs", []) for entry in lock.values()):
         assert all((project / out["path"]).exists() for out in outs)
     assert str(project) not in (project / "dvc.lock").read_text()
     assert str(Path.home()) not in (project / "dvc.lock").read_text()

@@ -73,7 +73,7 @@ def trainings(stages):
 
 
 def test_no_other_run_is_trained_again(finished, grown):
-    before, after = (yaml.safe_load((one / "dvc.lock").read_text())["stages"] for one in (finished, grown))
+    before, after = (yaml.safe_load((folder / "dvc.lock").read_text())["stages"] for folder in (finished, grown))
     assert trainings(after) == {*RUNS, *ADDED}
     assert all(after[f"train@{name}"] == before[f"train@{name}"] for name in RUNS)
     assert "Data and pipelines are up to date." in call(grown, "repro").stdout

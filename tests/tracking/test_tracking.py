@@ -69,7 +69,9 @@ def study(root):
 
 def aliases(root):
     client = client_of(root)
-    versions = {one.version: one.tags["version"] for one in client.search_model_versions(f"name = '{mirror.MODEL}'")}
+    versions = {
+        entry.version: entry.tags["version"] for entry in client.search_model_versions(f"name = '{mirror.MODEL}'")
+    }
     held = client.get_registered_model(mirror.MODEL).aliases
     return {alias: versions[number] for alias, number in held.items()}, versions
 
@@ -96,10 +98,10 @@ def test_the_study_is_published_once_and_a_lost_database_is_rebuilt(root):
     assert {"predictions/images.csv", "predictions/run.json"} <= files
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"params.yaml", "dvc.lock", "plots"}
 
-    before = sorted(one.info.run_id for one in [parent, *every])
+    before = sorted(found_run.info.run_id for found_run in [parent, *every])
     track(root)
     (again,), _, same = study(root)
-    assert sorted(one.info.run_id for one in [again, *same]) == before
+    assert sorted(found_run.info.run_id for found_run in [again, *same]) == before
 
 
 def test_a_lost_database_is_rebuilt(root, tmp_path):
