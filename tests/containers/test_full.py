@@ -207,7 +207,7 @@ def test_no_file_of_a_worker_holds_a_secret(full: Full, retrained: str) -> None:
 
 
 def test_a_part_reaches_only_those_that_it_works_with(full: Full) -> None:
-    connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
+    dial = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
     parts = {"postgres": "5432", "redis": "6379", "store": "7070", "mlflow-shared": "5000", "airflow-api": "8080"}
     for name, reached in {
         "service": set(),
@@ -219,7 +219,7 @@ def test_a_part_reaches_only_those_that_it_works_with(full: Full) -> None:
         inside = full.container(name)["Id"]
         answered = {
             part for part, port in parts.items()
-            if subprocess.run(["docker", "exec", inside, "python", "-c", connect, part, port], capture_output=True).returncode == 0
+            if subprocess.run(["docker", "exec", inside, "python", "-c", dial, part, port], capture_output=True).returncode == 0
         }  # fmt: skip
         assert answered == reached, name
 
