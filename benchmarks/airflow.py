@@ -2,7 +2,7 @@
 
 First `dvc repro` alone and the same stages as tasks of the DAG, at the same time and with one thread each, so that both
 meet the same machine; in clones of this project with caches of their own, so that both compute everything. The tasks
-that plain DVC has no stage for (look, plan, gate, promotion, smoke test, tracking) are left out of both. Then
+that plain DVC has no stage for (detect_new_data, plan, gate, promotion, smoke test, tracking) are left out of both. Then
 scripts/cluster.py: the mapped trainings on two workers of one thread each, and the same trainings one after the other.
 
 `python -m benchmarks.airflow [overhead|workers]`: one of the two, or both, on generated radiographs; some 12 minutes each
@@ -36,7 +36,7 @@ def main() -> None:
     """Print one table, and keep it."""
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("this benchmark compares two things at once and needs two cores")
-    promises = {}
+    criteria = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL runs as a user of its own where this runs as root
@@ -48,10 +48,10 @@ def main() -> None:
                     f"{result['what']}: {result['here']:.1f} s; {result['beside']}: {result['peer']:.1f} s; {less:+.1f} %"
                 )
                 keep(f"airflow-{part}", [result])
-                promises[f"{part}: {LIMITS[part]} of the time"] = result["here"] <= LIMITS[part] * result["peer"]
+                criteria[f"{part}: {LIMITS[part]} of the time"] = result["here"] <= LIMITS[part] * result["peer"]
                 if part == "overhead":
-                    promises[f"{part}: {ENOUGH} s of work"] = min(result["here"], result["peer"]) > ENOUGH
-    hold(promises)
+                    criteria[f"{part}: {ENOUGH} s of work"] = min(result["here"], result["peer"]) > ENOUGH
+    hold(criteria)
 
 
 def overhead(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ benchmarks/gate_power.csv, a row a kind of candidate: how often each rule and th
 interval. The margins in params.yaml were chosen by it: equals pass at least 4 times in 5, harm at a margin at most 1 in 20.
 
 A trial draws the patients anew (with replacement, within class), then a candidate, and asks the gate's own rules with their
-own bootstrap. Harmed candidates are not asked for the floors: they pass rather more often here than in the gate.
+own bootstrap. Harmed candidates are not asked for the minima: they pass rather more often here than in the gate.
 
 An equal candidate is a Gaussian copula (Nelsen 2006): within class, its normal scores under each change correlate by
 `correlation` with the champion's, deviate from them as the champion's own scores do from change to change and among the
@@ -40,7 +40,7 @@ COLUMNS = [
     *("passes_auc", "passes_log_loss", "passes_floors", "passes", "passes_low", "passes_high"),
 ]
 TRIALS = 300
-FEW = 200  # resamples for the floors, which are far from their limits
+FEW = 200  # resamples for the minima, which are far from their limits
 SEED = 20
 CORRELATIONS = {"another seed": 0.89, "another network": 0.60}  # see above
 DRAWS = 16  # over which the true harm is a mean
@@ -249,9 +249,9 @@ def row(champion: Champion, kind: Kind, options: settings.Settings) -> dict[str,
         incumbent, candidate = draw(champion, kind, np.random.default_rng([SEED, trial]))
         theirs, ours = (rules.scores_of(held, gate, evaluate) for held in (incumbent, candidate))
         compared = [rule.passed for rule in rules.non_inferiority(ours, theirs, gate)]
-        # With floors harm could pass no more often: they are asked of equals alone.
-        floors = kind.harm is not None or all(rule.passed for rule in rules.floors_of(candidate, gate, few))
-        passed.append((*compared, floors, all(compared) and floors))
+        # With minima harm could pass no more often: they are asked of equals alone.
+        minima = kind.harm is not None or all(rule.passed for rule in rules.minimum_rules(candidate, gate, few))
+        passed.append((*compared, minima, all(compared) and minima))
     shares = np.mean(passed, axis=0)
     low, high = bootstrap.wilson(round(shares[3] * TRIALS), TRIALS)
     true_auc, true_log_loss = truth(champion, kind)

@@ -226,7 +226,7 @@ def laws() -> Facts:
     return {"examples": EXAMPLES, "counterexamples": 0, "minutes": round((time.perf_counter() - started) / 60, 1)}
 
 
-def promises(name: str, facts: Facts) -> dict[str, bool]:
+def criteria(name: str, facts: Facts) -> dict[str, bool]:
     """What must hold of a part."""
     if name == "tones":
         whole = {key: value for key, value in facts["sets"].items() if key.startswith("chest_xray")}
@@ -260,7 +260,7 @@ def main() -> None:
         print(f"{name}: {json.dumps(facts, indent=1)}")
         kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
         write_json(KEPT, kept | {name: facts})
-        held |= promises(name, facts)
+        held |= criteria(name, facts)
     stored = json.loads(KEPT.read_text(encoding="utf-8"))
     write_text(DOCUMENT, insert(DOCUMENT.read_text(encoding="utf-8"), blocks(stored), DOCUMENT.name))
     hold(held)

@@ -142,7 +142,7 @@ def _guard(guard: Facts, site: Facts) -> str:
         f"Its threshold refuses {100 * guard['threshold_refuses_of_validation']:.1f} % of the validation images. "
         f"Of the official test images it refuses {100 * refused['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
         f"of another hospital's {site['films']} adult radiographs {_share(site['share_refused_by_guard'])}. Fitted "
-        "without a kind of stranger, it accepts of that kind:\n",
+        "without a kind of out-of-distribution image, it accepts of that kind:\n",
         "| kind left out | accepted |\n|---|---|",
     ]
     kinds = guard["accepted_of_kinds_left_out_of_fitting"]

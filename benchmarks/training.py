@@ -112,7 +112,7 @@ def main() -> None:
     networks = sys.argv[1:] or settings.load().networks
     print(f"{SIDE} pixels, batch {BATCH}, {os.cpu_count()} cores, group augmented")
     print(f"{'way':13} {'network':14} {'images/s':>10} {'peak MiB':>9}")
-    rates, rows, promises = {}, [], {}
+    rates, rows, criteria = {}, [], {}
     for network in networks:
         result = measure("ours", network)
         rates[network] = round(result["rate"], 1)
@@ -129,7 +129,7 @@ def main() -> None:
             rows.append(record.row(f"{train}: peak memory", "MiB", result["megabytes"], peer["megabytes"], beside))
             here, beside_it = (one["megabytes"] - one["imports"] for one in (result, peer))
             rows.append(record.row(f"{train}: the same, less what the imports take", "MiB", here, beside_it, beside))
-            promises = {
+            criteria = {
                 f"{FASTER} times as fast as the notebook way": result["rate"] >= FASTER * peer["rate"],
                 f"{MEMORY} of its memory, less what the imports take": here <= MEMORY * beside_it,
             }
@@ -141,7 +141,7 @@ def main() -> None:
         further = [name for name in settings.load().networks if name in kept_rates and name != "custom_cnn"]
         rows += [record.row(f"train {name}, augmented", "images/s", kept_rates[name]) for name in further]
         record.keep("training", rows)
-    record.hold(promises)
+    record.hold(criteria)
 
 
 if __name__ == "__main__":

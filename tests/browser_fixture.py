@@ -40,18 +40,18 @@ def browser() -> Iterator[Browser]:
 
 
 def champion(root: Path) -> None:
-    """The tiny champion, with an input check that takes radiographs and rejects `stranger.png`."""
+    """The tiny champion, with an input check that takes radiographs and rejects `scene.png`."""
     write_champion(root, guard=plain_guard(LIMIT))
 
 
 def write_files(folder: Path) -> Path:
-    """One generated radiograph for each outcome, a DICOM file, a stranger, a text named .jpeg."""
+    """One generated radiograph for each outcome, a DICOM file, an image of no chest, a text named .jpeg."""
     for name, brightness in BRIGHTNESS.items():
         (folder / name).write_bytes(encoded(radiograph(brightness), "PNG"))
     (folder / "radiograph.dcm").write_bytes(chest_dicom(np.asarray(radiograph(0.72, patient=13)), PatientAge="060Y"))
-    stranger = np.zeros((300, 400), np.uint8)
-    stranger[:, 200:] = 255
-    (folder / "stranger.png").write_bytes(encoded(stranger, "PNG"))
+    scene = np.zeros((300, 400), np.uint8)
+    scene[:, 200:] = 255
+    (folder / "scene.png").write_bytes(encoded(scene, "PNG"))
     (folder / "text.jpeg").write_text("This is no image.")
     return folder
 

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import answers_fixture
 import champion_fixture
 import numpy as np
 import onnx
+import validation_fixture
 from onnx import helper
 
 from pipeline.data.tables import write_table
@@ -105,7 +105,7 @@ def write_candidate(root: Path, auc: float = 0.99, seed: int = 0, dataset: str =
         write_text(root / "params.yaml", text.replace("resamples: 2000", "resamples: 200"))
     onnx.save(_not_negative(champion_fixture._graph(8.0, champion_fixture.SIDE)), folder / "model.onnx")
     np.savez(folder / "guard.npz", **champion_fixture.plain_guard())
-    validation_predictions.write(folder, answers_fixture.networks(seed, auc)[0])
+    validation_predictions.write(folder, validation_fixture.networks(seed, auc)[0])
     figure = {"value": auc, "low": auc - 0.01, "high": auc}
     figures = {"auc": figure, "sensitivity_at_sensitive": figure, "specificity_at_sensitive": figure}
     cells = champion_fixture.CELLS

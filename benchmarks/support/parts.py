@@ -20,15 +20,15 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Part:
-    """One measurement, and what is promised of it: each promise in words, and whether it holds."""
+    """One measurement, and its criteria: each in words, and whether it holds."""
 
     run: Callable[[], Facts]
-    promised: Callable[[Facts], Mapping[str, bool]]
+    criteria: Callable[[Facts], Mapping[str, bool]]
 
 
 def measure(known: Mapping[str, Part]) -> None:
     """Measure the parts that the command line names, or all; print and keep each; end with status 1 past a limit."""
-    promises: dict[str, bool] = {}
+    criteria: dict[str, bool] = {}
     for name in sys.argv[1:] or known:
         facts = known[name].run()
         print(f"{name}: {json.dumps(facts, indent=1)}")
@@ -37,8 +37,8 @@ def measure(known: Mapping[str, Part]) -> None:
         facts["measured"] = datetime.datetime.now(datetime.UTC).date().isoformat()
         kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
         write_json(KEPT, kept | {name: facts})
-        promises |= {f"{name}: {words}": holds for words, holds in known[name].promised(facts).items()}
-    hold(promises)
+        criteria |= {f"{name}: {words}": holds for words, holds in known[name].criteria(facts).items()}
+    hold(criteria)
 
 
 def counted(statuses: Iterable[int]) -> dict[str, int]:

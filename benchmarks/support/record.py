@@ -26,7 +26,7 @@ def keep(benchmark: str, rows: list[dict[str, Any]], others_stay: bool = False) 
     write_json(KEPT, known | {benchmark: {"cores": os.cpu_count(), "rows": rows}})
 
 
-def hold(promises: Mapping[str, bool]) -> None:
-    """End with status 1 where a promise does not hold; what was measured is kept before this is asked."""
-    if broken := [words for words, holds in promises.items() if not holds]:
+def hold(criteria: Mapping[str, bool]) -> None:
+    """End with status 1 where a criterion is not met; what was measured is kept before this is asked."""
+    if broken := [words for words, holds in criteria.items() if not holds]:
         sys.exit(f"past the limit: {'; '.join(broken)}")

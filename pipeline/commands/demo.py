@@ -49,7 +49,7 @@ def summary(folder: Path) -> str:
         rows.append(f"  {name:26} accuracy {figures['test_accuracy']:.3f} ({interval})  AUC {figures['test_auc']:.3f}")
     quarantined = len(read_table(folder / "data" / "manifest" / "quarantine.csv"))
     candidate = json.loads((folder / "metrics" / "candidate.json").read_text(encoding="utf-8"))["run"]
-    looks = {
+    places = {
         "the report": folder / "reports" / "index.html",
         "sixteen images of each class": folder / "reports" / "figures",
         "the checks of the data set": folder / "reports" / "validation",
@@ -65,7 +65,7 @@ def summary(folder: Path) -> str:
             f"The rule in params.yaml names {candidate} as candidate, from validation images alone.",
             "",
             "Look at:",
-            *(f"  {what:32} {where}" for what, where in looks.items() if where.exists()),
+            *(f"  {what:32} {where}" for what, where in places.items() if where.exists()),
             "",
             "The same on the real data set: make repro (see README.md). Research software, not a medical device.",
         ]

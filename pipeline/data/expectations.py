@@ -1,4 +1,4 @@
-"""The promises about the data set (`validate.criteria`), each one or more expectations of Great Expectations."""
+"""The criteria of the data set (`validate.criteria`), each one or more expectations of Great Expectations."""
 
 import os
 
@@ -37,14 +37,14 @@ EXAMPLES = 3  # images named in a message
 
 logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it reports its own internals
 
-Promise = tuple[str, str, Expectation]  # name in the settings, in words, how it is checked
+Criterion = tuple[str, str, Expectation]  # name in the settings, in words, how it is checked
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A promise that does not hold: its name, what that means, and what was found."""
+class Unmet:
+    """A criterion that is not met: its name, what that means, and what was found."""
 
-    promise: str
+    criterion: str
     level: Level
     found: str
 
@@ -61,7 +61,7 @@ def new_context(docs: Path) -> EphemeralDataContext:
     }
     config = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
-        data_docs_sites={"promises": site},
+        data_docs_sites={"criteria": site},
         progress_bars=ProgressBarsConfig(globally=False),
     )
     return gx.get_context(mode="ephemeral", project_config=config)
@@ -69,8 +69,8 @@ def new_context(docs: Path) -> EphemeralDataContext:
 
 def check(
     context: EphemeralDataContext, manifest: Path, quarantine: Path, counts: Mapping[str, int], validate: Validate
-) -> list[Broken]:
-    """Hold the manifest to every promise, and give what does not hold.
+) -> list[Unmet]:
+    """Hold the manifest to every criterion, and give those that are not met.
 
     Args:
         counts: images expected of each class, {"train/NORMAL": 1341, ...}: they say which splits there are. Empty for
@@ -88,11 +88,11 @@ def check(
         checks.append(("pictures", with_relations(images), _of_images(SUBTYPES if counts else OWN_SUBTYPES)))
         checks.append(("set", summary(images, refused), _of_the_set(counts, validate)))
     levels = validate.criteria.model_dump(by_alias=True)
-    return [broken for name, table, promises in checks for broken in _broken(context, name, table, promises, levels)]
+    return [unmet for name, table, criteria in checks for unmet in _unmet(context, name, table, criteria, levels)]
 
 
 def with_relations(images: pd.DataFrame) -> pd.DataFrame:
-    """The manifest with what each row has in common with others: the columns that promises across rows look at."""
+    """The manifest with what each row has in common with others: the columns that criteria across rows look at."""
     by_content, by_patient = images.groupby("sha256"), images.groupby("patient")
     sides = images[["width", "height"]]
     return images.assign(
@@ -128,7 +128,7 @@ def _area_auc(train: pd.DataFrame) -> float:
     return float(max(auc, 1 - auc))
 
 
-def _of_the_manifest() -> Iterator[Promise]:
+def _of_the_manifest() -> Iterator[Criterion]:
     """What holds for the file."""
     e = gx.expectations
     columns = e.ExpectTableColumnsToMatchOrderedList(column_list=COLUMNS)
@@ -143,7 +143,7 @@ def _of_the_manifest() -> Iterator[Promise]:
         yield "schema", f"{column} is a positive number", positive
 
 
-def _of_images(allowed: Mapping[str, list[str]]) -> Iterator[Promise]:
+def _of_images(allowed: Mapping[str, list[str]]) -> Iterator[Criterion]:
     """What holds for each row, and between rows."""
     e = gx.expectations
     yield "labels", "only known labels", e.ExpectColumnValuesToBeInSet(column="label", value_set=list(LABELS))
@@ -164,7 +164,7 @@ def _of_images(allowed: Mapping[str, list[str]]) -> Iterator[Promise]:
     yield "size", f"no side is over {MAX_ELONGATION:g} times the other", shape
 
 
-def _of_the_set(counts: Mapping[str, int], validate: Validate) -> Iterator[Promise]:
+def _of_the_set(counts: Mapping[str, int], validate: Validate) -> Iterator[Criterion]:
     """What holds for the set as a whole."""
 
     def between(column: str, low: float | None, high: float | None) -> Expectation:
@@ -192,14 +192,18 @@ def _splits(counts: Mapping[str, int]) -> list[str]:
     return [split for split in SPLITS if split in named]
 
 
-def _broken(
-    context: EphemeralDataContext, name: str, table: pd.DataFrame, promises: Iterable[Promise], levels: dict[str, Level]
-) -> Iterator[Broken]:
+def _unmet(
+    context: EphemeralDataContext,
+    name: str,
+    table: pd.DataFrame,
+    criteria: Iterable[Criterion],
+    levels: dict[str, Level],
+) -> Iterator[Unmet]:
     """Check one table by a suite of its own name."""
     suite = context.suites.add(gx.ExpectationSuite(name))
-    for promise, words, expectation in promises:
-        level = FailureSeverity.CRITICAL if levels[promise] == "error" else FailureSeverity.WARNING
-        expectation.severity, expectation.meta = level, {"promise": promise, "words": words}
+    for criterion, words, expectation in criteria:
+        level = FailureSeverity.CRITICAL if levels[criterion] == "error" else FailureSeverity.WARNING
+        expectation.severity, expectation.meta = level, {"criterion": criterion, "words": words}
         suite.add_expectation(expectation)
     batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
@@ -210,7 +214,7 @@ def _broken(
     for result in outcome.results:
         if not result.success and result.expectation_config:
             meta = result.expectation_config.meta
-            yield Broken(meta["promise"], levels[meta["promise"]], f"{meta['words']}: {_found(result.result)}")
+            yield Unmet(meta["criterion"], levels[meta["criterion"]], f"{meta['words']}: {_found(result.result)}")
 
 
 def _found(result: Mapping[str, Any]) -> str:

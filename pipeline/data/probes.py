@@ -81,7 +81,7 @@ UNUSUAL: dict[str, Change] = {
 }
 
 
-def strangers(side: int) -> dict[str, np.ndarray]:
+def out_of_distribution(side: int) -> dict[str, np.ndarray]:
     """Single images that are no chest, by name, uint8 [side, side]: plain tones, a page of text, and what Matplotlib
     installs as sample data (a portrait, a drawing, a slice through a head by magnetic resonance)."""
     return {

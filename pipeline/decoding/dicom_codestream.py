@@ -22,7 +22,7 @@ from pydicom.uid import (
 )
 
 from pipeline.decoding import jpeg_structure
-from pipeline.decoding.dicom_values import whole
+from pipeline.decoding.dicom_values import integer
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import TRUSTED, Limits
 from pipeline.decoding.signatures import behind_fill
@@ -87,7 +87,7 @@ def _codestream(data: Dataset) -> bytes:
     """The first frame of compressed pixel data, its fragments joined."""
     if data.PixelData.count(ITEM) > MAX_FRAGMENTS:
         raise UnreadableImage("too_much_metadata", f"the DICOM image is in more than {MAX_FRAGMENTS} fragments")
-    frames = max(1, whole(data, "NumberOfFrames", 1))
+    frames = max(1, integer(data, "NumberOfFrames", 1))
     try:
         return next(generate_frames(data.PixelData, number_of_frames=frames))
     except Exception:  # noqa: BLE001 - pydicom raises many kinds on hostile bytes
@@ -96,7 +96,7 @@ def _codestream(data: Dataset) -> bytes:
 
 def check_length(data: Dataset) -> None:
     """Uncompressed pixels have the length that the header says, and may be padded."""
-    needed = whole(data, "Rows") * whole(data, "Columns") * whole(data, "BitsAllocated") // 8
+    needed = integer(data, "Rows") * integer(data, "Columns") * integer(data, "BitsAllocated") // 8
     if len(data.PixelData) < needed:
         raise broken(
             "DICOM",
@@ -106,7 +106,7 @@ def check_length(data: Dataset) -> None:
 
 def check_runs(data: Dataset) -> None:
     """Run lengths (PS3.5, G) take at most two bytes for one of the image: what is longer unpacks to more than the image."""
-    most = RLE_HEADER + 2 * whole(data, "Rows") * (whole(data, "Columns") + 1) * whole(data, "BitsAllocated") // 8
+    most = RLE_HEADER + 2 * integer(data, "Rows") * (integer(data, "Columns") + 1) * integer(data, "BitsAllocated") // 8
     length = len(_codestream(data))
     if length > most:
         raise broken("DICOM", f"has {length} bytes of run lengths; Rows, Columns and BitsAllocated need {most} at most")
@@ -128,7 +128,7 @@ def check_codestream(data: Dataset, syntax: UID, limits: Limits) -> int:
         raise UnreadableImage("unsupported_type", f"the DICOM file's transfer syntax ({syntax.name}) is not read")
     if channels != 1:
         raise UnreadableImage("colour", f"the image inside the DICOM file has {channels} channels; 1 is read")
-    rows, columns = whole(data, "Rows"), whole(data, "Columns")
+    rows, columns = integer(data, "Rows"), integer(data, "Columns")
     if (width, height) != (columns, rows):
         raise broken("DICOM", f"says {columns} x {rows} pixels (Columns, Rows), and its image has {width} x {height}")
     return precision

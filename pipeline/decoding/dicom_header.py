@@ -5,7 +5,7 @@ import unicodedata
 
 from pydicom.dataset import Dataset
 
-from pipeline.decoding.dicom_values import text, whole
+from pipeline.decoding.dicom_values import integer, text
 from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import Limits
 
@@ -34,7 +34,7 @@ def check_kind(header: Dataset) -> None:
     if not text(header, "Modality"):
         raise UnreadableImage("unsupported_modality", f"the DICOM file does not say its Modality: {KNOWN}")
     photometric = text(header, "PhotometricInterpretation")
-    samples = whole(header, "SamplesPerPixel", 1)
+    samples = integer(header, "SamplesPerPixel", 1)
     if not photometric:
         raise UnreadableImage("undecodable", "the DICOM file does not say its PhotometricInterpretation")
     if photometric not in PHOTOMETRIC:
@@ -43,17 +43,17 @@ def check_kind(header: Dataset) -> None:
         )
     if samples != 1:
         raise UnreadableImage("colour", f"the DICOM file has {samples} samples a pixel (SamplesPerPixel); 1 is read")
-    allocated = whole(header, "BitsAllocated")
+    allocated = integer(header, "BitsAllocated")
     if allocated not in (8, 16):
         raise UnreadableImage("unsupported_type", f"the DICOM file has BitsAllocated {allocated}; 8 and 16 are read")
 
 
 def check_size(header: Dataset, limits: Limits) -> None:
     """Refuse too many frames or pixels."""
-    frames = whole(header, "NumberOfFrames", 1)
+    frames = integer(header, "NumberOfFrames", 1)
     if frames > 1:
         limits.check_frames("DICOM", frames)
-    rows, columns = whole(header, "Rows"), whole(header, "Columns")
+    rows, columns = integer(header, "Rows"), integer(header, "Columns")
     if rows < 1 or columns < 1:
         raise UnreadableImage("undecodable", "the DICOM file has no Rows or no Columns")
     limits.check_pixels(columns, rows)

@@ -18,7 +18,7 @@ from pydicom.uid import (
 )
 
 from pipeline.decoding.dicom_codestream import NATIVE, check_codestream, check_length, check_runs, true_syntax
-from pipeline.decoding.dicom_values import is_given, numbers, whole
+from pipeline.decoding.dicom_values import integer, is_given, numbers
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.levels import BAND
 from pipeline.decoding.limits import Limits
@@ -74,20 +74,20 @@ def _plugin(syntax: UID, precision: int) -> str:
 
 def _layout(data: Dataset) -> dict[str, Any]:
     """What pydicom must know of the pixels, told without the gaps and the spelling of the header; it shall mend nothing."""
-    allocated = whole(data, "BitsAllocated")
+    allocated = integer(data, "BitsAllocated")
     return {
         "raw": True,
         "apply_j2k_sign_correction": False,
         "apply_jls_sign_correction": False,
         "correct_unused_bits": False,
-        "rows": whole(data, "Rows"),
-        "columns": whole(data, "Columns"),
+        "rows": integer(data, "Rows"),
+        "columns": integer(data, "Columns"),
         "samples_per_pixel": 1,
-        "number_of_frames": max(1, whole(data, "NumberOfFrames", 1)),
+        "number_of_frames": max(1, integer(data, "NumberOfFrames", 1)),
         "photometric_interpretation": "MONOCHROME2",
         "bits_allocated": allocated,
-        "bits_stored": min(max(1, whole(data, "BitsStored", allocated)), allocated),
-        "pixel_representation": int(whole(data, "PixelRepresentation", 0) == 1),
+        "bits_stored": min(max(1, integer(data, "BitsStored", allocated)), allocated),
+        "pixel_representation": int(integer(data, "PixelRepresentation", 0) == 1),
         "pixel_keyword": "PixelData",
         "pixel_vr": data["PixelData"].VR,
     }
@@ -96,12 +96,12 @@ def _layout(data: Dataset) -> dict[str, Any]:
 def _interpret(data: Dataset, raw: np.ndarray, precision: int, lossy: bool) -> Stored:
     """Cut decoded values to BitsStored, whatever their transfer syntax: the bits above may hold an overlay (PS3.5, 8.1)."""
     allocated = raw.dtype.itemsize * 8
-    stored = whole(data, "BitsStored", allocated)
+    stored = integer(data, "BitsStored", allocated)
     if not 1 <= stored <= allocated:
         raise UnreadableImage("undecodable", f"the DICOM file has BitsStored {stored} in BitsAllocated {allocated}")
-    high = whole(data, "HighBit", stored - 1)
+    high = integer(data, "HighBit", stored - 1)
     shift = high + 1 - stored if stored <= high + 1 <= allocated and (not precision or precision > high) else 0
-    signed = whole(data, "PixelRepresentation", 0) == 1
+    signed = integer(data, "PixelRepresentation", 0) == 1
     pattern = raw.view(np.uint8 if allocated == 8 else np.uint16)
     everything = _cut(pattern, allocated - shift, shift, signed)
     values = _cut(pattern, stored, shift, signed)

@@ -52,7 +52,7 @@ def number(data: Dataset, keyword: str, default: float) -> float:
     return values[0] if values else default
 
 
-def whole(data: Dataset, keyword: str, default: int | None = None) -> int:
+def integer(data: Dataset, keyword: str, default: int | None = None) -> int:
     """The first value as a whole number.
 
     Raises:

@@ -11,7 +11,7 @@ from pipeline.data.tables import write_table
 from pipeline.evaluation import calibration
 from pipeline.explain import check_results, saliency_plots, selection
 from pipeline.explain.saliency_checks import Row, Subject
-from pipeline.explain.saliency_plots import Look
+from pipeline.explain.saliency_plots import SaliencyExample
 from pipeline.figures import canvas
 
 SHEET = 24
@@ -23,7 +23,7 @@ GALLERY_SIDE = 256  # pixels of each half of a gallery image
 def pair(folder: Path, subject: Subject, rows: Sequence[int], layer: str, study_maps: np.ndarray) -> None:
     """The study's figure 13, and beside ours its own formula on `layer`: maps float [rows, h, w]."""
     maps = subject.parts["test"].maps
-    examples = [_look(subject, row) for row in rows]
+    examples = [_example(subject, row) for row in rows]
     figure = saliency_plots.pairs(examples, subject.largest, f"the study's formula\n{layer}", study_maps)
     note = f"{AS_TRAINED} {saliency_plots.scale_note(maps, subject.largest)}"
     note += f" The study's formula weighs and sums the channels of {layer}, each image on a scale of its own, without a bar."
@@ -34,7 +34,7 @@ def sheet(folder: Path, subject: Subject) -> None:
     """Twenty-four test images: right and wrong ones furthest from the threshold, and others nearest to it."""
     part = subject.parts["test"]
     chosen = selection.notable(part.split.labels, part.logits, subject.plain, SHEET // 3)
-    groups = {name: [_look(subject, row) for row in rows] for name, rows in chosen.items()}
+    groups = {name: [_example(subject, row) for row in rows] for name, rows in chosen.items()}
     title = f"{subject.name} on the official test set: {'; '.join(groups)}"
     note = f"{AS_TRAINED} {saliency_plots.scale_note(part.maps, subject.largest)}"
     canvas.save(
@@ -91,8 +91,8 @@ def _beside(image: np.ndarray, evidence: np.ndarray, largest: float) -> Image.Im
     return Image.fromarray(np.concatenate([plain, saliency_plots.overlay(large, evidence, largest)], axis=1))
 
 
-def _look(subject: Subject, row: int) -> Look:
+def _example(subject: Subject, row: int) -> SaliencyExample:
     part = subject.parts["test"]
     who = f"{part.split.subtypes[row]}, {part.split.patients[row]}"
     probability = float(calibration.sigmoid(part.logits[row]))
-    return Look(part.pixels[row], part.maps[row], f"{who}\nprobability {probability:.3f}")
+    return SaliencyExample(part.pixels[row], part.maps[row], f"{who}\nprobability {probability:.3f}")

@@ -21,7 +21,7 @@ LOCALISES = "The map shows what spoke for pneumonia on a coarse grid; by itself 
 
 
 @dataclass(frozen=True)
-class Look:
+class SaliencyExample:
     """One radiograph and what was said of it: `image` uint8 [side, side], `evidence` float [h, w], a title."""
 
     image: np.ndarray
@@ -77,8 +77,8 @@ def feature_maps(image: np.ndarray, networks: Mapping[str, Mapping[str, np.ndarr
     return figure
 
 
-def pairs(examples: Sequence[Look], largest: float, title: str, maps: np.ndarray) -> Figure:
-    """The study's figure 13: a row a radiograph, original beside overlay; then the study's own maps [looks, h, w]."""
+def pairs(examples: Sequence[SaliencyExample], largest: float, title: str, maps: np.ndarray) -> Figure:
+    """The study's figure 13: a row a radiograph, original beside overlay; then the study's own maps [examples, h, w]."""
     figure, grid = panels(len(examples), 3, width=3.0, height=3.1)
     for place, (line, example) in enumerate(zip(grid, examples, strict=True)):
         for axes in line:
@@ -95,8 +95,8 @@ def pairs(examples: Sequence[Look], largest: float, title: str, maps: np.ndarray
     return figure
 
 
-def sheet(groups: Mapping[str, Sequence[Look]], largest: float) -> Figure:
-    """A sheet of looks: for each group a line of overlays under a line of originals."""
+def sheet(groups: Mapping[str, Sequence[SaliencyExample]], largest: float) -> Figure:
+    """A sheet of examples: for each group a line of overlays under a line of originals."""
     columns = max(1, *(len(examples) for examples in groups.values()))
     figure, grid = panels(2 * len(groups), columns, width=1.7, height=1.85)
     for axes in (axes for line in grid for axes in line):

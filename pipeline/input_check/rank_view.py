@@ -16,7 +16,7 @@ PLAIN = 4.0  # tones; an image with less contrast over its cells has no ranks wo
 
 
 def scores(guard: Guard, images: np.ndarray) -> np.ndarray:
-    """How strange each of some images is: uint8 [n, side, side] to float [n]."""
+    """How far out of distribution each of some images is: uint8 [n, side, side] to float [n]."""
     distance, likeness = parts(guard, images)
     return np.maximum(
         (distance - guard["distance_limit"]) / guard["distance_unit"],

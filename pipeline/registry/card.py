@@ -66,11 +66,11 @@ def _thresholds(contract: Contract) -> str:
         "",
         f"Lower threshold: {lower.criterion}. Upper threshold: {upper.criterion}.",
     ]
-    promised = contract.get("thresholds")
-    if promised:
+    fixed = contract.get("thresholds")
+    if fixed:
         between = {part: _figure(figures.get("indeterminate")) for part, figures in contract["figures"].items()}
         lines.append(
-            f"{promised['order']} Share of indeterminate images: validation {between['validation']}, stressed validation "
+            f"{fixed['order']} Share of indeterminate images: validation {between['validation']}, stressed validation "
             f"{between['stress']}, official test {between['test']}."
         )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a candidate promises, as JSON and as a card; and the check that its files keep the promise."""
+"""The contract of a candidate, as JSON and as a card; and the check that its files keep it."""
 
 import hashlib
 import json
@@ -101,7 +101,7 @@ def check_files(folder: Path, contract: dict[str, Any]) -> list[str]:
 
 
 def check(folder: Path) -> list[str]:
-    """The contract tests: every promise that the files in `folder` break, one line each; none when all is well.
+    """The contract tests: everything in it that the files in `folder` break, one line each; none when all is well.
 
     Raises:
         ProjectError: there is no contract, or no graph that can be loaded.

@@ -43,9 +43,9 @@ def decide(
         The incumbent that it was held against first (the champion, else the best on record; None without incumbents),
         and the rules.
     """
-    floors = floors_of(candidate, gate, evaluate)
+    minimums = minimum_rules(candidate, gate, evaluate)
     if not incumbents:
-        return None, floors
+        return None, minimums
     shared = {version: shared_images(candidate, incumbent) for version, incumbent in incumbents.items()}
     enough = {version: pair for version, pair in shared.items() if _patients(pair[0]) >= gate.min_patients}
     measured = {version: scores_of(pair[1], gate, evaluate) for version, pair in enough.items()}
@@ -54,13 +54,13 @@ def decide(
     rules = []
     for version in dict.fromkeys((first, best)):
         if version not in enough:
-            return version or next(iter(shared)), [_no_comparison(shared, gate), *floors]
+            return version or next(iter(shared)), [_no_comparison(shared, gate), *minimums]
         ours = shared[version][0]
         who = f"champion {version}" if version == serving else f"best on record {version}"
         on = f"{len(set(ours.clean.patients))} patients, {len(ours.unseen)} changes, against {who}"
         suffix = "" if version == first else ", best"
         rules += non_inferiority(scores_of(ours, gate, evaluate), measured[version], gate, suffix, on)
-    return first, rules + floors
+    return first, rules + minimums
 
 
 def scores_of(validation: Validation, gate: Gate, evaluate: Evaluate) -> Scores:
@@ -79,7 +79,7 @@ def non_inferiority(ours: Scores, theirs: Scores, gate: Gate, suffix: str = "", 
     ]
 
 
-def floors_of(candidate: Validation, gate: Gate, evaluate: Evaluate) -> list[Rule]:
+def minimum_rules(candidate: Validation, gate: Gate, evaluate: Evaluate) -> list[Rule]:
     """Minima at the sensitive operating point, on the images as they are and under the first family of changes."""
     sample = _draw(candidate, evaluate)
     labels = candidate.clean.labels

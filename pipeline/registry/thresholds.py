@@ -59,7 +59,7 @@ def logits(points: Mapping[Point, float], recalibration: Recalibration) -> dict[
     }
 
 
-def promise(
+def for_contract(
     points: Mapping[Point, float],
     run: Predictions,
     samples: run_metrics.Samples,

@@ -1,4 +1,4 @@
-"""Runs on external tests as a table: does what holds up under stress hold up elsewhere? Promised by neither metric."""
+"""Runs on external tests as a table: does what holds up under stress hold up elsewhere? Neither metric promises it."""
 
 import json
 from collections.abc import Mapping, Sequence

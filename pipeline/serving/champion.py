@@ -16,7 +16,7 @@ from pipeline.serving.profile import Profile
 
 log = logging.getLogger("bentoml.pneumonia")
 
-LOOK_SECONDS = 1.0  # between looks at models/CHAMPION
+CHECK_SECONDS = 1.0  # between checks of models/CHAMPION
 LONGEST_PAUSE = 8.0  # seconds between two tries of a champion whose files do not change
 AGAIN_SECONDS = 600.0  # between two lines in the log about the same refusal
 
@@ -37,7 +37,7 @@ class Champion:
         self._threads = threads
         self._profile = profile
         self._model: model.Model | None = None
-        self._pause = LOOK_SECONDS
+        self._pause = CHECK_SECONDS
         self._next_try = self._next_line = 0.0
         self._tried: tuple[str, object] | None = None  # the version and the state of its files at the last try
 
@@ -68,7 +68,7 @@ class Champion:
         refusal = self.refusal and {"version": self.refusal.version, "reason": self.refusal.reason}
         return {**self.current().card(), "refused": refusal}
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Load and warm up the version that models/CHAMPION names, then let it answer; keep the old one if it cannot.
 
         A champion that was refused is tried again when its files have changed, as they do while it arrives, and from
@@ -84,7 +84,7 @@ class Champion:
             if tried == self._tried and time.monotonic() < self._next_try:
                 return
             same = self._tried is not None and self._tried[0] == version
-            self._pause = min(2 * self._pause, LONGEST_PAUSE) if same else LOOK_SECONDS
+            self._pause = min(2 * self._pause, LONGEST_PAUSE) if same else CHECK_SECONDS
             self._tried, self._next_try = tried, time.monotonic() + self._pause
             loaded = await asyncio.to_thread(model.load, version, self._threads, self._profile)
             await model.warm_up(loaded)

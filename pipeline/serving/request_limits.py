@@ -43,7 +43,7 @@ class SlowReader(Exception):
     """A client does not take its answer in time."""
 
 
-class Admission:
+class RequestLimits:
     """ASGI middleware. The image of an upload arrives inside as `request.state.image`; the body is read here alone."""
 
     def __init__(self, app: ASGIApp, limits: Serve, token: str | None = None) -> None:

@@ -34,7 +34,7 @@ class _File:
 
 
 class Upload(IODescriptor):
-    """The input: the image that `Admission` has read; BentoML would write it into a file named by the client."""
+    """The input: the image that `RequestLimits` has read; BentoML would write it into a file named by the client."""
 
     image: Annotated[bytes, _File()]
 

@@ -28,11 +28,11 @@ from pipeline.errors import ProjectError
 from pipeline.inference import Outputs
 from pipeline.input_check import guard
 from pipeline.serving import model, page, profile, schemas, shutdown, supervisor
-from pipeline.serving.champion import LOOK_SECONDS, Champion
+from pipeline.serving.champion import CHECK_SECONDS, Champion
 from pipeline.serving.decoders import Decoders
 from pipeline.serving.journal import Journal
 from pipeline.serving.problems import Problem
-from pipeline.serving.request_limits import Admission
+from pipeline.serving.request_limits import RequestLimits
 from pipeline.serving.schemas import Answer, Explanation, Upload
 from pipeline.serving.settings import load_serve
 
@@ -72,7 +72,7 @@ class Pneumonia:
         DECODERS.start()
         shutdown.bound(SHUTDOWN_SECONDS)
         Image.init()  # the first image shall not wait for it
-        await CHAMPION.look()
+        await CHAMPION.check()
         self.watch = asyncio.create_task(self._watch())
 
     @bentoml.on_shutdown
@@ -87,8 +87,8 @@ class Pneumonia:
     async def _watch(self) -> None:
         """Look again and again at what may have changed on the disk."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await CHAMPION.look()
+            await asyncio.sleep(CHECK_SECONDS)
+            await CHAMPION.check()
             metrics.keep_shared()
 
     async def __is_ready__(self) -> bool:
@@ -149,7 +149,7 @@ def _check(champion: model.Model, pixels: np.ndarray, outputs: Outputs) -> list[
 
 _service = cast("bentoml.Service[Pneumonia]", Pneumonia)  # what the decorator has made of the class
 # BentoML's own timeout keeps what it knows of a request until its time is up, answered or not: under load some 20 MB for
-# each worker. `Admission` and `Decoders` end what takes too long.
+# each worker. `RequestLimits` and `Decoders` end what takes too long.
 traffic.TimeoutMiddleware = lambda app, timeout: app  # type: ignore[assignment,misc,return-value]
 supervisor.close_ports()
 os.environ["FORWARDED_ALLOW_IPS"] = ",".join(SETTINGS.proxies)  # uvicorn's own default believes everybody on loopback
@@ -160,7 +160,7 @@ if SETTINGS.origins:
         allow_methods=["GET", "POST"],
         allow_headers=["Authorization"],
     )
-_service.add_asgi_middleware(Admission, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
+_service.add_asgi_middleware(RequestLimits, limits=SETTINGS, token=os.environ.get("SERVE_TOKEN"))
 _service.mount_asgi_app(
     page.build(CHAMPION.card, DECODERS.show, lambda: _service.openapi_spec.asdict()), path="/", name="page"
 )

@@ -231,13 +231,13 @@ def _check(subject: Subject, options: Settings) -> dict[str, list[Row]]:
         rows["border"] += saliency_checks.borders(part, subject.ask, setting.borders, BORDERS)
         rows["stress"] += saliency_checks.stress(part, subject.ask, changes, subject.thresholds)
         rows["unusual"] += saliency_checks.unusual(part, subject.ask, probes.UNUSUAL, subject.thresholds, refuse)
-    return rows | {"strangers": list(_strangers(subject, check))}
+    return rows | {"strangers": list(_out_of_distribution(subject, check))}
 
 
-def _strangers(subject: Subject, check: "_InputCheck | None") -> Iterator[Row]:
+def _out_of_distribution(subject: Subject, check: "_InputCheck | None") -> Iterator[Row]:
     """What is said of single images that are no chest."""
     side = subject.parts["test"].pixels.shape[1]
-    for name, image in probes.strangers(side).items():
+    for name, image in probes.out_of_distribution(side).items():
         logit = subject.ask(image[None])
         row: Row = {"picture": name, "probability": f"{float(calibration.sigmoid(logit)[0]):.5f}"}
         for point, threshold in subject.thresholds.items():

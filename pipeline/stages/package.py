@@ -242,7 +242,7 @@ def _measured(run: Predictions, recalibration: calibration.Recalibration, settin
             point: {"threshold": score, "bound": bounds[point], "fixed_on": thresholds.FIXED_ON}
             for point, score in points.items()
         },
-        "thresholds": thresholds.promise(points, run, samples, recalibration, options),
+        "thresholds": thresholds.for_contract(points, run, samples, recalibration, options),
         "figures": nested,
     }
 

@@ -1,4 +1,4 @@
-"""Write the manifest and the quarantine list, and hold the set to its promises."""
+"""Write the manifest and the quarantine list, and hold the set to its criteria."""
 
 import json
 import logging
@@ -25,13 +25,13 @@ def main() -> None:
     manifest.build(paths.RAW, paths.MANIFEST, paths.QUARANTINE, *limits, by_folder=not expected)
     with atomic_folder(DOCS) as docs:
         context = expectations.new_context(docs)
-        broken = expectations.check(context, paths.MANIFEST, paths.QUARANTINE, expected, validate)
+        unmet = expectations.check(context, paths.MANIFEST, paths.QUARANTINE, expected, validate)
         context.build_data_docs()
-    for promise in broken:
-        log.warning("%s: %s: %s", promise.level, promise.promise, promise.found)
-    errors = [f"{promise.promise} ({promise.found})" for promise in broken if promise.level == "error"]
+    for each in unmet:
+        log.warning("%s: %s: %s", each.level, each.criterion, each.found)
+    errors = [f"{each.criterion} ({each.found})" for each in unmet if each.level == "error"]
     if errors:
-        raise ProjectError(f"the data set breaks its promises: {'; '.join(errors)}; see {DOCS / 'index.html'}")
+        raise ProjectError(f"the data set does not meet its criteria: {'; '.join(errors)}; see {DOCS / 'index.html'}")
 
 
 def _expected(ingest: Ingest) -> dict[str, int]:

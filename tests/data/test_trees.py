@@ -1,4 +1,4 @@
-"""Folders of strangers: regular files are read, links and devices named, and nothing hangs."""
+"""Folders that people bring: regular files are read, links and devices named, and nothing hangs."""
 
 import os
 from pathlib import Path

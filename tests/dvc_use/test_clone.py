@@ -1,7 +1,7 @@
-"""A stranger's first three commands, on a clone of the last commit: work that is not committed is not seen here.
+"""A newcomer's first three commands, on a clone of the last commit: work that is not committed is not seen here.
 
 While dvc.lock is that of another layout of dvc.yaml (between a change of the graph and `make same-training`), this fails: then
-a stranger's clone would train everything again.
+a newcomer's clone would train everything again.
 """
 
 import pytest
@@ -12,7 +12,7 @@ from tests.dvc_use import graph
 
 @pytest.fixture(scope="module")
 def cloned(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stranger")
+    folder = tmp_path_factory.mktemp("newcomer")
     graph.git(folder, "clone", "-q", "--no-hardlinks", str(graph.ROOT), "clone")
     return folder / "clone"
 

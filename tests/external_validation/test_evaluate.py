@@ -31,7 +31,7 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Flat radiographs (the tiny guard takes contrast for a stranger), brighter with pneumonia; and three that are refused."""
+    """Flat radiographs (the tiny guard rejects contrast), brighter with pneumonia; and three that are refused."""
     root = tmp_path_factory.mktemp("site")
     shutil.copy(CHECKOUT / "params.yaml", root)
     write_champion(root, guard=plain_guard(0.0))
@@ -46,7 +46,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).write_bytes(encoded(np.full((70, 70), tone, np.uint8), "PNG"))
             rows.append((name, label, f"{label}-{number // 2}", "AP" if number % 3 else "PA"))
     for name, data in (
-        ("stranger.png", encoded(scene(), "PNG")),
+        ("scene.png", encoded(scene(), "PNG")),
         ("broken.png", b"\x89PNG\r\n\x1a\n"),
         ("radiograph.dcm", chest_dicom()),
     ):
@@ -150,8 +150,8 @@ def test_the_table_of_every_image_is_never_kept(root: Path, report: dict[str, An
     assert len(rows) == report["films"] and list(rows[0]) == ["file", "status", "reason", "score", "outcome"]
     told = {row["file"]: row for row in rows}
     assert told["broken.png"]["status"] == "unreadable" and told["broken.png"]["reason"]
-    assert told["stranger.png"]["status"] == "rejected" and "score" in told["stranger.png"]["reason"]
-    assert not told["stranger.png"]["outcome"] and not told["broken.png"]["score"]
+    assert told["scene.png"]["status"] == "rejected" and "score" in told["scene.png"]["reason"]
+    assert not told["scene.png"]["outcome"] and not told["broken.png"]["score"]
     answered = [row for row in rows if row["status"] == "answered"]
     assert len(answered) == 2 * PER_CLASS
     limits = outcomes.thresholds(contract("1"))
@@ -173,7 +173,7 @@ ILL = [(f"PNEUMONIA-{number}.png", "PNEUMONIA", f"P{number}") for number in rang
     "rows",
     [
         NORMAL[:1], ILL[:1], NORMAL, ILL, [*NORMAL[:1], *ILL[:1]], [*NORMAL[:6], *ILL[:6]], [*NORMAL, *ILL],
-        [("broken.png", "NORMAL", "1")], [("stranger.png", "PNEUMONIA", "1")],
+        [("broken.png", "NORMAL", "1")], [("scene.png", "PNEUMONIA", "1")],
         [(name, label, "the same") for name, label, _ in [*NORMAL[:9], *ILL[:3]]],
     ],
     ids=lambda rows: f"{len(rows)} {rows[0][0]}",
@@ -229,7 +229,7 @@ HEADER = "file,label,patient\n"
         (HEADER + "radiograph.dcm,NORMAL,1\nlink.png,NORMAL,1\n", "line 3: link.png is or passes a symbolic link"),
         (HEADER + "zero,NORMAL,1\n", "line 2: zero is or passes a symbolic link"),
         (HEADER + "pipe,NORMAL,1\n", "line 2: pipe is no regular file"),
-        (HEADER + '"radiograph.dcm,NORMAL,1\nstranger.png,NORMAL,2\n', "line 2: an open quote"),
+        (HEADER + '"radiograph.dcm,NORMAL,1\nscene.png,NORMAL,2\n', "line 2: an open quote"),
         ((HEADER + "radiograph.dcm,NORMAL,1\n").replace(",", ";"), "line 1: separated by ';'"),
         (HEADER, "no line"),
     ],

@@ -44,7 +44,7 @@ def told(root: Path, *arguments: str | Path) -> dict[str, dict[str, str]]:
 
 
 def tone(grey: int) -> np.ndarray:
-    """A flat image: the tiny input check takes contrast for a stranger."""
+    """A flat image: the tiny input check rejects contrast."""
     return np.full((70, 70), grey, np.uint8)
 
 
@@ -64,7 +64,7 @@ def radiographs(root: Path) -> Path:
     (folder / "study" / "series" / "1.2.840.1").write_bytes(
         chest_dicom(np.full((70, 70), 40, np.uint8), BodyPartExamined="CHEST")
     )
-    (folder / "stranger.png").write_bytes(encoded(scene(), "PNG"))
+    (folder / "scene.png").write_bytes(encoded(scene(), "PNG"))
     (folder / "report.txt").write_text("no image")
     (folder / ".DS_Store").write_bytes(b"x")
     return folder
@@ -72,14 +72,14 @@ def radiographs(root: Path) -> Path:
 
 def test_every_file_has_a_line_with_the_network_s_own_score(root: Path, radiographs: Path) -> None:
     rows = told(root, radiographs)
-    assert list(rows) == ["bright.png", "dark.jpeg", "report.txt", "stranger.png", "study/series/1.2.840.1"]
+    assert list(rows) == ["bright.png", "dark.jpeg", "report.txt", "scene.png", "study/series/1.2.840.1"]
     assert [row["status"] for row in rows.values()] == ["answered", "answered", "unreadable", "rejected", "answered"]
     expected = 1 / (1 + np.exp(-logit_of(tone(200))))
     assert float(rows["bright.png"]["score"]) == pytest.approx(expected, abs=1e-5)
     assert rows["bright.png"]["outcome"] == SIGNS and rows["dark.jpeg"]["outcome"] == NONE
     assert rows["report.txt"]["reason"] == "the file is of no known image type; JPEG, PNG, TIFF and DICOM are read"
-    assert rows["stranger.png"]["reason"].startswith("not recognised as a frontal chest radiograph (score")
-    assert not rows["report.txt"]["score"] and not rows["stranger.png"]["outcome"]
+    assert rows["scene.png"]["reason"].startswith("not recognised as a frontal chest radiograph (score")
+    assert not rows["report.txt"]["score"] and not rows["scene.png"]["outcome"]
 
 
 def test_files_patterns_and_folders_can_be_named_together(root: Path, radiographs: Path) -> None:
@@ -89,7 +89,7 @@ def test_files_patterns_and_folders_can_be_named_together(root: Path, radiograph
     assert list(told(root, "radiographs/bright.png")) == ["bright.png"]
     assert list(told(root, "radiographs/*.png radiographs/dark.jpeg")) == [
         "radiographs/bright.png",
-        "radiographs/stranger.png",
+        "radiographs/scene.png",
         "radiographs/dark.jpeg",
     ]
     assert list(told(root, "'my own radiographs/bright.png' radiographs/study")) == [

@@ -51,9 +51,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         middle = BRIGHTER + (115 if label == "NORMAL" else 145)
         tone = int(np.clip(random.normal(middle, 18), 0, 255))
         (root / "radiographs" / name).write_bytes(encoded(np.full((70, 70), tone, np.uint8), "PNG"))
-    (root / "radiographs" / "stranger.png").write_bytes(encoded(scene(), "PNG"))
+    (root / "radiographs" / "scene.png").write_bytes(encoded(scene(), "PNG"))
     (root / "radiographs" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    table(root, "labels.csv", [*ROWS, ("stranger.png", "NORMAL", "x", "PA"), ("broken.png", "NORMAL", "y", "PA")])
+    table(root, "labels.csv", [*ROWS, ("scene.png", "NORMAL", "x", "PA"), ("broken.png", "NORMAL", "y", "PA")])
     return root
 
 
@@ -108,7 +108,7 @@ def test_each_view_is_told_apart(written: profile.Profile) -> None:
 
 def test_the_report_is_kept_and_names_nobody(root: Path, made: subprocess.CompletedProcess[str]) -> None:
     kept = (root / "metrics" / "site_profiles" / "a-site.json").read_text()
-    assert "NORMAL-" not in kept and "stranger" not in kept
+    assert "NORMAL-" not in kept and "scene" not in kept
     assert json.loads(kept)["report"]["patients_needed"] == {"at_least": 30, "for_a_slope": 50, "advised": 196}
     assert "at least 30, a slope from 50 on, 196 advised" in made.stdout
     assert "before" in made.stdout and "SERVE_PROFILE=a-site make serve" in made.stdout
@@ -165,6 +165,6 @@ def test_rejected_patients_do_not_count(root: Path) -> None:
     folder = root / "some"
     shutil.copytree(root / "radiographs", folder, dirs_exist_ok=True)
     for row in ill:
-        (folder / row[0]).write_bytes((root / "radiographs" / "stranger.png").read_bytes())
+        (folder / row[0]).write_bytes((root / "radiographs" / "scene.png").read_bytes())
     told = run(root, "some", table(root, "some.csv", rows), "--name", "some")
     assert told.returncode == 1 and "30 of NORMAL, 29 of PNEUMONIA got an answer" in told.stderr.splitlines()[-1]

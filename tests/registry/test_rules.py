@@ -3,9 +3,9 @@
 from dataclasses import replace
 from functools import partial
 
-import answers_fixture
 import numpy as np
 import pytest
+import validation_fixture
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -31,7 +31,7 @@ def moved(logits_by_change, how):
 
 
 def test_the_first_champion_needs_the_minima_alone():
-    (candidate,) = answers_fixture.networks(0, 0.99)
+    (candidate,) = validation_fixture.networks(0, 0.99)
     against, decided = decide(candidate, {})
     assert against is None
     assert [rule.name for rule in decided] == [
@@ -42,14 +42,14 @@ def test_the_first_champion_needs_the_minima_alone():
 
 
 def test_a_weak_network_misses_a_floor_and_says_by_how_much():
-    (candidate,) = answers_fixture.networks(0, 0.9)
+    (candidate,) = validation_fixture.networks(0, 0.9)
     specificity = by_name(decide(candidate, {})[1])["specificity"]
     assert not specificity.passed
     assert specificity.bound < specificity.value < specificity.limit
 
 
 def test_stress_counts_at_the_threshold_of_clean_images():
-    (candidate,) = answers_fixture.networks(0, 0.99)
+    (candidate,) = validation_fixture.networks(0, 0.99)
     # Every stressed logit moves up by a constant: the ranking, and so the AUC, stays; the threshold does not move along.
     shifted = replace(candidate, stress=moved(candidate.stress, lambda logits: logits + 5))
     assert by_name(decide(candidate, {})[1])["stressed specificity"].passed
@@ -57,7 +57,7 @@ def test_stress_counts_at_the_threshold_of_clean_images():
 
 
 def test_the_serving_champion_is_always_compared_and_the_best_on_record_beside_it():
-    worse, best, candidate = answers_fixture.networks(0, 0.97, 0.998, 0.97)
+    worse, best, candidate = validation_fixture.networks(0, 0.97, 0.998, 0.97)
     against, decided = decide(candidate, {"best": best, "champion": worse})
     assert against == "champion"
     verdict = by_name(decided)
@@ -69,14 +69,14 @@ def test_the_serving_champion_is_always_compared_and_the_best_on_record_beside_i
 
 
 def test_where_no_champion_of_this_data_set_serves_the_best_on_record_is_the_measure():
-    worse, best, candidate = answers_fixture.networks(0, 0.97, 0.998, 0.97)
+    worse, best, candidate = validation_fixture.networks(0, 0.97, 0.998, 0.97)
     against, decided = decide(candidate, {"worse": worse, "best": best}, serving=None)
     assert against == "best"
     assert not by_name(decided)["AUC"].passed and "AUC, best" not in by_name(decided)
 
 
-def test_clean_figures_are_floors_and_no_more():
-    champion, candidate = answers_fixture.networks(0, 0.99, 0.99)
+def test_clean_figures_are_minima_and_no_more():
+    champion, candidate = validation_fixture.networks(0, 0.99, 0.99)
     weaker = replace(candidate.clean, logits=candidate.clean.logits + np.random.default_rng(0).normal(0, 0.7, 525))
     decided = by_name(decide(replace(candidate, clean=weaker), {"champion": champion})[1])
     plain = by_name(decide(candidate, {"champion": champion})[1])
@@ -86,7 +86,7 @@ def test_clean_figures_are_floors_and_no_more():
 
 
 def test_a_worse_calibrated_ranking_fails_by_log_loss():
-    champion, candidate = answers_fixture.networks(0, 0.99, 0.99)
+    champion, candidate = validation_fixture.networks(0, 0.99, 0.99)
     # A power above 1 keeps every ranking; confident errors cost more.
     cubed = replace(candidate, unseen=moved(candidate.unseen, lambda logits: logits**3))
     decided, plain = (by_name(decide(validation, {"champion": champion})[1]) for validation in (cubed, candidate))
@@ -95,7 +95,7 @@ def test_a_worse_calibrated_ranking_fails_by_log_loss():
 
 
 def test_an_overall_change_of_scale_changes_nothing_because_calibration_is_cross_fitted():
-    champion, candidate = answers_fixture.networks(1, 0.99, 0.99)
+    champion, candidate = validation_fixture.networks(1, 0.99, 0.99)
 
     def scale(logits):
         return 3 * logits - 1
@@ -112,7 +112,7 @@ def test_an_overall_change_of_scale_changes_nothing_because_calibration_is_cross
 
 
 def test_a_fold_is_called_by_what_the_other_folds_gave():
-    (candidate,) = answers_fixture.networks(0, 0.99)
+    (candidate,) = validation_fixture.networks(0, 0.99)
     clean = candidate.clean
     sample = bootstrap.draw(clean.labels, clean.patients, EVALUATE.resamples, EVALUATE.seed)
     fold = cross_fitting.deal(clean, GATE.folds, EVALUATE.seed)
@@ -136,7 +136,7 @@ def test_a_fold_is_called_by_what_the_other_folds_gave():
 
 
 def test_the_scores_are_those_of_scikit_learn():
-    (candidate,) = answers_fixture.networks(0, 0.95)
+    (candidate,) = validation_fixture.networks(0, 0.95)
     clean = candidate.clean
     sample = bootstrap.draw(clean.labels, clean.patients, 20, 0)
     decided = cross_fitting.scores(clean, candidate.unseen, sample, GATE.folds, EVALUATE.seed)
@@ -156,7 +156,7 @@ def test_the_scores_are_those_of_scikit_learn():
 
 
 def test_a_patient_is_in_one_fold_and_every_fold_has_both_classes():
-    (candidate,) = answers_fixture.networks(0, 0.99)
+    (candidate,) = validation_fixture.networks(0, 0.99)
     fold = cross_fitting.deal(candidate.clean, 5, 0)
     for patient in set(candidate.clean.patients):
         assert len({fold[row] for row, name in enumerate(candidate.clean.patients) if name == patient}) == 1
@@ -165,7 +165,7 @@ def test_a_patient_is_in_one_fold_and_every_fold_has_both_classes():
 
 
 def test_nobody_is_compared_on_patients_that_the_champion_was_trained_on():
-    champion, candidate = answers_fixture.networks(0, 0.99, 0.99)
+    champion, candidate = validation_fixture.networks(0, 0.99, 0.99)
     # The champion held out other patients: on the ones it was trained on it would be perfect, had it said anything.
     kept = np.arange(len(champion.clean.paths)) % 2 == 0
     held = champion.take(kept)
@@ -180,13 +180,13 @@ def test_nobody_is_compared_on_patients_that_the_champion_was_trained_on():
 
 
 def test_images_are_paired_by_path_whatever_their_order():
-    champion, candidate = answers_fixture.networks(0, 0.99, 0.985)
+    champion, candidate = validation_fixture.networks(0, 0.99, 0.985)
     shuffled = champion.take(np.random.default_rng(0).permutation(len(champion.clean.paths)))
     assert decide(candidate, {"a": champion})[1][0] == decide(candidate, {"a": shuffled})[1][0]
 
 
 def test_too_few_patients_in_common_are_no_comparison():
-    champion, candidate = answers_fixture.networks(0, 0.99, 0.99)
+    champion, candidate = validation_fixture.networks(0, 0.99, 0.99)
     few = champion.take(np.r_[0:5, len(champion.clean.paths) - 40 : len(champion.clean.paths)])
     against, decided = decide(candidate, {"old": few})
     assert against == "old"

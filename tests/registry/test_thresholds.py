@@ -37,7 +37,7 @@ def fixed(distance: float) -> tuple[Predictions, run_metrics.Samples, dict]:
     samples = run_metrics.draw(predictions, OPTIONS)
     points = thresholds.fix(predictions, samples, AS_IS, OPTIONS)
     told = {
-        "promise": thresholds.promise(points, predictions, samples, AS_IS, OPTIONS),
+        "contract": thresholds.for_contract(points, predictions, samples, AS_IS, OPTIONS),
         "indeterminate": thresholds.indeterminate(points, predictions, samples, AS_IS),
     }
     return predictions, samples, points | told
@@ -45,7 +45,7 @@ def fixed(distance: float) -> tuple[Predictions, run_metrics.Samples, dict]:
 
 def test_classes_that_overlap_leave_images_undecided_between_a_sensitive_and_a_specific_threshold() -> None:
     predictions, _, results = fixed(2.0)
-    stored = results["promise"]
+    stored = results["contract"]
     assert not stored["crossed"]
     assert stored["lower"]["score"] == results["sensitive"] < results["specific"] == stored["upper"]["score"]
     assert "sensitivity at least 0.95 on stressed validation" in stored["lower"]["criterion"]
@@ -60,7 +60,7 @@ def test_classes_that_overlap_leave_images_undecided_between_a_sensitive_and_a_s
 
 def test_thresholds_that_cross_are_in_order_and_the_contract_says_so() -> None:
     _, _, results = fixed(6.0)
-    stored = results["promise"]
+    stored = results["contract"]
     assert stored["crossed"] and stored["lower"]["score"] == results["specific"] < results["sensitive"]
     assert "specificity" in stored["lower"]["criterion"] and "sensitivity" in stored["upper"]["criterion"]
     for name in ("lower", "upper"):
@@ -68,9 +68,9 @@ def test_thresholds_that_cross_are_in_order_and_the_contract_says_so() -> None:
     assert "lies below the one for sensitivity" in stored["order"] and "both criteria hold at both" in stored["order"]
 
 
-def test_outcomes_read_what_was_promised() -> None:
+def test_outcomes_read_what_the_contract_says() -> None:
     _, _, results = fixed(2.0)
-    lower, upper = outcomes.thresholds({"thresholds": results["promise"]})
+    lower, upper = outcomes.thresholds({"thresholds": results["contract"]})
     assert (lower.score, upper.score) == (results["sensitive"], results["specific"])
 
 

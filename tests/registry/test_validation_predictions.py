@@ -3,10 +3,10 @@
 import csv
 from dataclasses import replace
 
-import answers_fixture
 import champion_fixture
 import numpy as np
 import pytest
+import validation_fixture
 
 from pipeline import paths
 from pipeline.data.tables import write_table
@@ -52,7 +52,7 @@ def edit(path, change):
 
 
 def test_both_families_are_read_as_they_were_written(tmp_path):
-    (written,) = answers_fixture.networks(0, 0.99)
+    (written,) = validation_fixture.networks(0, 0.99)
     validation_predictions.write(tmp_path, written)
     measured = validation_predictions.read(tmp_path)
     assert measured.clean.paths == written.clean.paths
@@ -113,7 +113,7 @@ def test_a_damaged_file_is_named(folder, images, change, message):
 
 
 def test_images_are_taken_under_every_change():
-    (complete,) = answers_fixture.networks(0, 0.99)
+    (complete,) = validation_fixture.networks(0, 0.99)
     rows = np.array([5, 2, 9])
     part = complete.take(rows)
     np.testing.assert_array_equal(part.unseen["jpeg_4"], complete.unseen["jpeg_4"][rows])

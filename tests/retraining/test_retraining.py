@@ -41,18 +41,18 @@ def write_source(folder: Path) -> Path:
 
 def test_a_run_without_new_images_is_a_skip(project: Path, tmp_path: Path) -> None:
     source = write_source(tmp_path / "source")
-    detected = task(project, "detect_new_data", "look", CXR_DATA=str(source))
+    detected = task(project, "detect_new_data", "detect", CXR_DATA=str(source))
     assert detected.returncode == 0, detected.stderr
     digest = detected.stderr.split("new images: ")[1].split()[0]
     facts = project / "predictions" / "custom_cnn-raw-0" / "run.json"
     facts.parent.mkdir(parents=True)
     facts.write_text(json.dumps({"dataset_digest": digest, "edition": "224px"}))
     try:
-        assert task(project, "detect_new_data", "look", CXR_DATA=str(source)).returncode == NOTHING_TO_DO
-        assert task(project, "detect_new_data", "look", {"force": True}, CXR_DATA=str(source)).returncode == 0
-        assert task(project, "detect_new_data", "look", {"epochs": 1}, CXR_DATA=str(source)).returncode == 0
+        assert task(project, "detect_new_data", "detect", CXR_DATA=str(source)).returncode == NOTHING_TO_DO
+        assert task(project, "detect_new_data", "detect", {"force": True}, CXR_DATA=str(source)).returncode == 0
+        assert task(project, "detect_new_data", "detect", {"epochs": 1}, CXR_DATA=str(source)).returncode == 0
         Image.new("L", (80, 80), 99).save(source / "train" / "NORMAL" / "b.jpeg")
-        assert task(project, "detect_new_data", "look", CXR_DATA=str(source)).returncode == 0
+        assert task(project, "detect_new_data", "detect", CXR_DATA=str(source)).returncode == 0
     finally:
         shutil.rmtree(project / "predictions")
 
@@ -72,7 +72,7 @@ def test_new_images_are_taken_although_nothing_that_dvc_knows_has_changed(projec
 
 def test_a_source_that_is_not_there_is_named(project: Path, tmp_path: Path) -> None:
     assert str(tmp_path / "nowhere") in one_line(
-        task(project, "detect_new_data", "look", CXR_DATA=str(tmp_path / "nowhere"))
+        task(project, "detect_new_data", "detect", CXR_DATA=str(tmp_path / "nowhere"))
     )
 
 

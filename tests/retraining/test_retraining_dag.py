@@ -13,7 +13,7 @@ COMMANDS = """\
 #!/bin/sh
 # Called as the pipeline's Python would be: -m pipeline.retraining TASK
 case "$3" in
-detect_new_data) exit "$LOOK" ;;
+detect_new_data) exit "$DETECT" ;;
 plan) echo '{"RETRAIN_COMMIT": "abc"}' ;;
 prepare) echo '[{"RETRAIN_RUN": "one"}, {"RETRAIN_RUN": "two"}]' ;;
 gate) exit "$GATE" ;;
@@ -36,7 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def states(project: Path, **codes: str) -> dict[str, str]:
     """What each task came to in one run of `make retrain`, by the exit statuses of the commands."""
-    environ = clean_environment(PIPELINE_PYTHON=str(project.parent / "commands"), **{"LOOK": "0", **codes})
+    environ = clean_environment(PIPELINE_PYTHON=str(project.parent / "commands"), **{"DETECT": "0", **codes})
     command = ["scripts/airflow.sh", "retrain", "{}"]
     done = subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, check=False)
     states_said = dict(
@@ -69,7 +69,7 @@ def test_what_runs_after_the_gate(project: Path, codes: dict[str, str], wanted: 
 
 
 def test_without_new_images_nothing_runs_and_the_dag_is_on(project: Path) -> None:
-    assert set(states(project, LOOK="99").values()) == {SKIPPED}
+    assert set(states(project, DETECT="99").values()) == {SKIPPED}
     # `make retrain` made the DAG known to Airflow; `make airflow` must find it on.
     with sqlite3.connect(project / ".airflow" / "airflow.db") as database:
         paused = dict(database.execute("SELECT dag_id, is_paused FROM dag"))

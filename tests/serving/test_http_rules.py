@@ -1,4 +1,4 @@
-"""Whose requests are answered, by admission itself; tests/system/test_http.py asks a server."""
+"""Whose requests are answered, by the middleware itself; tests/system/test_http.py asks a server."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ProjectError
 from pipeline.serving import http_rules
-from pipeline.serving.request_limits import Admission
+from pipeline.serving.request_limits import RequestLimits
 from pipeline.serving.settings import load_serve
 from tests.serving.test_request_limits import Inside, ask
 
@@ -16,7 +16,7 @@ SETTINGS = load_serve({}).model_copy(update={"hosts": ["cxr.example", "::1"], "o
 
 
 def answered(settings=SETTINGS, **request) -> tuple[int, dict, dict]:
-    return asyncio.run(ask(Admission(Inside(), settings), **request))
+    return asyncio.run(ask(RequestLimits(Inside(), settings), **request))
 
 
 @pytest.mark.parametrize(

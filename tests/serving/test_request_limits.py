@@ -1,4 +1,4 @@
-"""Admission by itself: bodies of every shape, token, how many at once."""
+"""RequestLimits by itself: bodies of every shape, token, how many at once."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
-from pipeline.serving.request_limits import Admission
+from pipeline.serving.request_limits import RequestLimits
 from pipeline.serving.settings import load_serve
 
 SMALL = {
@@ -31,7 +31,7 @@ def body_of(image: bytes, field: str = "image") -> bytes:
 
 
 class Inside:
-    """The app behind admission: remembers what it was given; waits while `hold` is set."""
+    """The app behind middleware: remembers what it was given; waits while `hold` is set."""
 
     def __init__(self) -> None:
         self.images: list[bytes] = []
@@ -46,7 +46,7 @@ class Inside:
 
 
 async def ask(
-    admission: Admission,
+    middleware: RequestLimits,
     chunks: Iterable[bytes] = (b"",),
     path: str = "/predict",
     method: str = "POST",
@@ -54,7 +54,7 @@ async def ask(
     pause: float = 0,
     **headers: str,
 ) -> tuple[int, dict, dict]:
-    """Send one request through admission: status, JSON, headers."""
+    """Send one request through middleware: status, JSON, headers."""
     headers = {"host": "127.0.0.1", "content-type": f"multipart/form-data; boundary={BOUNDARY}"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
@@ -82,7 +82,7 @@ async def ask(
     async def send(message: Message) -> None:
         told.append(message)
 
-    await admission(scope, receive, send)
+    await middleware(scope, receive, send)
     text = b"".join(message.get("body", b"") for message in told[1:])
     given = {name.decode(): value.decode() for name, value in told[0]["headers"]}
     return told[0]["status"], json.loads(text), given
@@ -97,22 +97,22 @@ def test_the_image_arrives_whole_however_the_body_is_cut(image: bytes, cuts: lis
     chunks = [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
     # The bytes of a boundary inside an image end it, in every parser.
     if f"\r\n--{BOUNDARY}".encode() not in image:
-        assert asyncio.run(ask(Admission(inside, LIMITS), chunks))[0] == 200
+        assert asyncio.run(ask(RequestLimits(inside, LIMITS), chunks))[0] == 200
         assert inside.images == [image]
 
 
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_body_over_the_limit_is_cut(declared: bool) -> None:
     inside = Inside()
-    admission = Admission(inside, LIMITS)
+    middleware = RequestLimits(inside, LIMITS)
     body = body_of(bytes(30_000))
     chunks = [body[start : start + 1000] for start in range(0, len(body), 1000)]
     headers = {"content_length": str(len(body))} if declared else {}
-    status, told, _ = asyncio.run(ask(admission, chunks, **headers))
+    status, told, _ = asyncio.run(ask(middleware, chunks, **headers))
     assert (status, told["error"], told["limit"]) == (413, "too_large", LIMIT)
     assert told["bytes"] > LIMIT
     assert inside.images == []
-    assert admission.held == 0
+    assert middleware.held == 0
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_body_that_is_no_image_form(
     chunks: list[bytes], headers: dict[str, str], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     inside = Inside()
-    got, told, _ = asyncio.run(ask(Admission(inside, LIMITS), chunks, **headers))
+    got, told, _ = asyncio.run(ask(RequestLimits(inside, LIMITS), chunks, **headers))
     assert (got, set(told)) == (status, {"error", "detail"})
     assert inside.images == []
     assert caplog.text == ""  # the parser would quote the body
@@ -142,7 +142,7 @@ def test_a_body_that_is_no_image_form(
 
 def test_a_slow_body_is_given_up() -> None:
     status, told, _ = asyncio.run(
-        ask(Admission(Inside(), LIMITS), [b"--boundary\r\n", b"Con", b"tent", b"-Dis", b"pos"], pause=0.2)
+        ask(RequestLimits(Inside(), LIMITS), [b"--boundary\r\n", b"Con", b"tent", b"-Dis", b"pos"], pause=0.2)
     )
     assert (status, told["error"]) == (408, "too_slow")
 
@@ -150,19 +150,19 @@ def test_a_slow_body_is_given_up() -> None:
 def test_too_many_of_one_address_then_too_many_at_all() -> None:
     async def play() -> None:
         inside = Inside()
-        admission = Admission(inside, LIMITS)
+        middleware = RequestLimits(inside, LIMITS)
         inside.hold.clear()
-        waiting = [asyncio.create_task(ask(admission, [body_of(b"x")], address=who)) for who in ("a", "a", "b")]
+        waiting = [asyncio.create_task(ask(middleware, [body_of(b"x")], address=who)) for who in ("a", "a", "b")]
         while len(inside.images) < 3:
             await asyncio.sleep(0)
-        status, told, headers = await ask(admission, [body_of(b"x")], address="a")
+        status, told, headers = await ask(middleware, [body_of(b"x")], address="a")
         assert (status, told["error"], headers["retry-after"]) == (429, "too_many_requests", "1")
-        status, told, headers = await ask(admission, [body_of(b"x")], address="c")
+        status, told, headers = await ask(middleware, [body_of(b"x")], address="c")
         assert (status, told["error"], headers["retry-after"]) == (503, "overloaded", "1")
         inside.hold.set()
         assert [answer[0] for answer in await asyncio.gather(*waiting)] == [200, 200, 200]
-        assert (await ask(admission, [body_of(b"x")], address="a"))[0] == 200
-        assert (admission.held, admission.inside.total()) == (0, 0)
+        assert (await ask(middleware, [body_of(b"x")], address="a"))[0] == 200
+        assert (middleware.held, middleware.inside.total()) == (0, 0)
 
     asyncio.run(play())
 
@@ -170,15 +170,15 @@ def test_too_many_of_one_address_then_too_many_at_all() -> None:
 def test_bodies_held_at_once_are_bounded() -> None:
     async def play() -> None:
         inside = Inside()
-        admission = Admission(inside, LIMITS)
+        middleware = RequestLimits(inside, LIMITS)
         inside.hold.clear()
-        waiting = [asyncio.create_task(ask(admission, [body_of(bytes(9000))], address=who)) for who in ("a", "b")]
+        waiting = [asyncio.create_task(ask(middleware, [body_of(bytes(9000))], address=who)) for who in ("a", "b")]
         while len(inside.images) < 2:
             await asyncio.sleep(0)
-        assert (await ask(admission, [body_of(bytes(9000))], address="c"))[0] == 503
+        assert (await ask(middleware, [body_of(bytes(9000))], address="c"))[0] == 503
         inside.hold.set()
         assert [answer[0] for answer in await asyncio.gather(*waiting)] == [200, 200]
-        assert admission.held == 0
+        assert middleware.held == 0
 
     asyncio.run(play())
 
@@ -202,12 +202,12 @@ def test_bodies_held_at_once_are_bounded() -> None:
 )
 def test_token(path: str, authorization: str, status: int) -> None:
     method = "POST" if path == "/predict" else "GET"
-    admission = Admission(Inside(), LIMITS, token="secret")
-    assert asyncio.run(ask(admission, [body_of(b"x")], path, method, authorization=authorization))[0] == status
+    middleware = RequestLimits(Inside(), LIMITS, token="secret")
+    assert asyncio.run(ask(middleware, [body_of(b"x")], path, method, authorization=authorization))[0] == status
 
 
 def test_answers_keep_browsers_from_other_hosts() -> None:
-    _, _, headers = asyncio.run(ask(Admission(Inside(), LIMITS), path="/", method="GET"))
+    _, _, headers = asyncio.run(ask(RequestLimits(Inside(), LIMITS), path="/", method="GET"))
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert headers["x-content-type-options"] == "nosniff"
 
@@ -217,6 +217,6 @@ def test_plain_errors_become_json() -> None:
         await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
         await send({"type": "http.response.body", "body": b"Not Found"})
 
-    status, told, headers = asyncio.run(ask(Admission(plain, LIMITS), path="/nothing", method="GET"))
+    status, told, headers = asyncio.run(ask(RequestLimits(plain, LIMITS), path="/nothing", method="GET"))
     assert (status, told["error"]) == (404, "not_found")
     assert headers["content-type"] == "application/json"

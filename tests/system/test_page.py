@@ -134,7 +134,7 @@ def test_a_score_is_never_rounded_across_a_threshold(page: Page, score: float, t
 
 
 def test_a_rejected_image_is_shown_with_the_reason_and_no_outcome(page: Page, files: Path) -> None:
-    choose(page, files / "stranger.png")
+    choose(page, files / "scene.png")
     assert "Rejected by the input check" in page.inner_text("#problem")
     assert "limit 1.50" in page.inner_text("#problem")
     assert page.is_visible("#canvas") and page.is_hidden("#answer") and page.is_hidden("#mapping")

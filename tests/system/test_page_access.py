@@ -77,7 +77,7 @@ def with_map(page: Page, files: Path) -> None:
 
 
 def several(page: Page, files: Path) -> None:
-    choose(page, files / "radiograph.dcm", files / "none.png", files / "stranger.png", files / "text.jpeg")
+    choose(page, files / "radiograph.dcm", files / "none.png", files / "scene.png", files / "text.jpeg")
     wait(
         page, "!document.querySelector('#list li:is([data-state=waiting], [data-state=sending], [data-state=reading])')"
     )
@@ -95,7 +95,7 @@ STATES = {
     "no pneumonia": lambda page, files: choose(page, files / "none.png"),
     "indeterminate": lambda page, files: choose(page, files / "between.png"),
     "signs": lambda page, files: choose(page, files / "signs.png"),
-    "rejected": lambda page, files: choose(page, files / "stranger.png"),
+    "rejected": lambda page, files: choose(page, files / "scene.png"),
     "no answer": lambda page, files: choose(page, files / "text.jpeg"),
     "list": several,
     "map": with_map,

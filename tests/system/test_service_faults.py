@@ -16,7 +16,7 @@ from tests.image_fixture import encoded, scene
 from tests.server_fixture import Server, serve
 
 TOKEN = {"Authorization": "Bearer secret"}
-FLAT = encoded(np.full((80, 80), 200, np.uint8), "PNG")  # the tiny guard takes contrast for a stranger
+FLAT = encoded(np.full((80, 80), 200, np.uint8), "PNG")  # the tiny guard rejects contrast
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The promises about the data set: a good set keeps all, each of them can be broken, a broken one stops the pipeline."""
+"""The criteria of the data set: a good set meets all, each of them can be missed, and one that is not met stops the pipeline."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from pipeline.settings import Criteria, Phantom
 
 HOME = Path(__file__).resolve().parents[2]
 TINY = Phantom(seed=9, train=16, val=4, test=8)
-PROMISES = [field.alias or name for name, field in Criteria.model_fields.items()]
+CRITERIA = [field.alias or name for name, field in Criteria.model_fields.items()]
 REAL = os.environ.get("CXR_DATA")
 
 
@@ -46,24 +46,24 @@ def good(raw: Path, validate: settings.Validate) -> pd.DataFrame:
     return pd.read_csv(table)
 
 
-def _broken(
+def _unmet(
     table: pd.DataFrame, validate: settings.Validate, folder: Path, refused: int = 0
-) -> dict[str, expectations.Broken]:
+) -> dict[str, expectations.Unmet]:
     table.to_csv(folder / "manifest.csv", index=False)
     lines = [f"train/NORMAL/{number}.jpeg,zero bytes" for number in range(refused)]
     (folder / "quarantine.csv").write_text("\n".join(["path,reason", *lines, ""]))
     files = folder / "manifest.csv", folder / "quarantine.csv"
     context = expectations.new_context(folder / "docs")
     unmet = expectations.check(context, *files, phantom.counts(TINY), validate)
-    return {broken.promise: broken for broken in unmet}
+    return {each.criterion: each for each in unmet}
 
 
-def test_a_good_set_keeps_every_promise_and_nobody_is_told(
+def test_a_good_set_meets_every_criterion_and_nobody_is_told(
     good: pd.DataFrame, validate: settings.Validate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[object] = []
     monkeypatch.setattr(socket.socket, "connect", lambda _, address: calls.append(address))
-    assert _broken(good, validate, tmp_path) == {}
+    assert _unmet(good, validate, tmp_path) == {}
     assert calls == [] and os.environ["GX_ANALYTICS_ENABLED"] == "False"  # no telemetry
 
 
@@ -112,27 +112,27 @@ BREACHES: dict[str, list[Callable[[pd.DataFrame], pd.DataFrame]]] = {
 }  # fmt: skip
 
 
-def test_each_promise_has_a_breach() -> None:
-    assert sorted(BREACHES) == sorted(PROMISES)
+def test_each_criterion_has_a_breach() -> None:
+    assert sorted(BREACHES) == sorted(CRITERIA)
 
 
-@pytest.mark.parametrize(("promise", "number"), [(name, n) for name in PROMISES for n in range(len(BREACHES[name]))])
-def test_every_promise_can_be_broken(
-    promise: str, number: int, good: pd.DataFrame, validate: settings.Validate, tmp_path: Path
+@pytest.mark.parametrize(("criterion", "number"), [(name, n) for name in CRITERIA for n in range(len(BREACHES[name]))])
+def test_every_criterion_can_be_missed(
+    criterion: str, number: int, good: pd.DataFrame, validate: settings.Validate, tmp_path: Path
 ) -> None:
-    broken = _broken(BREACHES[promise][number](good), validate, tmp_path, refused=9 if promise == "usable" else 0)
-    assert promise in broken
-    assert broken[promise].level == validate.criteria.model_dump(by_alias=True)[promise]
-    assert broken[promise].found
+    unmet = _unmet(BREACHES[criterion][number](good), validate, tmp_path, refused=9 if criterion == "usable" else 0)
+    assert criterion in unmet
+    assert unmet[criterion].level == validate.criteria.model_dump(by_alias=True)[criterion]
+    assert unmet[criterion].found
 
 
-def test_the_settings_say_what_a_broken_promise_means(
+def test_the_settings_say_what_an_unmet_criterion_means(
     good: pd.DataFrame, validate: settings.Validate, tmp_path: Path
 ) -> None:
     for level in ("error", "warning"):
         criteria = validate.criteria.model_copy(update={"count": level})
         strict = validate.model_copy(update={"criteria": criteria})
-        assert _broken(good[1:], strict, tmp_path)["count"].level == level
+        assert _unmet(good[1:], strict, tmp_path)["count"].level == level
 
 
 # Through the stage, on files
@@ -162,7 +162,7 @@ def test_a_planted_leak_stops_the_pipeline_and_a_warning_does_not(raw: Path, tmp
     result = _run(root)
     assert result.returncode == 1
     line = result.stderr.splitlines()[-1]
-    assert line.startswith("validate: the data set breaks its promises: ") and "Traceback" not in result.stderr
+    assert line.startswith("validate: the data set does not meet its criteria: ") and "Traceback" not in result.stderr
     assert "patient_in_one_split" in line and leaked in line and "index.html" in line
     assert "usable" in line  # all that failed is listed
     assert "count" not in line and "warning: count" in result.stderr
@@ -184,7 +184,7 @@ def test_a_planted_leak_stops_the_pipeline_and_a_warning_does_not(raw: Path, tmp
 # On the real set
 
 
-@pytest.mark.skipif(not REAL, reason="CXR_DATA is not set: the promises were NOT checked on the real images")
+@pytest.mark.skipif(not REAL, reason="CXR_DATA is not set: the criteria were NOT checked on the real images")
 def test_the_real_set_is_the_published_one(validate: settings.Validate, tmp_path: Path) -> None:
     sources.take(layouts.find(Path(str(REAL))).images, tmp_path / "raw", link=False)
     files = tmp_path / "manifest.csv", tmp_path / "quarantine.csv"
@@ -197,5 +197,5 @@ def test_the_real_set_is_the_published_one(validate: settings.Validate, tmp_path
     assert copies["split"].first().value_counts().to_dict() == {"train": 24, "test": 6}
     assert (copies["patient"].nunique() == 1).all() and (copies["split"].nunique() == 1).all()
     unmet = expectations.check(expectations.new_context(tmp_path), *files, sources.PUBLISHED, validate)
-    assert [broken.promise for broken in unmet if broken.level == "error"] == []
-    assert "duplicates_within_split" in [broken.promise for broken in unmet]
+    assert [each.criterion for each in unmet if each.level == "error"] == []
+    assert "duplicates_within_split" in [each.criterion for each in unmet]
