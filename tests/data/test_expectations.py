@@ -1,4 +1,4 @@
-"""The criteria of the data set: a good set meets all, each of them can be missed, and one that is not met stops the pipeline."""
+"""The criteria of the data set: a good set meets all, each can be missed, and one that is not met stops the pipeline."""
 
 import os
 import shutil

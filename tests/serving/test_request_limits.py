@@ -31,7 +31,7 @@ def body_of(image: bytes, field: str = "image") -> bytes:
 
 
 class Inside:
-    """The app behind middleware: remembers what it was given; waits while `hold` is set."""
+    """The app behind the middleware: remembers what it was given; waits while `hold` is set."""
 
     def __init__(self) -> None:
         self.images: list[bytes] = []
@@ -54,7 +54,7 @@ async def ask(
     pause: float = 0,
     **headers: str,
 ) -> tuple[int, dict, dict]:
-    """Send one request through middleware: status, JSON, headers."""
+    """Send one request through the middleware: status, JSON, headers."""
     headers = {"host": "127.0.0.1", "content-type": f"multipart/form-data; boundary={BOUNDARY}"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
