@@ -78,7 +78,7 @@ keep-stress: setup ## after a change of the stress families: runs whose networks
 same-training: setup ## does the committed code train what BASE=<commit> did, bit by bit? then no run is trained again; CHECK=1 compares only
 	@$(RUN) pipeline.commands.same_training "$$BASE" $$STAGES $(if $(CHECK),--check)
 
-documents: setup ## write the measured figures into README.md and docs/results.md
+documents: setup ## write the measured numbers into README.md and docs/results.md
 	@$(RUN) pipeline.reporting.markdown_blocks
 
 track: setup ## publish the committed study to MLflow (sqlite:///mlflow.db, or MLFLOW_TRACKING_URI)
@@ -107,7 +107,7 @@ bento: .venv-serve/.ready ## the champion as a bento and, with a Docker engine, 
 predict: setup ## the champion on images without labels: SOURCE=<folder, zip or files> OUT=<csv>
 	@$(RUN) pipeline.external_validation.predict --out "$$OUT" -- "$$SOURCE"
 
-evaluate-site: setup ## the champion on labelled images: SOURCE=<folder> LABELS=<csv>; NAME=<word> keeps the figures; RUNS="a b": those instead
+evaluate-site: setup ## the champion on labelled images: SOURCE=<folder> LABELS=<csv>; NAME=<word> keeps the metrics; RUNS="a b": those instead
 	@$(RUN) pipeline.external_validation.$(if $(RUNS),compare_runs,evaluate) $(if $(NAME),--name "$$NAME") -- "$$SOURCE" "$$LABELS" $$RUNS
 
 site-profile: setup ## the score read as a site's own labelled images want it: SOURCE=<folder> LABELS=<csv> NAME=<word>
@@ -124,7 +124,7 @@ airflow: setup .venv-airflow/.ready ## Airflow on this machine, the DAG ready, a
 retrain: setup .venv-airflow/.ready ## one retraining through Airflow, on generated radiographs; PARAMS='{...}' for another
 	@scripts/airflow.sh retrain $(if $(PARAMS),"$$PARAMS")
 
-metrics-gate: setup ## may this change be merged into BASE? the champion's validation figures decide
+metrics-gate: setup ## may this change be merged into BASE? the champion's validation metrics decide
 	@$(RUN) pipeline.ci.metrics_gate "$${BASE:-main}"
 
 ##@ Care

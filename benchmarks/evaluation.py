@@ -1,4 +1,4 @@
-"""How long the whole evaluation takes: the whole table of runs at real size, every figure with its interval.
+"""How long the whole evaluation takes: the whole table of runs at real size, every metric with its interval.
 
     python -m benchmarks.evaluation
 

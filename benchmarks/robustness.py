@@ -4,7 +4,7 @@
 
 Reads what the stage `stress` wrote; the non-image baseline and runs that the second family did not measure are left out.
 Writes benchmarks/robustness.csv, one row a run and change, where `all` pools the images of a family, and prints how far the
-runs lie apart. The strengths of the second family were chosen by such figures of custom_cnn's networks and the champion's
+runs lie apart. The strengths of the second family were chosen by such metrics of custom_cnn's networks and the champion's
 graph, before any network that it judges was trained.
 """
 

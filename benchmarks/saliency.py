@@ -35,7 +35,7 @@ READ = ("params.yaml", "data", "models", "predictions", "metrics/candidate.json"
 
 
 def main() -> None:
-    """Print one table, keep its figures, and fail past a limit."""
+    """Print one table, keep its numbers, and fail past a limit."""
     here = paths.array("test").is_file()
     chosen = sys.argv[1:] or [*networks.names(), *([STAGE] if here else [])]
     lines, slow = [], []

@@ -186,7 +186,7 @@ def _profile(made: Facts) -> str:
         f"{asked['sensitivity']:g} and specificity {asked['specificity']:g}. "
         "These images are no series as it comes, so their prevalence is nobody's.",
         "",
-        "| images | figure | before | after | change |",
+        "| images | metric | before | after | change |",
         "|---|---|---|---|---|",
     ]
     for kind, part in {"all": report["all"], **report["views"]}.items():

@@ -165,7 +165,7 @@ class OnnxRuntimeNetwork(Network):
 
     def __init__(self, graph: bytes, threads: int, precision: Precision) -> None:
         if precision != "float32":
-            raise ValueError(f"{self.runtime} computes in float32, the champion's figures are of {precision}")
+            raise ValueError(f"{self.runtime} computes in float32, the champion's metrics are of {precision}")
         self.precision = precision
         self._run = _onnxruntime_batches(graph, threads)
         self._thread = ThreadPoolExecutor(1, "network")

@@ -13,7 +13,7 @@ from pipeline.input_check import fit, network_features
 
 
 def write(root: Path, graph: onnx.ModelProto, network: str, side: int) -> None:
-    """Write `models/champions/untrained/` and make it the champion below `root`; its figures are empty."""
+    """Write `models/champions/untrained/` and make it the champion below `root`; its metrics are empty."""
     folder = root / "models" / "champions" / "untrained"
     folder.mkdir(parents=True)
     onnx.save(network_features.add(graph), folder / "model.onnx")

@@ -13,7 +13,7 @@ from benchmarks.support.record import hold
 from pipeline import paths
 from pipeline.files import write_json
 
-REQUESTS = int(os.environ.get("REQUESTS", "0"))  # 0: as many as the figures in the documents are of
+REQUESTS = int(os.environ.get("REQUESTS", "0"))  # 0: as many as the numbers in the documents are of
 KEPT = paths.ROOT / "benchmarks" / "serving.json"
 Facts = dict[str, Any]
 

@@ -13,7 +13,7 @@ KEPT = paths.ROOT / "benchmarks" / "measured.json"
 
 
 def row(what: str, unit: str, here: float, peer: float | None = None, beside: str = "") -> dict[str, Any]:
-    """One line of the table: a figure, and the peer's that was measured in the same run."""
+    """One line of the table: a number, and the peer's that was measured in the same run."""
     return {"what": what, "unit": unit, "here": here, "peer": peer, "beside": beside}
 
 

@@ -1,4 +1,4 @@
-"""What a change does to settings, figures and curves, as Markdown for the people who review it.
+"""What a change does to settings, metrics and curves, as Markdown for the people who review it.
 
 `python -m pipeline.ci.change_report BASE` prints `dvc params diff` and `dvc metrics diff` against BASE and draws
 the validation AUC of every run before and after. It shows; `metrics_gate` decides.
@@ -30,7 +30,7 @@ def main() -> None:
     sections = [
         ("Settings", _dvc("params", "diff", base, "--md") or "No setting changed."),
         ("Validation AUC", draw(before, now)),
-        ("Figures", _dvc("metrics", "diff", base, "--md", "--precision", "4") or "No figure changed."),
+        ("Metrics", _dvc("metrics", "diff", base, "--md", "--precision", "4") or "No metric changed."),
     ]
     print("\n\n".join(f"### {title}\n\n{text}" for title, text in sections))
 

@@ -1,7 +1,7 @@
 """May this change be merged? Three questions about the committed results, answered against a base commit.
 
-`dvc metrics diff` shows every figure and always exits 0. Among dozens of figures some always fall by chance, so one
-figure decides, on validation patients: the released champion's, with a paired bootstrap by patient. How far it may fall
+`dvc metrics diff` shows every metric and always exits 0. Among dozens of metrics some always fall by chance, so one
+metric decides, on validation patients: the released champion's, with a paired bootstrap by patient. How far it may fall
 stands in the base's params.yaml, so that no change can widen its own margin.
 """
 
@@ -142,7 +142,7 @@ def _shared(base: Split, head: Split) -> tuple[Split, Split]:
 
 
 def _champion(base: str, margins: MetricsGate, resamples: int, seed: int) -> list[Verdict]:
-    rule = "champion's validation figures"
+    rule = "champion's validation metrics"
     then = _champion_run(lambda path: _show(base, path))
     if then is None:
         return [Verdict(True, rule, "the base has released no champion")]

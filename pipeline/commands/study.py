@@ -60,7 +60,7 @@ def _study(chosen: settings.Settings, named: list[str], jobs: int, workers: Work
         raise ProjectError(f"stage {broken} failed (its message is above); no training was started")
     failed = _train_all(chosen, _trainings(chosen, named), jobs, workers)
     broken = workers.submit(_reproduce, LATER_STAGES, workers).result()
-    # The figures and curves of every run; where the server is down, a warning and no failure.
+    # The metrics and curves of every run; where the server is down, a warning and no failure.
     if workers.submit(workers.run, TRACK, dvc.environment()).result():
         log.warning("not all is in MLflow (its message is above); `make track` makes up for it")
     problems = [f"{name} (see {LOGS / name}.log)" for name in failed]

@@ -1,7 +1,7 @@
 """Chance: the bootstrap by patient within class, and the statistics that need an image's rank.
 
-Every figure is computed for the sample itself and for all resamples at once: an array `[1 + resamples]` (called
-replicates here) whose first number is the figure and whose others say how it would vary with other patients.
+Every metric is computed for the sample itself and for all resamples at once: an array `[1 + resamples]` (called
+replicates here) whose first number is the metric and whose others say how it would vary with other patients.
 """
 
 from collections.abc import Sequence
@@ -72,9 +72,9 @@ def divide(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def interval(replicates: Floats, level: float = LEVEL) -> tuple[float, float, float]:
-    """The figure and its percentile interval: value, low, high; NaN where undefined.
+    """The metric and its percentile interval: value, low, high; NaN where undefined.
 
-    A resample in which the figure is undefined counts as the worst there is on either side, so that leaving it out
+    A resample in which the metric is undefined counts as the worst there is on either side, so that leaving it out
     cannot make the interval narrower.
     """
     tail = (1 - level) / 2

@@ -1,4 +1,4 @@
-"""The candidate champion: a rule on stressed validation images, and nothing else. No test figure enters this file."""
+"""The candidate champion: a rule on stressed validation images, and nothing else. No test metric enters this file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def name(
 
     `scores` holds the runs that can be candidates, `left_out` the others, each with the reason. Where the choice itself
     may not be released, the rule is applied to the runs that may; `released` is None without one. The cost is the
-    candidate's figure minus the released one's, paired, on validation patients, with interval.
+    candidate's metric minus the released one's, paired, on validation patients, with interval.
 
     Raises:
         ProjectError: no run can be a candidate.

@@ -36,7 +36,7 @@ NAMED: dict[str, tuple[str, dict[str, Pair]]] = {
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference of one figure, first minus second, with its interval.
+    """A difference of one metric, first minus second, with its interval.
 
     `over` says what was averaged: the difference in each network, of each seed, and the epochs. `left_out` names the pairs
     that were not compared, each with the reason, `missing` the runs that were not trained. `opposed`: the intervals of two
@@ -74,7 +74,7 @@ def planned(figures: Mapping[str, Figures], facts: Facts, epochs: int) -> list[C
 
     A network with several seeds enters with the mean of the seeds that both groups have. Networks and seeds are fixed: the
     intervals hold the chance of other patients alone. Holm's adjustment is over all finished contrasts and both deciding
-    figures.
+    metrics.
 
     Args:
         figures: replicates of each of FIGURES, for each run.
@@ -86,10 +86,10 @@ def planned(figures: Mapping[str, Figures], facts: Facts, epochs: int) -> list[C
 
 
 def winner(by: str, figures: Mapping[str, Figures], facts: Facts, epochs: int) -> list[Contrast]:
-    """The best finished run against the best one of each other network; both chosen by a figure of validation, `by`.
+    """The best finished run against the best one of each other network; both chosen by a metric of validation, `by`.
 
     Only the study's own groups and no control enter, so that networks are compared and not recipes. Holm's adjustment is
-    over these networks and both deciding figures.
+    over these networks and both deciding metrics.
     """
     best: dict[str, str] = {}
     for run in sorted(finished_runs(facts, epochs), key=lambda run: (-figures[run][by][0], run)):
@@ -102,7 +102,7 @@ def winner(by: str, figures: Mapping[str, Figures], facts: Facts, epochs: int) -
 
 
 def release(named: Mapping[str, Any], figures: Mapping[str, Figures], facts: Facts) -> list[Contrast]:
-    """What it costs to release another run than the candidate; test figures are shown, and chose nothing."""
+    """What it costs to release another run than the candidate; test metrics are shown, and chose nothing."""
     released = named["released"]["run"] if named["released"] else named["run"]
     if released == named["run"]:
         return []
@@ -177,7 +177,7 @@ def incomparable(pair: Pair, facts: Facts, varied: str = "") -> str | None:
 
 
 def _difference(kind: Kind, plan: Plan, figure: str, figures: Mapping[str, Figures], facts: Facts) -> Contrast:
-    """One figure: the mean over seeds within a part, then over parts; a pair without this figure is left out."""
+    """One metric: the mean over seeds within a part, then over parts; a pair without this metric is left out."""
     left_out = dict(plan.left_out)
     parts: dict[str, list[Pair]] = {}
     for part, pair in ((part, pair) for part, pairs in plan.parts.items() for pair in pairs):
@@ -212,7 +212,7 @@ def _over(part: str, pairs: Sequence[Pair], differences: Sequence[bootstrap.Floa
 
 
 def _adjusted(contrasts: Iterable[Contrast]) -> list[Contrast]:
-    """With Holm's adjustment over the finished contrasts of the deciding figures."""
+    """With Holm's adjustment over the finished contrasts of the deciding metrics."""
     rows = list(contrasts)
     tested = [place for place, contrast in enumerate(rows) if contrast.finished and contrast.figure in DECIDING]
     for place, p in zip(tested, bootstrap.holm([rows[place].p for place in tested]), strict=True):

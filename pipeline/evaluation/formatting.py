@@ -1,4 +1,4 @@
-"""How a figure, a row's name and a table are written for a reader, in Markdown."""
+"""How a metric, a row's name and a table are written for a reader, in Markdown."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ ALPHA = 0.05
 
 
 def figure(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> str:
-    """A figure for a reader: `.943 (.925 to .960)`; "undefined" as it is; a dash where there is none."""
+    """A metric for a reader: `.943 (.925 to .960)`; "undefined" as it is; a dash where there is none."""
     if value in ("", None):
         return "-"
     if value == UNDEFINED:
@@ -26,7 +26,7 @@ def figure(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> st
 
 
 def of(row: Row, name: str, digits: int = 3) -> str:
-    """A figure of a row with its interval."""
+    """A metric of a row with its interval."""
     return figure(row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high"), digits)
 
 

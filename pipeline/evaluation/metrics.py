@@ -1,4 +1,4 @@
-"""Figures of one set of images, each as replicates: the figure, then its value in every resample.
+"""Metrics of one set of images, each as replicates: the metric, then its value in every resample.
 
 Positive is pneumonia. Sensitivity is the recall of pneumonia, specificity the recall of normal; the study's
 "specificity" is precision and its "AUC" balanced accuracy, and both appear here under their own names.
@@ -39,7 +39,7 @@ def decisions(labels: Bools, logits: Floats, sample: Sample, threshold: float) -
 
 
 def by_class(labels: Bools, logits: Floats, sample: Sample, threshold: float) -> dict[str, Floats]:
-    """The study's own figures: recall, precision and F1 of each class, and their macro averages."""
+    """The study's own metrics: recall, precision and F1 of each class, and their macro averages."""
     tn, fp, fn, tp = _counts(labels, logits, sample, threshold)
     figures = {
         "recall_normal": divide(tn, tn + fp),

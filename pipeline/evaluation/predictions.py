@@ -1,6 +1,6 @@
 """What the runs said: strict reading of the prediction files.
 
-Reading proves what the figures rest on: every run saw the same images, once each, with the same labels, and every
+Reading proves what the metrics rest on: every run saw the same images, once each, with the same labels, and every
 probability is the sigmoid of its logit.
 """
 
@@ -153,7 +153,7 @@ def _check_images(folder: Path, table: dict[str, list[str]]) -> list[int]:
 
 def _trained(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
     """As `_stress` for the family `TRAINED`: its changes and no others."""
-    from pipeline.robustness.families import TRAINED  # Pillow, which figures alone do not need
+    from pipeline.robustness.families import TRAINED  # Pillow, which metrics alone do not need
 
     stress = _stress(path, STRESS, validation_rows)
     if stress.keys() != TRAINED.changes.keys():
@@ -169,7 +169,7 @@ def _unseen(path: Path, validation_rows: list[int]) -> dict[str, Floats]:
     """As `_stress` for the family `UNSEEN`, where it was measured in this version."""
     if not path.is_file():
         return {}
-    from pipeline.robustness.families import UNSEEN  # Pillow, which figures alone do not need
+    from pipeline.robustness.families import UNSEEN  # Pillow, which metrics alone do not need
 
     measured = _table(path, UNSEEN_COLUMNS)
     if not measured["row"]:

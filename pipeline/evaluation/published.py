@@ -1,8 +1,8 @@
-"""The study's published figures on the official test set (234 normal, 390 pneumonia), as constants.
+"""The study's published metrics on the official test set (234 normal, 390 pneumonia), as constants.
 
 Known of those runs: training used 5,292 images (3,933 + 1,359) where today's data set has 5,216; validation was the
 16-image folder; one network object was trained on the three groups one after the other, so `balanced` began from
-`augmented`'s weights and `raw` from both; "AUC" was computed from rounded predictions. Figures are as printed, also
+`augmented`'s weights and `raw` from both; "AUC" was computed from rounded predictions. Metrics are as printed, also
 where they disagree with their own counts (VGG16 balanced: "AUC" .807, counts .876).
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.evaluation.bootstrap import wilson
 
-DATASET = "chest-xray-pneumonia"  # the only data set beside which these figures may stand
+DATASET = "chest-xray-pneumonia"  # the only data set beside which these metrics may stand
 OWN = "custom_cnn"  # the study's own network: Table 2, figures 9 and 10; Table 3, figures 11 and 12 are of the others
 GENERATED = "phantom"  # what generated radiographs are called; any other name is of images that somebody brought
 Pair = tuple[float, float]  # normal, pneumonia
@@ -18,7 +18,7 @@ Pair = tuple[float, float]  # normal, pneumonia
 
 @dataclass(frozen=True)
 class Published:
-    """One published row: figures as printed, and the confusion counts."""
+    """One published row: metrics as printed, and the confusion counts."""
 
     accuracy: float
     loss: float

@@ -1,4 +1,4 @@
-"""Every figure of one run, as replicates, and its flat JSON."""
+"""Every metric of one run, as replicates, and its flat JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def thresholds(run: Predictions, samples: Samples, settings: Evaluate) -> dict[s
 
 
 def headline(run: Predictions, samples: Samples, settings: Evaluate) -> Figures:
-    """The few figures by which runs are compared: on validation, under stress and on test.
+    """The few metrics by which runs are compared: on validation, under stress and on test.
 
     Decisions at the plain threshold, and at the run's own: the sensitive one, fixed on validation patients.
     """
@@ -65,7 +65,7 @@ def headline(run: Predictions, samples: Samples, settings: Evaluate) -> Figures:
 def measure(
     run: Predictions, samples: Samples, settings: Evaluate, fixed: Mapping[str, float] | None = None
 ) -> tuple[Figures, dict[str, Any]]:
-    """All figures of a run as replicates, and its plain facts (counts, thresholds, training).
+    """All metrics of a run as replicates, and its plain facts (counts, thresholds, training).
 
     Args:
         run: its predictions.
@@ -136,7 +136,7 @@ def training(run: Predictions) -> dict[str, Any]:
 
 
 def summary(run: Predictions, figures: Figures, facts: dict[str, Any]) -> dict[str, Any]:
-    """The flat JSON of a run: each figure with `_low` and `_high`, "undefined" where there is none, and its facts."""
+    """The flat JSON of a run: each metric with `_low` and `_high`, "undefined" where there is none, and its facts."""
     flat: dict[str, Any] = {key: run.facts[key] for key in FACTS}
     # Thresholds and the recalibration are whole: rounded, they would decide differently.
     flat |= {key: UNDEFINED if value is None else value for key, value in facts.items()}
@@ -158,7 +158,7 @@ def _split(
     recalibration: calibration.Recalibration | None,
     settings: Evaluate,
 ) -> Figures:
-    """All figures of one split."""
+    """All metrics of one split."""
     labels, logits = split.labels, split.logits
     plain = logit_thresholds[""]
     assert plain is not None

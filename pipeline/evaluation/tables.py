@@ -1,4 +1,4 @@
-"""The study's tables with our figures beside the published ones, as rows for CSV."""
+"""The study's tables with our metrics beside the published ones, as rows for CSV."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -94,7 +94,7 @@ def rows(
         if run.name in metrics:
             row["unfinished"] = "yes" if int(metrics[run.name]["epochs"]) < epochs else ""
             row |= _ours(metrics[run.name]) | {"seeds": 1 if is_control(run) else seeds[run.network, run.group]}
-            # Published figures are about children; they do not stand beside generated images.
+            # Published metrics are about children; they do not stand beside generated images.
             if row["dataset"] == published.DATASET and is_main(run):
                 row |= _published(run.network, run.group)
         table.append(row)

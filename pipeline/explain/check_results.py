@@ -1,4 +1,4 @@
-"""Whether the maps passed: what each check asks, what was found in figures, and the verdict."""
+"""Whether the maps passed: what each check asks, what was found in numbers, and the verdict."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ MOST_UNDEFINED = 0.5  # share of the correlations: with more of them undefined, 
 
 
 def verdicts(cascade: Sequence[Row], masked: Sequence[Row], bordered: Sequence[Row]) -> dict[str, Row]:
-    """By check `asks`, `found` and `passes`; an undefined figure passes nothing, and neither does an empty table."""
+    """By check `asks`, `found` and `passes`; an undefined metric passes nothing, and neither does an empty table."""
     frames = [row for row in bordered if row["shown"] == "frame alone"]
     return {
         "randomisation": _randomisation(cascade[-1]),
@@ -72,5 +72,5 @@ def _holds_half(row: Row) -> bool:
 
 
 def _bound(row: Row, name: str) -> float:
-    """A figure as a number; what is undefined becomes NaN, which no comparison holds for."""
+    """A metric as a number; what is undefined becomes NaN, which no comparison holds for."""
     return math.nan if row[name] == UNDEFINED else float(row[name])

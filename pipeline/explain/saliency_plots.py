@@ -187,6 +187,6 @@ def _bars(
 
 
 def _triple(row: Mapping[str, Any], name: str) -> list[float]:
-    """A figure with its ends; NaN where it is undefined."""
+    """A metric with its ends; NaN where it is undefined."""
     values = [row[f"{name}{end}"] for end in ("", "_low", "_high")]
     return [np.nan if value == UNDEFINED else float(value) for value in values]

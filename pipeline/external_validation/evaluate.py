@@ -1,9 +1,9 @@
-"""A hospital's own images through the champion: figures with intervals, rejections, calibration, a local threshold.
+"""A hospital's own images through the champion: metrics with intervals, rejections, calibration, a local threshold.
 
     python -m pipeline.external_validation.evaluate SOURCE LABELS [--name NAME]
 
 SOURCE is a folder of JPEG, PNG, TIFF or DICOM files. LABELS is a CSV with the columns `file` (relative to SOURCE), `label`
-(NORMAL or PNEUMONIA), `patient`, and, if known, `view`. The figures go to reports/site/, which git ignores, or with a NAME to
+(NORMAL or PNEUMONIA), `patient`, and, if known, `view`. The metrics go to reports/site/, which git ignores, or with a NAME to
 metrics/site/NAME.json, to be kept; the table of every image to reports/site/. Nothing leaves the machine, and nothing is
 promoted.
 """
@@ -24,11 +24,11 @@ SHOWN = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive", "log_los
 
 
 def main() -> None:
-    """Measure, write figures and table, and print the figures that matter most."""
+    """Measure, write metrics and table, and print the metrics that matter most."""
     parser = argparse.ArgumentParser(prog="evaluate-site", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("source", type=Path, help="a folder of images")
     parser.add_argument("labels", type=Path, help="a CSV: file, label, patient, view")
-    parser.add_argument("--name", help="keep the figures in metrics/site/NAME.json")
+    parser.add_argument("--name", help="keep the metrics in metrics/site/NAME.json")
     chosen = parser.parse_args()
     options = settings.load()
     figures, table = (place("site", chosen.source, chosen.name) for place in (results.figures, results.table))

@@ -38,9 +38,9 @@ SUBGROUPS: dict[str, Callable[[Labelled], str]] = {
 
 
 def measure(cases: Sequence[Case], thresholds: Mapping[str, float], options: Evaluate) -> dict[str, Any]:
-    """All figures of at least one image; a figure is a list of value, low and high (95 %, bootstrap by patient within class).
+    """All metrics of at least one image; a metric is a list of value, low and high (95 %, bootstrap by patient within class).
 
-    Answered images give the figures; `with_refused` tells them when what the input check rejects is answered all the same.
+    Answered images give the metrics; `with_refused` tells them when what the input check rejects is answered all the same.
     """
     answered = [case for case in cases if case.answer.status == "answered"]
     readable = [case for case in cases if case.answer.score is not None]
@@ -121,7 +121,7 @@ def _age_band(labelled: Labelled) -> str:
 
 
 def _figures(cases: Sequence[Case], thresholds: Mapping[str, float], options: Evaluate) -> dict[str, Any]:
-    """Images of each class, and the same figures whatever they are: null where undefined."""
+    """Images of each class, and the same metrics whatever they are: null where undefined."""
     labels, logits = _arrays(cases)
     counts: dict[str, Any] = {"normal": int(np.sum(~labels)), "pneumonia": int(np.sum(labels))}
     names = ["auc", "log_loss", "brier", "calibration_intercept", "calibration_slope"]

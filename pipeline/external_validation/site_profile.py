@@ -203,7 +203,7 @@ def _refusals(labelled: Sequence[Labelled], answered: Sequence[Answer], options:
 
 
 def _changes(split: Split, before: Reading, after: Reading, part: Bools, options: Evaluate) -> dict[str, Any]:
-    """Each figure before and after, and the difference, paired by patient: value, low, high; null where undefined."""
+    """Each metric before and after, and the difference, paired by patient: value, low, high; null where undefined."""
     truth, logits = split.labels[part], split.logits[part]
     names = [patient for patient, in_part in zip(split.patients, part, strict=True) if in_part]
     sample = bootstrap.draw(truth, names, options.resamples, options.seed)

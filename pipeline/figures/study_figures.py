@@ -54,7 +54,7 @@ def draw(
         drawn = study_plots.roc_overlay(selected, part, metrics, by, groups)
         save(f"roc-{kind}", drawn, f"ROC, {subject}", _note(where, rings))
     if main:
-        note = "Training figures are means over the epoch, with augmentation and dropout on."
+        note = "Training metrics are means over the epoch, with augmentation and dropout on."
         for what in ("accuracy", "loss"):
             drawn = study_plots.training_curves(main, table, what, groups)
             save(f"training-{what}", drawn, f"{what.capitalize()} by epoch", note)

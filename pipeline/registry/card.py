@@ -28,7 +28,7 @@ def text(contract: Contract) -> str:
     )
     generated = contract["dataset"] == "phantom"
     warning = (
-        "**Trained on generated images (phantoms): its figures say nothing about children.**\n\n" if generated else ""
+        "**Trained on generated images (phantoms): its metrics say nothing about children.**\n\n" if generated else ""
     )
     return f"""# {contract["name"]} {contract["version"]}
 

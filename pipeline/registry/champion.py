@@ -35,7 +35,7 @@ def main() -> None:
     promotion = verbs.add_parser("promote", help="make models/candidate/ the champion, if the gate agrees")
     promotion.add_argument("--again", action="store_true", help="even a version that was rolled back before")
     verbs.add_parser("rollback", help="go back to the champion before this one")
-    verbs.add_parser("show", help="who is champion, since when, and by which figures")
+    verbs.add_parser("show", help="who is champion, since when, and by which metrics")
     chosen = parser.parse_args()
     if chosen.verb == "promote":
         promote(again=chosen.again)
@@ -102,7 +102,7 @@ def rollback() -> str:
 
 
 def show() -> str:
-    """The champion, its figures, the ones before it, and what is wrong with its files, as text."""
+    """The champion, its metrics, the ones before it, and what is wrong with its files, as text."""
     history = record.events()
     if not history:
         return "no champion yet: `make promote` makes the candidate one if the gate agrees\n"
@@ -173,7 +173,7 @@ def _problems(version: str) -> list[str]:
 
 
 def _event(action: str, terms: dict[str, Any], replaces: str | None) -> dict[str, Any]:
-    """Who replaced whom, when, by which figures, on which data."""
+    """Who replaced whom, when, by which metrics, on which data."""
     figures = {
         part: {name: terms["figures"][part][name] for name in FIGURES if name in terms["figures"][part]}
         for part in ("validation", "stress", "test")

@@ -46,7 +46,7 @@ TOLERANCE = 1e-4
 def version_of(contract: dict[str, Any]) -> str:
     """The run's name and eight digits of a digest of what answers: network, input check, thresholds, recalibration, scales.
 
-    Figures, texts and the code that wrote them are not in it. Contracts of 0.1.0 (no `format`) hashed all their content.
+    Metrics, texts and the code that wrote them are not in it. Contracts of 0.1.0 (no `format`) hashed all their content.
     """
     if "format" not in contract:
         answers: Any = {key: value for key, value in contract.items() if key != "version"}
@@ -116,7 +116,7 @@ def check(folder: Path) -> list[str]:
     for split in ("validation", "test"):
         for name, figure in contract["figures"][split].items():
             if figure["low"] != "undefined" and not figure["low"] <= figure["value"] <= figure["high"]:
-                broken.append(f"figure {split} {name} lies outside its interval")
+                broken.append(f"metric {split} {name} lies outside its interval")
     return broken + _check_graph(folder / "model.onnx", contract)
 
 

@@ -1,7 +1,7 @@
 """A gate that checks non-inferiority on validation patients before promotion: each rule with its limit and a bound.
 
 The candidate is held against the serving champion, and against the best champion on record beside it, under changes that no
-recipe trains on. Test figures are shown and no rule reads them. `python -m pipeline.registry.gate` shows the decision and
+recipe trains on. Test metrics are shown and no rule reads them. `python -m pipeline.registry.gate` shows the decision and
 changes nothing; `--keep` writes metrics/gate.json.
 """
 
@@ -113,7 +113,7 @@ def _read_extra(name: str, folder: Path, graph: Graph, side: int) -> tuple[Split
 
 
 def show(decision: Decision) -> None:
-    """Print every rule with its numbers, beside the test figures that none of them reads."""
+    """Print every rule with its numbers, beside the test metrics that none of them reads."""
     lines = [
         f"{'':4} {'rule':22} {'value':>8} {'bound':>11} {'limit':>8}  on",
         *(

@@ -61,7 +61,7 @@ def short(contrasts: Sequence[Row]) -> str:
 
 
 def answer(rows: Mapping[str, Row]) -> str:
-    """The rule, applied to the rows of one contrast by figure."""
+    """The rule, applied to the rows of one contrast by metric."""
     deciding = [rows[figure] for figure in DECIDING if figure in rows]
     if not deciding:
         return f"{NOT_SHOWN}: its runs are missing"
@@ -123,7 +123,7 @@ def told(row: Row) -> str:
 
 
 def _direction(deciding: Sequence[Row]) -> str:
-    """What the deciding figures of one comparison show together."""
+    """What the deciding metrics of one comparison show together."""
     if all(is_significant(row["p_holm"]) for row in deciding):
         signs = {float(row["difference"]) > 0 for row in deciding}
         if len(signs) == 1:
@@ -132,7 +132,7 @@ def _direction(deciding: Sequence[Row]) -> str:
 
 
 def _rows(contrasts: Sequence[Row], name: str) -> dict[str, Row]:
-    """The finished part of a planned contrast, by figure."""
+    """The finished part of a planned contrast, by metric."""
     return {
         row["figure"]: row
         for row in contrasts
@@ -141,7 +141,7 @@ def _rows(contrasts: Sequence[Row], name: str) -> dict[str, Row]:
 
 
 def _winners(contrasts: Sequence[Row]) -> dict[str, dict[str, Row]]:
-    """The winner's comparisons, by name and figure."""
+    """The winner's comparisons, by name and metric."""
     winners: dict[str, dict[str, Row]] = {}
     for row in contrasts:
         if row["kind"] == "winner":

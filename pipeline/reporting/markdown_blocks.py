@@ -1,8 +1,8 @@
-"""The committed figures as Markdown, put between markers of README.md and of pages in docs/.
+"""The committed metrics as Markdown, put between markers of README.md and of pages in docs/.
 
     python -m pipeline.reporting.markdown_blocks
 
-A marker pair looks like `<!-- table2 -->` ... `<!-- /table2 -->`; what stands between is replaced. Every figure in a
+A marker pair looks like `<!-- table2 -->` ... `<!-- /table2 -->`; what stands between is replaced. Every metric in a
 document comes from metrics/, so a document cannot say what was not measured.
 """
 
@@ -137,7 +137,7 @@ def _who(row: Row) -> list[str]:
     ]
 
 
-WILSON = "Published figures have Wilson's intervals from their counts: their patients are unknown."
+WILSON = "Published metrics have Wilson's intervals from their counts: their patients are unknown."
 CLASSES = ("normal", "pneumonia")
 MACROS = ("recall", "precision", "f1")
 WHO = ["run", "start, backend, precision", "epochs", "seed"]

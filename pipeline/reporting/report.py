@@ -146,7 +146,7 @@ def webp(path: Path) -> bytes:
 
 
 def figure(row: Row, name: str, digits: int = 3) -> str:
-    """A figure of a flat row, or of a contract's nested one, with its interval; a dash where there is none."""
+    """A metric of a flat row, or of a contract's nested one, with its interval; a dash where there is none."""
     nested = row.get(name)
     if isinstance(nested, Mapping):
         return formatting.figure(nested["value"], nested["low"], nested["high"], digits)
@@ -157,7 +157,7 @@ def figure(row: Row, name: str, digits: int = 3) -> str:
 
 
 def table(rows: Iterable[Row], columns: Mapping[str, str], digits: int = 3) -> Markup:
-    """An HTML table: `columns` maps a column's title to the name of a figure or a plain field."""
+    """An HTML table: `columns` maps a column's title to the name of a metric or a plain field."""
     head = "".join(f"<th>{escape(title)}</th>" for title in columns)
     body = "".join(
         f"<tr>{''.join(f'<td>{escape(_cell(row, name, digits))}</td>' for name in columns.values())}</tr>"

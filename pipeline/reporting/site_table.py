@@ -97,6 +97,6 @@ def _robust(runs: Mapping[str, Row], areas: Mapping[str, bootstrap.Floats], epoc
 
 
 def _told(replicates: bootstrap.Floats) -> str:
-    """A figure with its interval; a dash where it is undefined, as with one class alone."""
+    """A metric with its interval; a dash where it is undefined, as with one class alone."""
     value, low, high = (number if np.isfinite(number) else None for number in bootstrap.interval(replicates))
     return figure(value, low, high)

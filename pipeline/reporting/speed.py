@@ -8,7 +8,7 @@ COMPARED = {"images/s": "times as fast", "MiB": "of the memory", "s": "times as 
 
 
 def table(kept: Path) -> str:
-    """Markdown of benchmarks/measured.json: each figure beside the peer measured in the same run."""
+    """Markdown of benchmarks/measured.json: each metric beside the peer measured in the same run."""
     if not kept.exists():
         return "Not measured yet: `make benchmarks`."
     kept_rows = json.loads(kept.read_text(encoding="utf-8"))

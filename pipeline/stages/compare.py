@@ -1,4 +1,4 @@
-"""Stage `compare`: figures of all runs -> the study's tables and figures, the contrasts, the candidate's name."""
+"""Stage `compare`: metrics of all runs -> the study's tables and figures, the contrasts, the candidate's name."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: the prediction files of every run -> its figures with intervals, and its curves."""
+"""Stage `evaluate`: the prediction files of every run -> its metrics with intervals, and its curves."""
 
 import logging
 from typing import Any

@@ -86,7 +86,7 @@ def publish(client: "MlflowClient", facts: dict[str, dict[str, Any]]) -> None:
 def _publish_run(
     client: "MlflowClient", experiment: str, parent: str, name: str, facts: dict[str, Any], lock: dict[str, Any]
 ) -> str:
-    """One run of the study: history by epoch, figures, facts, digests, with what it was trained, and predictions."""
+    """One run of the study: history by epoch, metrics, facts, digests, with what it was trained, and predictions."""
     folder = paths.predictions(name)
     metrics: list[tuple[str, float, int]] = []
     if (folder / "history.csv").is_file():

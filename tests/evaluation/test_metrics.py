@@ -1,4 +1,4 @@
-"""Figures at a threshold against scikit-learn and the study's own counts; operating points; one run as a whole."""
+"""Metrics at a threshold against scikit-learn and the study's own counts; operating points; one run as a whole."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ def test_the_studys_printed_figures_follow_from_its_counts(key):
     assert figures["accuracy"][0] == pytest.approx(row.accuracy, abs=6e-4)
     for name in ("recall", "precision", "f1"):
         printed = getattr(row, name)
-        # The study rounds some of its figures down, so a whole last digit is allowed.
+        # The study rounds some of its metrics down, so a whole last digit is allowed.
         assert figures[f"{name}_normal"][0] == pytest.approx(printed[0], abs=0.0101)
         assert figures[f"{name}_pneumonia"][0] == pytest.approx(printed[1], abs=0.0101)
     low, high = row.interval("accuracy")

@@ -1,4 +1,4 @@
-"""A hospital's own images: figures, refusals, views, a local threshold, any number of images, and a wrong table."""
+"""A hospital's own images: metrics, refusals, views, a local threshold, any number of images, and a wrong table."""
 
 import csv
 import json

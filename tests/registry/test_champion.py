@@ -104,7 +104,7 @@ def test_a_rejected_candidate_stays_a_challenger_and_nothing_moves(root):
     assert f"{worse} stays a challenger: AUC (bound -0.0" in result.stderr
     assert champion(root) == first and record(root) == before
     assert not (root / "models" / "champions" / worse).exists()
-    # Each rule is shown with its numbers, the test figures beside them.
+    # Each rule is shown with its numbers, the test metrics beside them.
     assert "FAIL AUC" in result.stdout and "shown, read by no rule: official test auc 0.97" in result.stdout
     assert json.loads((root / "metrics" / "gate.json").read_text())["passed"] is False
 

@@ -1,4 +1,4 @@
-"""The committed figures in the documents: what stands between the markers, and how a figure is written."""
+"""The committed metrics in the documents: what stands between the markers, and how a metric is written."""
 
 import json
 import shutil

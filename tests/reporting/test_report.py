@@ -40,7 +40,7 @@ def html(root):
 
 
 def test_generated_images_are_named_as_such_everywhere(root, html):
-    assert "No figure here says anything about children" in html
+    assert "No metric here says anything about children" in html
     assert "<title>Generated radiographs" in html
     for card in ("model-card.md", "data-card.md"):
         assert "**Generated radiographs.**" in (root / "docs" / card).read_text()

@@ -14,7 +14,7 @@ from pipeline.data.tables import read_table
 from pipeline.evaluation import predictions, run_metrics
 from pipeline.reporting import markdown_blocks
 
-# Another machine's arithmetic may move the last digits; a wrong figure moves more.
+# Another machine's arithmetic may move the last digits; a wrong metric moves more.
 CLOSE = {"rel": 1e-4, "abs": 2e-4}
 
 
@@ -56,7 +56,7 @@ def test_figures_follow_from_the_predictions(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", names() or [None])
 def test_all_figures_follow_from_the_predictions(name):
-    """Every figure of a run, half a second each."""
+    """Every metric of a run, half a second each."""
     if name is None or not (paths.METRICS / "runs" / f"{name}.json").exists():
         assert not (paths.METRICS / "candidate.json").exists()
         return
@@ -71,7 +71,7 @@ def test_all_figures_follow_from_the_predictions(name):
 
 
 def test_tables_follow_from_the_predictions(tmp_path):
-    """`compare` as it runs, on the committed predictions and figures: the same tables, contrasts and candidate."""
+    """`compare` as it runs, on the committed predictions and metrics: the same tables, contrasts and candidate."""
     if not (paths.METRICS / "candidate.json").exists():
         assert names() == []
         return
@@ -131,7 +131,7 @@ def test_documents_hold_the_committed_figures(document):
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     marked = [(match["name"], match[0]) for match in markdown_blocks.MARKER.finditer(text)]
     if not (paths.METRICS / "candidate.json").exists():
-        assert not any("|" in block for _, block in marked), f"{document} shows figures that no file in metrics/ holds"
+        assert not any("|" in block for _, block in marked), f"{document} shows metrics that no file in metrics/ holds"
         return
     rendered = markdown_blocks.blocks(paths.METRICS, settings.load())
     for name, block in marked:

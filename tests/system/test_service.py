@@ -81,7 +81,7 @@ def test_hostile_files_are_refused_and_cost_little(server: Server) -> None:
         got = server.post(data)
         assert (name, got.status_code) == (name, status)
         assert {"error", "detail"} <= set(got.json())
-        # The body itself and its parse are in the figure: a file may weigh up to 48 megabytes.
+        # The body itself and its parse are in the number: a file may weigh up to 48 megabytes.
         assert peak_megabytes(server) - before < 100, name
 
 

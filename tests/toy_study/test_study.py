@@ -137,7 +137,7 @@ def test_the_study_goes_on_past_a_failed_training_and_names_its_log(finished, tm
     assert not {name for name in would_run(folder) if name.startswith("train@")} - {"train@custom_cnn-raw-1"}
     with sqlite3.connect(
         folder / "mlflow.db"
-    ) as database:  # the figures of the new run arrived, not its training alone
+    ) as database:  # the metrics of the new run arrived, not its training alone
         query = "SELECT count(*) FROM runs JOIN latest_metrics USING (run_uuid) WHERE name = ? AND key = 'test_auc'"
         assert database.execute(query, ("custom_cnn-raw-2",)).fetchone()[0] == 1
 

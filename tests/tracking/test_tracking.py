@@ -19,7 +19,7 @@ RUNS = ("custom_cnn-raw-0", "vgg16-balanced-0")
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A workspace with two runs of a study, their figures and curves, and a lock."""
+    """A workspace with two runs of a study, their metrics and curves, and a lock."""
     folder = tmp_path_factory.mktemp("tracking") / ".work" / "try"
     rows = fake_predictions.image_rows(fake_predictions.SMALL)
     for seed, name in enumerate(RUNS):
