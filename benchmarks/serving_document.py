@@ -141,7 +141,7 @@ def _guard(guard: Facts, site: Facts) -> str:
     lines = [
         f"Its threshold refuses {100 * guard['threshold_refuses_of_validation']:.1f} % of the validation images. "
         f"Of the official test images it refuses {100 * refused['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
-        f"of another hospital's {site['films']} adult radiographs {_share(site['share_refused_by_guard'])}. Fitted "
+        f"of the {site['films']} adult radiographs of the external test {_share(site['share_refused_by_guard'])}. Fitted "
         "without a kind of out-of-distribution image, it accepts of that kind:\n",
         "| kind left out | accepted |\n|---|---|",
     ]
@@ -200,7 +200,7 @@ def _profile(made: Facts) -> str:
 def _site(site: Facts) -> str:
     local, accepted = site["local_threshold"], site["accepted"]
     profile = (
-        f"On {site['films']} adult radiographs of another hospital ({site['name']}; README.md has them by view): AUC "
+        f"On the {site['films']} adult radiographs of the external test ({site['name']}; README.md has them by view): AUC "
         f"{_figure(accepted['auc'])}; at the sensitive point sensitivity {_figure(accepted['sensitivity_at_sensitive'])}, "
         f"specificity {_figure(accepted['specificity_at_sensitive'])}."
     )

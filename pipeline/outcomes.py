@@ -68,7 +68,13 @@ def calibration(contract: Mapping[str, Any]) -> str:
     value, low, high = (_number(figure.get(key)) for key in ("value", "low", "high"))
     if math.isnan(value + low + high):
         return "How well the score is calibrated on the official test set is not known. The score is no patient's risk."
-    said = "overestimates" if high < 0 else "underestimates" if low > 0 else "is right on average, within chance"
+    said = (
+        "overestimates"
+        if high < 0
+        else "underestimates"
+        if low > 0
+        else "is right on average (no significant difference)"
+    )
     return (
         f"On the official test set the score {said}: calibration intercept {value:.2f} (95 % interval {low:.2f} to "
         f"{high:.2f}), where 0 would be right. The score is no patient's risk."

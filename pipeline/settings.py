@@ -187,7 +187,7 @@ class Cascade(Section):
 
 
 class Explain(Section):
-    """What is drawn of the networks, and the checks whether the maps mean anything."""
+    """What is drawn of the networks, and the sanity checks of the saliency maps."""
 
     seed: int = Field(ge=0, le=2**32 - 1000)  # of Keras; each draw adds one
     layers: dict[str, Annotated[list[Text], Field(min_length=1)]]
@@ -198,7 +198,7 @@ class Explain(Section):
 
 
 class Package(Section):
-    """What ships: how weights are stored, and what its contract says of the change, newest first."""
+    """The released model: how weights are stored, and what its contract says of the change, newest first."""
 
     weights: Literal["float16", "float32"]
     changelog: list[Annotated[str, AfterValidator(_one_line)]] = Field(min_length=1)

@@ -60,7 +60,7 @@ def check_size(header: Dataset, limits: Limits) -> None:
 
 
 def warnings(header: Dataset) -> list[str]:
-    """What should make a reader careful: another body part, view or age than the network knows."""
+    """What should make a reader careful: another body part, view or age than the network was trained on."""
     messages = [UNMEASURED]
     part = text(header, "BodyPartExamined")
     if not part:
@@ -72,9 +72,9 @@ def warnings(header: Dataset) -> list[str]:
         messages.append("the view is not given" if not view else "the view is neither AP nor PA")
     years = age(header)
     if years is None:
-        messages.append("the patient's age is unknown; the network knows children of 1 to 5 years alone")
+        messages.append("the patient's age is unknown; the network was trained only on children aged 1-5 years")
     elif not CHILD[0] <= years < CHILD[1]:
-        messages.append("the patient is not 1 to 5 years old; the network knows no others")
+        messages.append("the patient is not 1 to 5 years old; the network was trained on no others")
     return messages
 
 

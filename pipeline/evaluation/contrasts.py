@@ -102,7 +102,7 @@ def winner(by: str, figures: Mapping[str, Figures], facts: Facts, epochs: int) -
 
 
 def release(named: Mapping[str, Any], figures: Mapping[str, Figures], facts: Facts) -> list[Contrast]:
-    """What it costs to release another run than the candidate; test metrics are shown, and chose nothing."""
+    """What it costs to release another run than the candidate; test metrics are shown, and were not used for selection."""
     released = named["released"]["run"] if named["released"] else named["run"]
     if released == named["run"]:
         return []

@@ -1,4 +1,4 @@
-"""Does a map mean anything? Masks and rank correlation, in numpy."""
+"""Sanity checks of saliency maps: masks and rank correlation, in numpy."""
 
 import numpy as np
 from PIL import Image

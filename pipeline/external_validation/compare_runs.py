@@ -1,4 +1,4 @@
-"""Trained runs on another hospital's images, side by side: does what holds up under stress hold up elsewhere too?
+"""Trained runs on the images of an external test, side by side: does what holds up under stress hold up elsewhere too?
 
     python -m pipeline.external_validation.compare_runs SOURCE LABELS [--name NAME] RUN...
 

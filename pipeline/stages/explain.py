@@ -1,4 +1,4 @@
-"""Draw what the networks look at, and check whether the maps of the candidate mean anything.
+"""Draw what the networks look at, and run the sanity checks of the candidate's saliency maps.
 
     python -m pipeline.stages.explain [RUN]
 

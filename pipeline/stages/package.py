@@ -1,4 +1,4 @@
-"""Export the candidate as one graph, and measure what ships: recalibration, operating points, metrics, map scale."""
+"""Export the candidate as one graph, and measure the released model: recalibration, operating points, metrics, map scale."""
 
 import json
 import logging
@@ -223,7 +223,7 @@ def _split(rows: list[dict[str, str]], logits: np.ndarray) -> Split:
 
 
 def _measured(run: Predictions, recalibration: calibration.Recalibration, settings: Settings) -> dict[str, Any]:
-    """The two thresholds, and every metric with its interval, of what ships."""
+    """The two thresholds, and every metric with its interval, of the released model."""
     options = settings.evaluate
     samples = run_metrics.draw(run, options)
     points = thresholds.fix(run, samples, recalibration, options)

@@ -173,8 +173,8 @@ def test_points_of_the_curve_are_the_best_that_any_threshold_reaches(images, wan
     labels, scores, patients = images
     sample = bootstrap.draw(labels, patients, 2, 0)
     fpr, tpr, _ = bootstrap.roc(labels, scores, sample)
-    cuts = [*np.unique(scores), np.inf]
-    rates = [(np.mean(scores[labels] >= threshold), np.mean(scores[~labels] < threshold)) for threshold in cuts]
+    observed = [*np.unique(scores), np.inf]
+    rates = [(np.mean(scores[labels] >= threshold), np.mean(scores[~labels] < threshold)) for threshold in observed]
     sensitivity = bootstrap.sensitivity_at_specificity(fpr, tpr, wanted)[0]
     specificity = bootstrap.specificity_at_sensitivity(fpr, tpr, wanted)[0]
     assert sensitivity == pytest.approx(max(se for se, sp in rates if sp >= wanted - 1e-9), abs=1e-6)
