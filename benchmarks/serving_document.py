@@ -192,7 +192,7 @@ def _profile(made: Facts) -> str:
     for kind, part in {"all": report["all"], **report["views"]}.items():
         where = f"{kind} ({part['pneumonia']} with pneumonia, {part['normal']} without)"
         for name, said in PROFILED.items():
-            told = [_figure(part[name][when]) for when in ("before", "after", "change")]
+            told = [_estimate(part[name][when]) for when in ("before", "after", "change")]
             lines.append(f"| {where} | {said} | {' | '.join(told)} |")
     return "\n".join(lines)
 
@@ -201,19 +201,19 @@ def _site(site: Facts) -> str:
     local, accepted = site["local_threshold"], site["accepted"]
     profile = (
         f"On the {site['films']} adult radiographs of the external test ({site['name']}; README.md has them by view): AUC "
-        f"{_figure(accepted['auc'])}; at the sensitive point sensitivity {_figure(accepted['sensitivity_at_sensitive'])}, "
-        f"specificity {_figure(accepted['specificity_at_sensitive'])}."
+        f"{_estimate(accepted['auc'])}; at the sensitive point sensitivity {_estimate(accepted['sensitivity_at_sensitive'])}, "
+        f"specificity {_estimate(accepted['specificity_at_sensitive'])}."
     )
     if local is None:
         return f"{profile} They are too few for a local threshold."
     return (
         f"{profile} With the local threshold {local['threshold']:.2f}, on "
-        f"the half of the patients that did not fix it: sensitivity {_figure(local['sensitivity_at_local'])}, specificity "
-        f"{_figure(local['specificity_at_local'])}."
+        f"the half of the patients that did not fix it: sensitivity {_estimate(local['sensitivity_at_local'])}, specificity "
+        f"{_estimate(local['specificity_at_local'])}."
     )
 
 
-def _figure(estimate: list[float | None]) -> str:
+def _estimate(estimate: list[float | None]) -> str:
     return "undefined" if None in estimate else "{:.2f} ({:.2f} to {:.2f})".format(*estimate)
 
 

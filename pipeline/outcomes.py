@@ -64,8 +64,8 @@ def outcome(score: float, limits: Thresholds) -> Outcome:
 def calibration(contract: Mapping[str, Any]) -> str:
     """What the official test set says of the score as a probability, in a sentence or two."""
     name = "calibration_intercept_recalibrated"
-    figure = contract.get("figures", {}).get("test", {}).get(name, {})
-    value, low, high = (_number(figure.get(key)) for key in ("value", "low", "high"))
+    estimate = contract.get("figures", {}).get("test", {}).get(name, {})
+    value, low, high = (_number(estimate.get(key)) for key in ("value", "low", "high"))
     if math.isnan(value + low + high):
         return "How well the score is calibrated on the official test set is not known. The score is no patient's risk."
     said = (

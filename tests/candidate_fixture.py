@@ -106,8 +106,8 @@ def write_candidate(root: Path, auc: float = 0.99, seed: int = 0, dataset: str =
     onnx.save(_not_negative(champion_fixture._graph(8.0, champion_fixture.SIDE)), folder / "model.onnx")
     np.savez(folder / "guard.npz", **champion_fixture.plain_guard())
     validation_predictions.write(folder, validation_fixture.networks(seed, auc)[0])
-    figure = {"value": auc, "low": auc - 0.01, "high": auc}
-    figures = {"auc": figure, "sensitivity_at_sensitive": figure, "specificity_at_sensitive": figure}
+    estimate = {"value": auc, "low": auc - 0.01, "high": auc}
+    metrics = {"auc": estimate, "sensitivity_at_sensitive": estimate, "specificity_at_sensitive": estimate}
     cells = champion_fixture.CELLS
     terms = champion_fixture.contract("", champion_fixture.SIDE) | {
         "run": f"tiny-{seed}",
@@ -120,7 +120,7 @@ def write_candidate(root: Path, auc: float = 0.99, seed: int = 0, dataset: str =
             "map": {"dtype": "float32", "shape": [None, cells, cells]},
         },
         "recalibration": {"intercept": 0.0, "slope": 1.0},
-        "figures": {"validation": figures, "test": figures, "stress": {"auc": figure}},
+        "figures": {"validation": metrics, "test": metrics, "stress": {"auc": estimate}},
         "map_scale": [0.0, 1.0 + auc],  # what differs between two candidates, and with it their versions
         "trained_with": None,
         **changes,

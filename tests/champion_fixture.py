@@ -89,7 +89,7 @@ def plain_guard(limit: float = 1e9) -> dict[str, np.ndarray]:
 
 def contract(version: str, side: int = SIDE) -> dict[str, Any]:
     """The contract of the tiny champion."""
-    figure = {"value": 0.9, "low": 0.8, "high": 0.95}
+    estimate = {"value": 0.9, "low": 0.8, "high": 0.95}
     return {
         "name": "pneumonia",
         "version": version,
@@ -108,7 +108,7 @@ def contract(version: str, side: int = SIDE) -> dict[str, Any]:
         "recalibration": {"intercept": 0.0, "slope": 1.0},
         "prevalence": 0.5,
         "map_scale": [-1.0, 1.0],
-        "figures": {"validation": {"auc": figure}, "test": {"auc": figure}},
+        "figures": {"validation": {"auc": estimate}, "test": {"auc": estimate}},
         "format": registry_contract.FORMAT,
         "intended_use": "Tests.",
         "changelog": ["made by a test"],

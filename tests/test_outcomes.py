@@ -96,8 +96,8 @@ def test_every_committed_champion_can_be_read(path: Path) -> None:
 
 def test_the_sentence_on_calibration_follows_the_interval() -> None:
     def said(value: float, low: float, high: float) -> str:
-        figure = {"value": value, "low": low, "high": high}
-        return outcomes.calibration({"figures": {"test": {"calibration_intercept_recalibrated": figure}}})
+        estimate = {"value": value, "low": low, "high": high}
+        return outcomes.calibration({"figures": {"test": {"calibration_intercept_recalibrated": estimate}}})
 
     assert "overestimates: calibration intercept -3.08 (95 % interval -3.51 to -2.63)" in said(
         -3.07649, -3.51387, -2.62816

@@ -16,7 +16,7 @@ from pipeline import paths
 from pipeline.command import run
 from pipeline.errors import ProjectError
 
-FIGURE = "validation_auc"
+METRIC = "validation_auc"
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def draw(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def _validation_auc(study: Mapping[str, Any]) -> dict[str, float]:
     """By run; 0.1.0 kept it under each run."""
     by_run = study.get(
-        FIGURE, {name: metrics.get(FIGURE) for name, metrics in study.items() if isinstance(metrics, Mapping)}
+        METRIC, {name: metrics.get(METRIC) for name, metrics in study.items() if isinstance(metrics, Mapping)}
     )
     return {name: value for name, value in by_run.items() if isinstance(value, float)}
 

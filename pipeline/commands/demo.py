@@ -44,9 +44,9 @@ def summary(folder: Path) -> str:
     dataset = json.loads((folder / "data" / "dataset.json").read_text(encoding="utf-8"))
     rows = []
     for name in OVERLAY["train"]["runs"]:
-        figures = json.loads((folder / "metrics" / "runs" / f"{name}.json").read_text(encoding="utf-8"))
-        interval = f"{figures['test_accuracy_low']:.2f} to {figures['test_accuracy_high']:.2f}"
-        rows.append(f"  {name:26} accuracy {figures['test_accuracy']:.3f} ({interval})  AUC {figures['test_auc']:.3f}")
+        metrics = json.loads((folder / "metrics" / "runs" / f"{name}.json").read_text(encoding="utf-8"))
+        interval = f"{metrics['test_accuracy_low']:.2f} to {metrics['test_accuracy_high']:.2f}"
+        rows.append(f"  {name:26} accuracy {metrics['test_accuracy']:.3f} ({interval})  AUC {metrics['test_auc']:.3f}")
     quarantined = len(read_table(folder / "data" / "manifest" / "quarantine.csv"))
     candidate = json.loads((folder / "metrics" / "candidate.json").read_text(encoding="utf-8"))["run"]
     places = {

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.evaluation import bootstrap, published
-from pipeline.evaluation.run_metrics import Figures
+from pipeline.evaluation.run_metrics import Estimates
 
 Facts = Mapping[str, Mapping[str, Any]]
 Pair = tuple[str, str]
 Kind = Literal["planned", "winner", "release"]
 DECIDING = ("test_auc", "test_accuracy_at_sensitive")  # what a finding is answered by
-FIGURES = (*DECIDING, "test_accuracy", "validation_auc", "stress_auc", "unseen_auc")
+METRICS = (*DECIDING, "test_accuracy", "validation_auc", "stress_auc", "unseen_auc")
 GROUPS = (("augmented", "raw"), ("balanced", "augmented"), ("robust", "balanced"))
 TRANSFER = "transfer: ImageNet - random start (densenet121)"
 EQUAL_STEPS = "balancing at equal steps (custom_cnn)"
@@ -46,7 +46,7 @@ class Contrast:
     kind: Kind
     name: str
     finished: bool
-    figure: str
+    metric: str
     value: float
     low: float
     high: float
@@ -69,7 +69,7 @@ class Plan:
     missing: Sequence[str] = ()
 
 
-def planned(figures: Mapping[str, Figures], facts: Facts, epochs: int) -> list[Contrast]:
+def planned(estimates: Mapping[str, Estimates], facts: Facts, epochs: int) -> list[Contrast]:
     """Groups against each other, transfer, and balancing at equal steps; finished pairs first, the others after.
 
     A network with several seeds enters with the mean of the seeds that both groups have. Networks and seeds are fixed: the
@@ -77,37 +77,37 @@ def planned(figures: Mapping[str, Figures], facts: Facts, epochs: int) -> list[C
     metrics.
 
     Args:
-        figures: replicates of each of FIGURES, for each run.
+        estimates: replicates of each of FIGURES, for each run.
         facts: `network`, `group`, `seed`, `weights`, `epochs` and `did_not_train` of each run, by its name.
         epochs: how many a finished run has.
     """
     plans = [plan for finished in (True, False) for plan in plans_of(facts, epochs, finished)]
-    return _adjusted([_difference("planned", plan, figure, figures, facts) for plan in plans for figure in FIGURES])
+    return _adjusted([_difference("planned", plan, metric, estimates, facts) for plan in plans for metric in METRICS])
 
 
-def winner(by: str, figures: Mapping[str, Figures], facts: Facts, epochs: int) -> list[Contrast]:
+def winner(by: str, estimates: Mapping[str, Estimates], facts: Facts, epochs: int) -> list[Contrast]:
     """The best finished run against the best one of each other network; both chosen by a metric of validation, `by`.
 
     Only the study's own groups and no control enter, so that networks are compared and not recipes. Holm's adjustment is
     over these networks and both deciding metrics.
     """
     best: dict[str, str] = {}
-    for run in sorted(finished_runs(facts, epochs), key=lambda run: (-figures[run][by][0], run)):
+    for run in sorted(finished_runs(facts, epochs), key=lambda run: (-estimates[run][by][0], run)):
         fact = facts[run]
         if fact["group"] in published.GROUPS and run == f"{fact['network']}-{fact['group']}-{fact['seed']}":
             best.setdefault(fact["network"], run)
     first, *rest = best.values() or [""]
     plans = [Plan(f"{first} - {other}", True, {"": [(first, other)]}) for other in rest]
-    return _adjusted([_difference("winner", plan, figure, figures, facts) for plan in plans for figure in FIGURES])
+    return _adjusted([_difference("winner", plan, metric, estimates, facts) for plan in plans for metric in METRICS])
 
 
-def release(named: Mapping[str, Any], figures: Mapping[str, Figures], facts: Facts) -> list[Contrast]:
+def release(named: Mapping[str, Any], estimates: Mapping[str, Estimates], facts: Facts) -> list[Contrast]:
     """What it costs to release another run than the candidate; test metrics are shown, and were not used for selection."""
     released = named["released"]["run"] if named["released"] else named["run"]
     if released == named["run"]:
         return []
     plan = Plan("cost of the release: candidate - released", True, {"": [(named["run"], released)]})
-    return [_difference("release", plan, figure, figures, facts) for figure in FIGURES]
+    return [_difference("release", plan, metric, estimates, facts) for metric in METRICS]
 
 
 def finished_runs(facts: Facts, epochs: int) -> list[str]:
@@ -176,28 +176,28 @@ def incomparable(pair: Pair, facts: Facts, varied: str = "") -> str | None:
     return None
 
 
-def _difference(kind: Kind, plan: Plan, figure: str, figures: Mapping[str, Figures], facts: Facts) -> Contrast:
+def _difference(kind: Kind, plan: Plan, metric: str, estimates: Mapping[str, Estimates], facts: Facts) -> Contrast:
     """One metric: the mean over seeds within a part, then over parts; a pair without this metric is left out."""
     left_out = dict(plan.left_out)
     parts: dict[str, list[Pair]] = {}
     for part, pair in ((part, pair) for part, pairs in plan.parts.items() for pair in pairs):
-        if all(np.isfinite(figures[run][figure][0]) for run in pair):
+        if all(np.isfinite(estimates[run][metric][0]) for run in pair):
             parts.setdefault(part, []).append(pair)
         else:
             left_out[" less ".join(pair)] = "not measured"
-    each = {part: [figures[a][figure] - figures[b][figure] for a, b in pairs] for part, pairs in parts.items()}
+    each = {part: [estimates[a][metric] - estimates[b][metric] for a, b in pairs] for part, pairs in parts.items()}
     by_part = {part: np.mean(differences, axis=0) for part, differences in each.items()}
     over = "; ".join(_over(part, parts[part], each[part], facts) for part in each) or "no pair"
     why = "; ".join(f"{pair} ({reason})" for pair, reason in left_out.items())
     missing = ", ".join(plan.missing)
     if not by_part:
         nothing = (np.nan, np.nan, np.nan, np.nan, None)
-        return Contrast(kind, plan.name, plan.finished, figure, *nothing, over, why, missing)
+        return Contrast(kind, plan.name, plan.finished, metric, *nothing, over, why, missing)
     bounds = [bootstrap.interval(difference) for difference in by_part.values()]
     opposed = any(low > 0 for _, low, _ in bounds) and any(high < 0 for _, _, high in bounds)
     difference = np.mean(list(by_part.values()), axis=0)
     numbers = (*bootstrap.interval(difference), bootstrap.p_value(difference), None)
-    return Contrast(kind, plan.name, plan.finished, figure, *numbers, over, why, missing, opposed)
+    return Contrast(kind, plan.name, plan.finished, metric, *numbers, over, why, missing, opposed)
 
 
 def _over(part: str, pairs: Sequence[Pair], differences: Sequence[bootstrap.Floats], facts: Facts) -> str:
@@ -214,7 +214,7 @@ def _over(part: str, pairs: Sequence[Pair], differences: Sequence[bootstrap.Floa
 def _adjusted(contrasts: Iterable[Contrast]) -> list[Contrast]:
     """With Holm's adjustment over the finished contrasts of the deciding metrics."""
     rows = list(contrasts)
-    tested = [place for place, contrast in enumerate(rows) if contrast.finished and contrast.figure in DECIDING]
+    tested = [place for place, contrast in enumerate(rows) if contrast.finished and contrast.metric in DECIDING]
     for place, p in zip(tested, bootstrap.holm([rows[place].p for place in tested]), strict=True):
         rows[place] = replace(rows[place], p_holm=p)
     return rows

@@ -11,7 +11,7 @@ Row = Mapping[str, Any]
 ALPHA = 0.05
 
 
-def figure(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> str:
+def estimate(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> str:
     """A metric for a reader: `.943 (.925 to .960)`; "undefined" as it is; a dash where there is none."""
     if value in ("", None):
         return "-"
@@ -27,13 +27,13 @@ def figure(value: Any, low: Any = None, high: Any = None, digits: int = 3) -> st
 
 def of(row: Row, name: str, digits: int = 3) -> str:
     """A metric of a row with its interval."""
-    return figure(row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high"), digits)
+    return estimate(row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high"), digits)
 
 
 def threshold(value: Any) -> str:
     """A probability that decides; near 0 and 1, where three digits would say nothing, its distance from there."""
     if value in ("", None, UNDEFINED) or 0.0005 <= float(value) < 0.9995:
-        return figure(value)
+        return estimate(value)
     return f"{float(value):.1e}" if float(value) < 0.5 else f"1 - {1 - float(value):.1e}"
 
 
@@ -66,7 +66,7 @@ def significance(p_holm: Any) -> str:
     """The one way in which a test is told: `significant (Holm-adjusted p = .010)`."""
     if p_holm in ("", None, UNDEFINED):
         return "not tested"
-    return f"{'significant' if is_significant(p_holm) else 'not significant'} (Holm-adjusted p = {figure(p_holm)})"
+    return f"{'significant' if is_significant(p_holm) else 'not significant'} (Holm-adjusted p = {estimate(p_holm)})"
 
 
 def is_significant(p_holm: Any) -> bool:

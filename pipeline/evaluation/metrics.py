@@ -41,7 +41,7 @@ def decisions(labels: Bools, logits: Floats, sample: Sample, threshold: float) -
 def by_class(labels: Bools, logits: Floats, sample: Sample, threshold: float) -> dict[str, Floats]:
     """The study's own metrics: recall, precision and F1 of each class, and their macro averages."""
     tn, fp, fn, tp = _counts(labels, logits, sample, threshold)
-    figures = {
+    estimates = {
         "recall_normal": divide(tn, tn + fp),
         "recall_pneumonia": divide(tp, tp + fn),
         "precision_normal": divide(tn, tn + fn),
@@ -50,8 +50,8 @@ def by_class(labels: Bools, logits: Floats, sample: Sample, threshold: float) ->
         "f1_pneumonia": divide(2 * tp, 2 * tp + fp + fn),
     }
     for name in ("recall", "precision", "f1"):
-        figures[f"{name}_macro"] = (figures[f"{name}_normal"] + figures[f"{name}_pneumonia"]) / 2
-    return figures
+        estimates[f"{name}_macro"] = (estimates[f"{name}_normal"] + estimates[f"{name}_pneumonia"]) / 2
+    return estimates
 
 
 def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: float) -> tuple[Floats, Floats]:

@@ -28,7 +28,7 @@ class Published:
     auc: float | None
     counts: tuple[int, int, int, int]  # tn, fp, fn, tp
 
-    def interval(self, figure: str) -> tuple[float, float]:
+    def interval(self, metric: str) -> tuple[float, float]:
         """Wilson's interval of accuracy, recall or precision (of normal or pneumonia) from the counts."""
         tn, fp, fn, tp = self.counts
         successes, trials = {
@@ -37,7 +37,7 @@ class Published:
             "recall_pneumonia": (tp, tp + fn),
             "precision_normal": (tn, tn + fn),
             "precision_pneumonia": (tp, tp + fp),
-        }[figure]
+        }[metric]
         return wilson(successes, trials)
 
 

@@ -17,7 +17,7 @@ ONE_CLASS = 0.99  # of the validation images in one class at the plain threshold
 FAMILIES = ("stress", "unseen")  # of changes to the validation images; fields of `Predictions`
 COMPARED = ("accuracy", "balanced_accuracy", "sensitivity", "specificity")
 GAPS = ("accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity")
-Figures = dict[str, Floats]
+Estimates = dict[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,25 @@ def thresholds(run: Predictions, samples: Samples, settings: Evaluate) -> dict[s
     }
 
 
-def headline(run: Predictions, samples: Samples, settings: Evaluate) -> Figures:
+def headline(run: Predictions, samples: Samples, settings: Evaluate) -> Estimates:
     """The few metrics by which runs are compared: on validation, under stress and on test.
 
     Decisions at the plain threshold, and at the run's own: the sensitive one, fixed on validation patients.
     """
-    figures: Figures = {f"{family}_auc": _pooled(run, family, samples)[0] for family in FAMILIES}
+    estimates: Estimates = {f"{family}_auc": _pooled(run, family, samples)[0] for family in FAMILIES}
     logit_thresholds = thresholds(run, samples, settings)
     for name in SPLITS:
         split, sample = getattr(run, name), getattr(samples, name)
-        figures[f"{name}_auc"] = bootstrap.auc(split.labels, split.logits, sample)
+        estimates[f"{name}_auc"] = bootstrap.auc(split.labels, split.logits, sample)
         for suffix in ("", "sensitive"):
             decided = _decisions(split.labels, split.logits, sample, logit_thresholds[suffix])
-            figures |= {f"{name}_{key}{_at(suffix)}": decided[key] for key in COMPARED}
-    return figures
+            estimates |= {f"{name}_{key}{_at(suffix)}": decided[key] for key in COMPARED}
+    return estimates
 
 
 def measure(
     run: Predictions, samples: Samples, settings: Evaluate, fixed: Mapping[str, float] | None = None
-) -> tuple[Figures, dict[str, Any]]:
+) -> tuple[Estimates, dict[str, Any]]:
     """All metrics of a run as replicates, and its plain facts (counts, thresholds, training).
 
     Args:
@@ -75,7 +75,7 @@ def measure(
     """
     logit_thresholds = thresholds(run, samples, settings) | dict(fixed or {})
     recalibration = calibration.fit(run.validation.labels, run.validation.logits)
-    figures: Figures = {}
+    estimates: Estimates = {}
     facts: dict[str, Any] = {
         "recalibration_intercept": recalibration.intercept if recalibration else None,
         "recalibration_slope": recalibration.slope if recalibration else None,
@@ -88,18 +88,18 @@ def measure(
     for name in SPLITS:
         split, sample = getattr(run, name), getattr(samples, name)
         of_split = _split(split, sample, logit_thresholds, recalibration, settings)
-        figures |= {f"{name}_{key}": value for key, value in of_split.items()}
+        estimates |= {f"{name}_{key}": value for key, value in of_split.items()}
         facts |= {f"{name}_{key}": value for key, value in _counts(split, logit_thresholds).items()}
         facts[f"{name}_pictures"] = len(split.paths)
         facts[f"{name}_patients"] = len(set(split.patients))
         facts[f"{name}_prevalence"] = number(split.labels.mean())
-    figures |= {f"gap_{key}": figures[f"validation_{key}"] - figures[f"test_{key}"] for key in GAPS}
+    estimates |= {f"gap_{key}": estimates[f"validation_{key}"] - estimates[f"test_{key}"] for key in GAPS}
     for family in FAMILIES:
-        figures |= _stress(run, family, samples, logit_thresholds)
+        estimates |= _stress(run, family, samples, logit_thresholds)
     facts["did_not_train"] = did_not_train(
-        run.validation.logits, calibration.logit(settings.threshold), figures["validation_auc"][0]
+        run.validation.logits, calibration.logit(settings.threshold), estimates["validation_auc"][0]
     )
-    return figures, facts
+    return estimates, facts
 
 
 def did_not_train(logits: Floats, threshold: float, auc: float) -> bool:
@@ -135,12 +135,12 @@ def training(run: Predictions) -> dict[str, Any]:
     }
 
 
-def summary(run: Predictions, figures: Figures, facts: dict[str, Any]) -> dict[str, Any]:
+def summary(run: Predictions, estimates: Estimates, facts: dict[str, Any]) -> dict[str, Any]:
     """The flat JSON of a run: each metric with `_low` and `_high`, "undefined" where there is none, and its facts."""
     flat: dict[str, Any] = {key: run.facts[key] for key in FACTS}
     # Thresholds and the recalibration are whole: rounded, they would decide differently.
     flat |= {key: UNDEFINED if value is None else value for key, value in facts.items()}
-    for name, replicates in figures.items():
+    for name, replicates in estimates.items():
         value, low, high = bootstrap.interval(replicates)
         flat |= {name: number(value), f"{name}_low": number(low), f"{name}_high": number(high)}
     return flat
@@ -157,55 +157,55 @@ def _split(
     logit_thresholds: dict[str, float | None],
     recalibration: calibration.Recalibration | None,
     settings: Evaluate,
-) -> Figures:
+) -> Estimates:
     """All metrics of one split."""
     labels, logits = split.labels, split.logits
     plain = logit_thresholds[""]
     assert plain is not None
-    figures = metrics.ranking(labels, logits, sample) | metrics.by_class(labels, logits, sample, plain)
+    estimates = metrics.ranking(labels, logits, sample) | metrics.by_class(labels, logits, sample, plain)
     before = metrics.probabilities(labels, logits, sample)
-    figures |= before
+    estimates |= before
     after = {name: _undefined(sample) for name in before}
     if recalibration:
         # The slope on logits that were multiplied by a number is the slope before, divided by it.
         slope = before["calibration_slope"] / recalibration.slope
         after = metrics.probabilities(labels, recalibration(logits), sample, slope)
-    figures |= {f"{name}_recalibrated": value for name, value in after.items()}
+    estimates |= {f"{name}_recalibrated": value for name, value in after.items()}
     for suffix, threshold in logit_thresholds.items():
         at = _at(suffix)
         values = _decisions(labels, logits, sample, threshold)
         ppv, npv = metrics.predictive_values(values["sensitivity"], values["specificity"], settings.prevalence)
         percent = f"{100 * settings.prevalence:g}_percent"
         values = values | {f"ppv_{percent}": ppv, f"npv_{percent}": npv}
-        figures |= {f"{name}{at}": value for name, value in values.items()}
+        estimates |= {f"{name}{at}": value for name, value in values.items()}
     subtypes = np.array(split.subtypes)
     for subtype in ("bacterial", "viral"):
         rows = np.flatnonzero(~labels | (subtypes == subtype))
         part = sample.take(rows)
-        figures[f"{subtype}_auc"] = bootstrap.auc(labels[rows], logits[rows], part)
+        estimates[f"{subtype}_auc"] = bootstrap.auc(labels[rows], logits[rows], part)
         for suffix, threshold in logit_thresholds.items():
             decided = _decisions(labels[rows], logits[rows], part, threshold)
-            figures[f"{subtype}_sensitivity{_at(suffix)}"] = decided["sensitivity"]
-    return figures
+            estimates[f"{subtype}_sensitivity{_at(suffix)}"] = decided["sensitivity"]
+    return estimates
 
 
-def _stress(run: Predictions, family: str, samples: Samples, logit_thresholds: dict[str, float | None]) -> Figures:
+def _stress(run: Predictions, family: str, samples: Samples, logit_thresholds: dict[str, float | None]) -> Estimates:
     """AUC, sensitivity and specificity under each change of a family and pooled, at thresholds fixed on clean validation."""
     labels, sample = run.validation.labels, samples.validation
     auc, every, many_labels, many_sample = _pooled(run, family, samples)
-    figures = {f"{family}_auc": auc}
+    estimates = {f"{family}_auc": auc}
     changed: dict[str, Floats] = getattr(run, family)
     if not changed:
-        return figures
+        return estimates
     parts = {f"{family}_{change}": (labels, logits, sample) for change, logits in changed.items()}
     for name, (part_labels, logits, part_sample) in parts.items():
-        figures[f"{name}_auc"] = bootstrap.auc(part_labels, logits, part_sample)
+        estimates[f"{name}_auc"] = bootstrap.auc(part_labels, logits, part_sample)
     parts[family] = (many_labels, every, many_sample)
     for name, (part_labels, logits, part_sample) in parts.items():
         for suffix, threshold in logit_thresholds.items():
             values = _decisions(part_labels, logits, part_sample, threshold)
-            figures |= {f"{name}_{key}{_at(suffix)}": values[key] for key in ("sensitivity", "specificity")}
-    return figures
+            estimates |= {f"{name}_{key}{_at(suffix)}": values[key] for key in ("sensitivity", "specificity")}
+    return estimates
 
 
 def stressed(run: Predictions, samples: Samples) -> tuple[Floats, np.ndarray, Sample]:
@@ -234,7 +234,7 @@ def _at(suffix: str) -> str:
     return f"_at_{suffix}" if suffix else ""
 
 
-def _decisions(labels: np.ndarray, logits: Floats, sample: Sample, threshold: float | None) -> Figures:
+def _decisions(labels: np.ndarray, logits: Floats, sample: Sample, threshold: float | None) -> Estimates:
     """What a threshold decides; undefined where there is no threshold."""
     if threshold is None:
         return {name: _undefined(sample) for name in metrics.DECISIONS}

@@ -109,7 +109,7 @@ def cross_fit(split: Split, asked: Asked, with_slope: bool, seed: int) -> Readin
     return reading
 
 
-def figures(labels: Bools, logits: Floats, reading: Reading, sample: Sample) -> dict[str, Floats]:
+def estimates(labels: Bools, logits: Floats, reading: Reading, sample: Sample) -> dict[str, Floats]:
     """What a reading of `logits` is worth: log loss, Brier score, calibration, rates at both thresholds. Replicates."""
     replicates = metrics.probabilities(labels, reading.recalibrated, sample)
     for name in ("lower", "upper"):

@@ -24,12 +24,12 @@ WHO = [
     "status",
     "dataset",
 ]
-CLASS_FIGURES = [f"{figure}_{label}" for figure in ("recall", "precision", "f1") for label in ("normal", "pneumonia")]
+CLASS_METRICS = [f"{metric}_{label}" for metric in ("recall", "precision", "f1") for label in ("normal", "pneumonia")]
 OURS = [
     "accuracy_at_sensitive",
     "accuracy",
     "log_loss",
-    *CLASS_FIGURES,
+    *CLASS_METRICS,
     "recall_macro",
     "precision_macro",
     "f1_macro",
@@ -40,7 +40,7 @@ COUNTS = ["tn", "fp", "fn", "tp"]
 VALIDATION = ["validation_accuracy", "validation_auc", "stress_auc", "unseen_auc"]
 LEARNING = ["epochs_to_95", "training_accuracy", "training_gap"]
 WITH_WILSON = ["accuracy", "recall_normal", "recall_pneumonia", "precision_normal", "precision_pneumonia"]
-PUBLISHED = ["accuracy", "loss", *CLASS_FIGURES, "auc_of_rounded", *COUNTS]
+PUBLISHED = ["accuracy", "loss", *CLASS_METRICS, "auc_of_rounded", *COUNTS]
 STUDY = ("stress_auc", "test_auc")
 CONTRASTS = [
     *("kind", "contrast", "finished", "figure", "difference", "low", "high", "p", "p_holm"),
@@ -128,8 +128,8 @@ def _published(network: str, group: str) -> Row:
     if printed is None:
         return {}
     row: Row = {"accuracy": printed.accuracy, "loss": printed.loss, "auc_of_rounded": printed.auc}
-    for figure in ("recall", "precision", "f1"):
-        row[f"{figure}_normal"], row[f"{figure}_pneumonia"] = getattr(printed, figure)
+    for metric in ("recall", "precision", "f1"):
+        row[f"{metric}_normal"], row[f"{metric}_pneumonia"] = getattr(printed, metric)
     row |= dict(zip(COUNTS, printed.counts, strict=True))
     for name in WITH_WILSON:
         low, high = printed.interval(name)
@@ -144,7 +144,7 @@ def contrast_rows(contrasts: Iterable[Contrast]) -> list[Row]:
             "kind": contrast.kind,
             "contrast": contrast.name,
             "finished": "yes" if contrast.finished else "",
-            "figure": contrast.figure,
+            "figure": contrast.metric,
             "difference": number(contrast.value),
             "low": number(contrast.low),
             "high": number(contrast.high),

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.evaluation.formatting import figure, of
+from pipeline.evaluation.formatting import estimate, of
 from pipeline.evaluation.run_metrics import UNDEFINED
 
 Row = dict[str, Any]
@@ -61,7 +61,7 @@ def _frames(frames: Sequence[Row]) -> str:
     sentences = []
     for split in dict.fromkeys(row["split"] for row in frames):
         ends = sorted(
-            figure(row["auc"]) for row in frames if row["split"] == split
+            estimate(row["auc"]) for row in frames if row["split"] == split
         )  # as many digits each: sorts as numbers
         sentences.append(f"{ends[0]} to {ends[-1]} on {split}")
     return ", ".join(sentences) or "was not measured"

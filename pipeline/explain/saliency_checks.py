@@ -78,7 +78,7 @@ def masking(part: Part, ask: Ask, threshold: float, share: float, shuffles: int,
     empty = maps.max(axis=(1, 2)) <= 0
     difference = np.where(empty, 0.0, hot - elsewhere.mean(axis=0))
     sample = part.sample.take(rows)
-    figures = {
+    estimates = {
         "logit_fall_hottest": hot,
         "logit_fall_random": elsewhere.mean(axis=0),
         "difference": difference,
@@ -86,7 +86,7 @@ def masking(part: Part, ask: Ask, threshold: float, share: float, shuffles: int,
         "flipped_random": flipped.mean(axis=0),
     }
     counts = {"split": part.name, "pictures": len(rows), "empty_maps": int(empty.sum())}
-    return counts | _flat({name: bootstrap.mean(values, sample) for name, values in figures.items()})
+    return counts | _flat({name: bootstrap.mean(values, sample) for name, values in estimates.items()})
 
 
 def borders(
@@ -165,9 +165,9 @@ def _auc(part: Part, logits: Floats) -> Row:
     return _flat({"auc": bootstrap.interval(bootstrap.auc(part.split.labels, logits, part.sample))})
 
 
-def _flat(figures: Mapping[str, tuple[float, float, float]]) -> Row:
+def _flat(estimates: Mapping[str, tuple[float, float, float]]) -> Row:
     return {
         f"{name}{end}": number(value)
-        for name, triple in figures.items()
+        for name, triple in estimates.items()
         for end, value in zip(("", "_low", "_high"), triple, strict=True)
     }

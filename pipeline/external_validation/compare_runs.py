@@ -42,7 +42,7 @@ def main() -> None:
     options = settings.load()
     if unknown := sorted(set(chosen.runs) - set(options.runs)):
         raise ProjectError(f"params.yaml: train.runs has no {', '.join(unknown)}")
-    target = results.figures("site_runs", chosen.source, chosen.name)
+    target = results.metrics("site_runs", chosen.source, chosen.name)
     radiographs, pixels = read(labels.read(chosen.source, chosen.labels), options)
     known = _known(target, radiographs)
     for run in chosen.runs:

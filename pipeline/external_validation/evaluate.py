@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--name", help="keep the metrics in metrics/site/NAME.json")
     chosen = parser.parse_args()
     options = settings.load()
-    figures, table = (place("site", chosen.source, chosen.name) for place in (results.figures, results.table))
+    report_path, table = (place("site", chosen.source, chosen.name) for place in (results.metrics, results.table))
     labelled = labels.read(chosen.source, chosen.labels)
     champion = model.load(model.champion_version(), options.serve.threads)
     images = [radiograph.image for radiograph in labelled]
@@ -39,11 +39,11 @@ def main() -> None:
     answers.write(table, images, answered)
     cases = [Case(radiograph, answer) for radiograph, answer in zip(labelled, answered, strict=True)]
     report = measure(cases, {point: champion.threshold(point) for point in POINTS}, options.evaluate)
-    report |= {"version": champion.version, "dataset": champion.contract["dataset"], "name": figures.stem}
-    write_json(figures, report)
+    report |= {"version": champion.version, "dataset": champion.contract["dataset"], "name": report_path.stem}
+    write_json(report_path, report)
     answers.forget(champion, options.serve, table)
     _print(report)
-    written = " and ".join(str(path.relative_to(paths.ROOT)) for path in (figures, table))
+    written = " and ".join(str(path.relative_to(paths.ROOT)) for path in (report_path, table))
     print(f"written to {written}; research software, not a medical device")
 
 

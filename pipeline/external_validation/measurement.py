@@ -102,12 +102,12 @@ def _as_errors(cases: Sequence[Case], thresholds: Mapping[str, float], options: 
     logits = np.where(labels, -WORST, WORST)
     logits[answered] = _arrays([case for case in cases if case.answer.status == "answered"])[1]
     sample = _sample(cases, options)
-    figures = {"auc": bootstrap.auc(labels, logits, sample)}
+    estimates = {"auc": bootstrap.auc(labels, logits, sample)}
     for point, threshold in thresholds.items():
         decided = metrics.decisions(labels, logits, sample, calibration.logit(threshold))
-        figures |= {f"{name}_at_{point}": decided[name] for name in ("accuracy", "sensitivity", "specificity")}
+        estimates |= {f"{name}_at_{point}": decided[name] for name in ("accuracy", "sensitivity", "specificity")}
     certain = _has_an_interval(cases)
-    return {name: _numbers(bootstrap.interval(value), certain) for name, value in figures.items()}
+    return {name: _numbers(bootstrap.interval(value), certain) for name, value in estimates.items()}
 
 
 def _age_band(labelled: Labelled) -> str:
@@ -129,12 +129,12 @@ def _figures(cases: Sequence[Case], thresholds: Mapping[str, float], options: Ev
     if not cases:
         return counts | {name: [None, None, None] for name in names}
     sample = _sample(cases, options)
-    figures = {"auc": bootstrap.auc(labels, logits, sample), **metrics.probabilities(labels, logits, sample)}
+    estimates = {"auc": bootstrap.auc(labels, logits, sample), **metrics.probabilities(labels, logits, sample)}
     for point, threshold in thresholds.items():
         decided = metrics.decisions(labels, logits, sample, calibration.logit(threshold))
-        figures |= {f"{name}_at_{point}": decided[name] for name in ("sensitivity", "specificity")}
+        estimates |= {f"{name}_at_{point}": decided[name] for name in ("sensitivity", "specificity")}
     certain = _has_an_interval(cases)
-    return counts | {name: _numbers(bootstrap.interval(figures[name]), certain) for name in names}
+    return counts | {name: _numbers(bootstrap.interval(estimates[name]), certain) for name in names}
 
 
 def _rejected_share(cases: Sequence[Case], options: Evaluate) -> list[float | None]:
@@ -197,6 +197,6 @@ def _has_an_interval(cases: Sequence[Case]) -> bool:
     return all(len(members) > 1 for members in patients.values())
 
 
-def _numbers(figure: Sequence[float], certain: bool) -> list[float | None]:
-    value, *bounds = (round(float(number), 6) if np.isfinite(number) else None for number in figure)
+def _numbers(estimate: Sequence[float], certain: bool) -> list[float | None]:
+    value, *bounds = (round(float(number), 6) if np.isfinite(number) else None for number in estimate)
     return [value, *(bounds if certain else (None, None))]

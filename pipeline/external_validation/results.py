@@ -20,7 +20,7 @@ def name_of(source: Path, name: str | None) -> str:
     return name
 
 
-def figures(kind: str, source: Path, name: str | None) -> Path:
+def metrics(kind: str, source: Path, name: str | None) -> Path:
     """The JSON file: metrics/<kind>/<name>.json where `name` is given, to be kept, else reports/<kind>/<folder>.json."""
     folder = paths.REPORTS if name is None else paths.METRICS
     return folder / kind / f"{name_of(source, name)}.json"

@@ -56,7 +56,7 @@ def main() -> None:
     content = make(labelled, answered, champion.thresholds, asked, options.evaluate)
     made = profile.write({"name": name, "champion": champion.version, **content})
     write_json(
-        results.figures("site_profiles", chosen.source, name),
+        results.metrics("site_profiles", chosen.source, name),
         {**made.model_dump(exclude={"scores"}), "dataset": champion.contract["dataset"]},
     )
     answers.forget(champion, options.serve, table)
@@ -207,14 +207,14 @@ def _changes(split: Split, before: Reading, after: Reading, part: Bools, options
     truth, logits = split.labels[part], split.logits[part]
     names = [patient for patient, in_part in zip(split.patients, part, strict=True) if in_part]
     sample = bootstrap.draw(truth, names, options.resamples, options.seed)
-    then, now = (site_fit.figures(truth, logits, _of(reading, part), sample) for reading in (before, after))
+    then, now = (site_fit.estimates(truth, logits, _of(reading, part), sample) for reading in (before, after))
     certain = all(
         len({name for name, in_part in zip(names, truth, strict=True) if in_part == label}) > 1 for label in set(truth)
     )
     told: dict[str, Any] = {"normal": int(np.sum(~truth)), "pneumonia": int(np.sum(truth))}
-    for figure in then:
-        values = {"before": then[figure], "after": now[figure], "change": now[figure] - then[figure]}
-        told[figure] = {name: _numbers(bootstrap.interval(replicates), certain) for name, replicates in values.items()}
+    for metric in then:
+        values = {"before": then[metric], "after": now[metric], "change": now[metric] - then[metric]}
+        told[metric] = {name: _numbers(bootstrap.interval(replicates), certain) for name, replicates in values.items()}
     return told
 
 
@@ -222,8 +222,8 @@ def _of(reading: Reading, part: Bools) -> Reading:
     return Reading(reading.recalibrated[part], reading.lower[part], reading.upper[part])
 
 
-def _numbers(figure: Sequence[float], certain: bool) -> list[float | None]:
-    value, *bounds = (round(float(number), 6) if np.isfinite(number) else None for number in figure)
+def _numbers(estimate: Sequence[float], certain: bool) -> list[float | None]:
+    value, *bounds = (round(float(number), 6) if np.isfinite(number) else None for number in estimate)
     return [value, *(bounds if certain else (None, None))]
 
 
@@ -251,8 +251,8 @@ def _print(made: profile.Profile) -> None:
     )
 
 
-def _text(figure: Sequence[float | None]) -> str:
-    value, low, high = ("undefined" if number is None else f"{number:.3f}" for number in figure)
+def _text(estimate: Sequence[float | None]) -> str:
+    value, low, high = ("undefined" if number is None else f"{number:.3f}" for number in estimate)
     return f"{value} ({low} to {high})"
 
 

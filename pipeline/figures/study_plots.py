@@ -147,18 +147,18 @@ def forest(metrics: Metrics, order: Sequence[str], dataset: str) -> Figure:
     )
     figure, grid = panels(1, len(columns), width=3.6, height=max(2.5, 0.24 * len(order)), sharey=True)
     places = np.arange(len(order))[::-1]
-    for axes, (figure_name, title) in zip(grid[0], columns, strict=True):
+    for axes, (metric, title) in zip(grid[0], columns, strict=True):
         for place, name in zip(places, order, strict=True):
             row = metrics[name]
-            if figure_name == "stress_auc":
+            if metric == "stress_auc":
                 _point(axes, row, "stress_auc", place, COLOURS[2], filled=True)
                 continue
-            _point(axes, row, f"validation_{figure_name}", place + 0.18, COLOURS[5], filled=False)
-            _point(axes, row, f"test_{figure_name}", place - 0.12, COLOURS[0], filled=True)
+            _point(axes, row, f"validation_{metric}", place + 0.18, COLOURS[5], filled=False)
+            _point(axes, row, f"test_{metric}", place - 0.12, COLOURS[0], filled=True)
             printed = published.ROWS.get((row["network"], row["group"]))
             if (
                 printed
-                and figure_name == "accuracy"
+                and metric == "accuracy"
                 and dataset == published.DATASET
                 and name == f"{row['network']}-{row['group']}-0"
             ):
@@ -197,8 +197,8 @@ def heatmap(axes: Axes, shares: np.ndarray, colours: str) -> None:
     axes.invert_yaxis()
 
 
-def _point(axes: Axes, row: Mapping[str, Any], figure: str, place: float, colour: str, filled: bool) -> None:
-    value, low, high = (_value(row[f"{figure}{end}"]) for end in ("", "_low", "_high"))
+def _point(axes: Axes, row: Mapping[str, Any], metric: str, place: float, colour: str, filled: bool) -> None:
+    value, low, high = (_value(row[f"{metric}{end}"]) for end in ("", "_low", "_high"))
     axes.plot([low, high], [place, place], color=colour, lw=1.2)
     axes.plot(value, place, "o", ms=4, color=colour, mfc=colour if filled else "white")
 
@@ -209,8 +209,8 @@ def _state(row: Mapping[str, Any]) -> str:
     return f"{trained}, did not train" if row["did_not_train"] else trained
 
 
-def _interval(row: Mapping[str, Any], figure: str, digits: int = 3) -> str:
-    value, low, high = (row[f"{figure}{end}"] for end in ("", "_low", "_high"))
+def _interval(row: Mapping[str, Any], metric: str, digits: int = 3) -> str:
+    value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
     if UNDEFINED in (value, low, high):
         return f"{value}"
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"

@@ -21,9 +21,9 @@ ROWS = [
 
 def text(contract: Contract) -> str:
     """The card of a candidate or champion."""
-    figures = contract["figures"]
+    metrics = contract["figures"]
     table = "\n".join(
-        f"| {title} | {_figure(figures['validation'].get(key))} | {_figure(figures['test'].get(key))} |"
+        f"| {title} | {_estimate(metrics['validation'].get(key))} | {_estimate(metrics['test'].get(key))} |"
         for title, key in ROWS
     )
     generated = contract["dataset"] == "phantom"
@@ -45,7 +45,7 @@ def text(contract: Contract) -> str:
 |---|---|---|
 {table}
 
-AUC on the validation images under stress, pooled: {_figure(figures["stress"].get("auc"))}.
+AUC on the validation images under stress, pooled: {_estimate(metrics["stress"].get("auc"))}.
 All metrics were computed from the shipped graph. The map is Grad-CAM evidence on a coarse grid: it localises nothing by itself.
 {_input_check(contract)}
 ## Changelog
@@ -68,7 +68,7 @@ def _thresholds(contract: Contract) -> str:
     ]
     fixed = contract.get("thresholds")
     if fixed:
-        between = {part: _figure(figures.get("indeterminate")) for part, figures in contract["figures"].items()}
+        between = {part: _estimate(metrics.get("indeterminate")) for part, metrics in contract["figures"].items()}
         lines.append(
             f"{fixed['order']} Share of indeterminate images: validation {between['validation']}, stressed validation "
             f"{between['stress']}, official test {between['test']}."
@@ -82,16 +82,16 @@ def _input_check(contract: Contract) -> str:
     if "validation_refused" not in guard:
         return ""
     return (
-        f"\nThe input check rejects of the validation images {_figure(guard['validation_refused'])}, of their central 80 % "
-        f"{_figure(guard['central_80_percent_of_validation_refused'])}, of the official test "
-        f"{_figure(guard['test_refused'])}.\n"
+        f"\nThe input check rejects of the validation images {_estimate(guard['validation_refused'])}, of their central 80 % "
+        f"{_estimate(guard['central_80_percent_of_validation_refused'])}, of the official test "
+        f"{_estimate(guard['test_refused'])}.\n"
     )
 
 
-def _figure(figure: dict[str, Any] | None) -> str:
-    if figure is None or isinstance(figure["value"], str):
+def _estimate(estimate: dict[str, Any] | None) -> str:
+    if estimate is None or isinstance(estimate["value"], str):
         return "undefined"
-    return f"{figure['value']:.3f} ({_bound(figure['low'])} to {_bound(figure['high'])})"
+    return f"{estimate['value']:.3f} ({_bound(estimate['low'])} to {_bound(estimate['high'])})"
 
 
 def _bound(value: float | str) -> str:

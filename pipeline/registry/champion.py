@@ -24,7 +24,7 @@ from pipeline.registry import contract, gate, record, verification
 
 log = logging.getLogger(__name__)
 
-FIGURES = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive", "log_loss_recalibrated")
+METRICS = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive", "log_loss_recalibrated")
 MEGABYTE = 1e6
 
 
@@ -112,8 +112,8 @@ def show() -> str:
         f"since     {last['at']} ({last['action']}, in place of {last['replaces']})",
     ]
     lines.append(f"data      {last['dataset']}, edition {last['edition']}, digest {last['dataset_digest'][:12]}")
-    for part, figures in last["figures"].items():
-        shown = ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
+    for part, metrics in last["figures"].items():
+        shown = ", ".join(f"{name} {_estimate(value)}" for name, value in metrics.items())
         lines.append(f"{part:9} {shown}")
     before = record.line_of_champions(history)[:-1]
     lines.append(f"before    {', '.join(reversed(before)) or 'none'}")
@@ -174,8 +174,8 @@ def _problems(version: str) -> list[str]:
 
 def _event(action: str, terms: dict[str, Any], replaces: str | None) -> dict[str, Any]:
     """Who replaced whom, when, by which metrics, on which data."""
-    figures = {
-        part: {name: terms["figures"][part][name] for name in FIGURES if name in terms["figures"][part]}
+    metrics = {
+        part: {name: terms["figures"][part][name] for name in METRICS if name in terms["figures"][part]}
         for part in ("validation", "stress", "test")
     }
     return {
@@ -184,15 +184,15 @@ def _event(action: str, terms: dict[str, Any], replaces: str | None) -> dict[str
         "replaces": replaces,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": terms["run"],
-        "figures": figures,
+        "figures": metrics,
         **{key: terms[key] for key in ("dataset", "edition", "dataset_digest")},
     }
 
 
-def _figure(figure: dict[str, Any]) -> str:
-    if isinstance(figure["value"], str):
-        return figure["value"]
-    return f"{figure['value']:.4f} ({figure['low']:.4f} to {figure['high']:.4f})"
+def _estimate(estimate: dict[str, Any]) -> str:
+    if isinstance(estimate["value"], str):
+        return estimate["value"]
+    return f"{estimate['value']:.4f} ({estimate['low']:.4f} to {estimate['high']:.4f})"
 
 
 if __name__ == "__main__":

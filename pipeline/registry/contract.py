@@ -114,8 +114,8 @@ def check(folder: Path) -> list[str]:
         broken.append(f"the version is {contract['version']}, its content says {version_of(contract)}")
     broken += _check_thresholds(contract)
     for split in ("validation", "test"):
-        for name, figure in contract["figures"][split].items():
-            if figure["low"] != "undefined" and not figure["low"] <= figure["value"] <= figure["high"]:
+        for name, estimate in contract["figures"][split].items():
+            if estimate["low"] != "undefined" and not estimate["low"] <= estimate["value"] <= estimate["high"]:
                 broken.append(f"metric {split} {name} lies outside its interval")
     return broken + _check_graph(folder / "model.onnx", contract)
 

@@ -122,8 +122,8 @@ def show(decision: Decision) -> None:
             for rule in decision.rules
         ),
     ]
-    figures = contract.read(paths.CANDIDATE)["figures"]["test"]
-    shown = {name: figures[name]["value"] for name in ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")}
+    metrics = contract.read(paths.CANDIDATE)["figures"]["test"]
+    shown = {name: metrics[name]["value"] for name in ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")}
     lines.append(
         f"shown, read by no rule: official test {', '.join(f'{name} {value}' for name, value in shown.items())}"
     )

@@ -130,5 +130,5 @@ def _bounds(images: _Images, score: float) -> dict[str, float]:
 def _share_between(images: _Images, low: float, high: float) -> dict[str, float]:
     """The share of images between the thresholds, with its interval by patient."""
     between = ((images.scores >= low) & (images.scores < high)).astype(np.float64)
-    figure = zip(("value", "low", "high"), bootstrap.mean(between, images.sample), strict=True)
-    return {key: round(number, 5) for key, number in figure}
+    estimate = zip(("value", "low", "high"), bootstrap.mean(between, images.sample), strict=True)
+    return {key: round(number, 5) for key, number in estimate}

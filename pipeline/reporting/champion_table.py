@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline import outcomes, paths
-from pipeline.evaluation.formatting import Row, figure, markdown
+from pipeline.evaluation.formatting import Row, estimate, markdown
 from pipeline.reporting import external_table
 
 NONE = "No champion yet."
@@ -121,8 +121,8 @@ def _points(contract: Row) -> list[str]:
         )
     limits = outcomes.thresholds(contract)
     said.append(
-        f"A score from {figure(limits.lower.score)} to {figure(limits.upper.score)} is indeterminate; below it no pneumonia "
-        "is detected, above it are signs of pneumonia."
+        f"A score from {estimate(limits.lower.score)} to {estimate(limits.upper.score)} is indeterminate; below it no "
+        "pneumonia is detected, above it are signs of pneumonia."
     )
     return said
 
@@ -135,7 +135,7 @@ def _verdict(path: Path, run: str) -> str:
     if gate["passed"]:
         return "the gate passed it, and it has not been promoted yet"
     why = "; ".join(
-        f"{rule['name']}, bound {figure(rule['bound'])}, limit {figure(rule['limit'])}"
+        f"{rule['name']}, bound {estimate(rule['bound'])}, limit {estimate(rule['limit'])}"
         for rule in gate["rules"]
         if not rule["passed"]
     )
@@ -145,7 +145,7 @@ def _verdict(path: Path, run: str) -> str:
 def _of(part: Mapping[str, Row], name: str, digits: int = 3) -> str:
     """A metric of a contract with its interval; a dash where the contract has none."""
     metric = part.get(name, {})
-    return figure(metric.get("value"), metric.get("low"), metric.get("high"), digits)
+    return estimate(metric.get("value"), metric.get("low"), metric.get("high"), digits)
 
 
 def _read(path: Path) -> Row | None:

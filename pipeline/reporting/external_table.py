@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.formatting import Row, figure, markdown
+from pipeline.evaluation.formatting import Row, estimate, markdown
 
 METRICS = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
 SUBGROUPS = {"views": "view", "sexes": "sex", "ages": "age"}
@@ -106,7 +106,7 @@ def metrics_of(part: Row | None) -> list[str]:
 
 def _figure(part: Row, name: str, digits: int = 3) -> str:
     value, low, high = part.get(name, [None, None, None])
-    return figure(value, low, high, digits)
+    return estimate(value, low, high, digits)
 
 
 def rejected(site: Row) -> int:

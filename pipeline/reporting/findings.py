@@ -44,7 +44,7 @@ def table(contrasts: Sequence[Row]) -> str:
     body = []
     for said, name in CLAIMS:
         rows = _rows(contrasts, name)
-        cells = [told(rows[figure]) if figure in rows else "-" for figure in COLUMNS]
+        cells = [told(rows[metric]) if metric in rows else "-" for metric in COLUMNS]
         over = rows["test_auc"]["over"] if "test_auc" in rows else "-"
         body.append([said, answer(rows), *cells, over])
     return "\n\n".join([RULE, FIXED, markdown(header, body), *winner(contrasts)])
@@ -55,14 +55,14 @@ def short(contrasts: Sequence[Row]) -> str:
     lines = []
     for said, name in CLAIMS:
         rows = _rows(contrasts, name)
-        cells = [f"{COLUMNS[figure]} {told(rows[figure])}" for figure in DECIDING if figure in rows]
+        cells = [f"{COLUMNS[metric]} {told(rows[metric])}" for metric in DECIDING if metric in rows]
         lines.append(f"- {said}: **{answer(rows)}**{'; ' if cells else ''}{'; '.join(cells)}.")
     return "\n".join([*lines, f"- {winner_answer(contrasts)}"])
 
 
 def answer(rows: Mapping[str, Row]) -> str:
     """The rule, applied to the rows of one contrast by metric."""
-    deciding = [rows[figure] for figure in DECIDING if figure in rows]
+    deciding = [rows[metric] for metric in DECIDING if metric in rows]
     if not deciding:
         return f"{NOT_SHOWN}: its runs are missing"
     if deciding[0]["missing"]:
@@ -85,8 +85,8 @@ def winner(contrasts: Sequence[Row]) -> list[str]:
             "this choice. Holm's adjustment is over these networks and both metrics."
         )
         body = [
-            [by_figure["test_auc"]["over"], *(told(by_figure[figure]) for figure in COLUMNS)]
-            for by_figure in rows.values()
+            [by_metric["test_auc"]["over"], *(told(by_metric[metric]) for metric in COLUMNS)]
+            for by_metric in rows.values()
         ]
         lines.append(markdown(["best run less", *COLUMNS.values()], body))
     return lines
@@ -100,19 +100,19 @@ def winner_answer(contrasts: Sequence[Row]) -> str:
         return f"{said}**{NOT_SHOWN}**: no second network has been trained to the end."
     best = next(iter(rows)).split(" - ")[0]
     here = f"the best finished run on the study's own groups is `{best}`"
-    against = {name.split(" - ")[1].split("-")[0]: by_figure for name, by_figure in rows.items()}
+    against = {name.split(" - ")[1].split("-")[0]: by_metric for name, by_metric in rows.items()}
     if best.split("-")[0] == STUDY_WINNER:
         absent = sorted(published.NETWORKS - {STUDY_WINNER, *against})
         wins = all(
-            _direction([winner_rows[figure] for figure in DECIDING]) == SHOWN for winner_rows in against.values()
+            _direction([winner_rows[metric] for metric in DECIDING]) == SHOWN for winner_rows in against.values()
         )
         waits = f"; no run of {', '.join(absent)} is finished" if absent else ""
         return f"{said}**{SHOWN if wins and not absent else NOT_SHOWN}**; {here}{waits}."
     if STUDY_WINNER not in against:
         return f"{said}**{NOT_SHOWN}**: no run of Xception is finished; {here}."
     winner_rows = against[STUDY_WINNER]
-    conclusion = OPPOSITE if _direction([winner_rows[figure] for figure in DECIDING]) == SHOWN else NOT_SHOWN
-    cells = "; ".join(f"{COLUMNS[figure]} {told(winner_rows[figure])}" for figure in DECIDING)
+    conclusion = OPPOSITE if _direction([winner_rows[metric] for metric in DECIDING]) == SHOWN else NOT_SHOWN
+    cells = "; ".join(f"{COLUMNS[metric]} {told(winner_rows[metric])}" for metric in DECIDING)
     return f"{said}**{conclusion}**; {here}: {winner_rows['test_auc']['over']}, {cells}."
 
 

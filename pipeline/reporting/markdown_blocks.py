@@ -18,7 +18,7 @@ from pipeline.command import run as run_command
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import published
-from pipeline.evaluation.formatting import Row, figure, idle, label, markdown, of, signed, significance
+from pipeline.evaluation.formatting import Row, estimate, idle, label, markdown, of, signed, significance
 from pipeline.files import write_text
 from pipeline.reporting import champion_table, external_table, findings, overview, run_tables, site_table, speed
 from pipeline.settings import BASELINE
@@ -186,21 +186,21 @@ def _classes(table: Sequence[Row]) -> str:
         line += [of(row, f"{name}_macro") for name in MACROS]
         macros = [_published_macro(row, name) for name in MACROS]
         line.append("-" if "-" in macros else ", ".join(macros))
-        line += [of(row, "log_loss"), figure(row["published_loss"]), _counts(row, ""), _counts(row, "published_")]
+        line += [of(row, "log_loss"), estimate(row["published_loss"]), _counts(row, ""), _counts(row, "published_")]
         body.append(line)
     return markdown(header, body)
 
 
 def _published_pair(row: Row, name: str) -> str:
     """As printed, without the interval: both together fill the page."""
-    both = [figure(row[f"published_{name}_{class_name}"], digits=2) for class_name in CLASSES]
+    both = [estimate(row[f"published_{name}_{class_name}"], digits=2) for class_name in CLASSES]
     return "-" if "-" in both else " / ".join(both)
 
 
 def _published_macro(row: Row, name: str) -> str:
     """The mean of both classes, as the study's headline has it."""
     both = [row[f"published_{name}_{class_name}"] for class_name in CLASSES]
-    return "-" if "" in both else figure(sum(map(float, both)) / 2)
+    return "-" if "" in both else estimate(sum(map(float, both)) / 2)
 
 
 def _counts(row: Row, prefix: str) -> str:
@@ -215,7 +215,7 @@ def _contrasts(rows: Sequence[Row]) -> str:
             row["contrast"],
             METRICS.get(row["figure"], row["figure"]),
             signed(row["difference"], row["low"], row["high"]),
-            figure(row["p"]),
+            estimate(row["p"]),
             significance(row["p_holm"]) if row["p_holm"] else "-",
             row["over"],
             "; ".join(filter(None, [row["left_out"], f"missing: {row['missing']}" if row["missing"] else ""])) or "-",
@@ -238,10 +238,10 @@ METRICS = {
 def _candidate(named: Row) -> str:
     lines = [
         f"Rule: {named['rule']}.",
-        f"Best AUC on validation under unseen changes: {named['best']}, {figure(named['best_value'])} "
-        f"(standard error {figure(named['standard_error'], digits=4)}), "
-        f"log loss {figure(named['best_log_loss'])} ({figure(named['log_loss_standard_error'], digits=4)}).",
-        f"Candidate: **{named['run']}**, AUC {figure(named['value'])}, log loss {figure(named['log_loss'])}.",
+        f"Best AUC on validation under unseen changes: {named['best']}, {estimate(named['best_value'])} "
+        f"(standard error {estimate(named['standard_error'], digits=4)}), "
+        f"log loss {estimate(named['best_log_loss'])} ({estimate(named['log_loss_standard_error'], digits=4)}).",
+        f"Candidate: **{named['run']}**, AUC {estimate(named['value'])}, log loss {estimate(named['log_loss'])}.",
     ]
     if named["left_out"]:
         reasons = Counter(run["because"] for run in named["left_out"])
@@ -256,8 +256,8 @@ def _candidate(named: Row) -> str:
         reason = next(run["not_released_because"] for run in named["considered"] if run["run"] == named["run"])
         value, low, high = released["cost_unseen_auc"]
         lines.append(f"It may not be released: {reason}.")
-        lines.append(f"Released: **{released['run']}**, {figure(released['value'])}.")
-        lines.append(f"What that costs of the AUC under unseen changes: {figure(value, low, high, digits=4)}.")
+        lines.append(f"Released: **{released['run']}**, {estimate(released['value'])}.")
+        lines.append(f"What that costs of the AUC under unseen changes: {estimate(value, low, high, digits=4)}.")
     return "\n".join(f"- {line}" for line in lines)
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.evaluation.formatting import Row, figure, idle, label, markdown
+from pipeline.evaluation.formatting import Row, estimate, idle, label, markdown
 from pipeline.settings import BASELINE
 
 
@@ -12,8 +12,8 @@ def accuracy(table: Sequence[Row], epochs: int) -> str:
     """Accuracy on the official test at both thresholds, AUC, and the published accuracy; rows of table2.csv and table3.csv."""
 
     def cell(row: Row) -> str:
-        measured = " / ".join(figure(row[name]) for name in ("accuracy_at_sensitive", "accuracy", "auc"))
-        published = figure(row["published_accuracy"])
+        measured = " / ".join(estimate(row[name]) for name in ("accuracy_at_sensitive", "accuracy", "auc"))
+        published = estimate(row["published_accuracy"])
         return measured if published == "-" else f"{measured} *({published})*"
 
     title = (
@@ -27,8 +27,8 @@ def areas(table: Sequence[Row], epochs: int) -> str:
     """ROC AUC on validation, both families of changes, and the official test."""
 
     def cell(row: Row) -> str:
-        unseen = "network not kept" if row["unseen_auc"] == "undefined" else figure(row["unseen_auc"])
-        validation, stressed, test = (figure(row[name]) for name in ("validation_auc", "stress_auc", "auc"))
+        unseen = "network not kept" if row["unseen_auc"] == "undefined" else estimate(row["unseen_auc"])
+        validation, stressed, test = (estimate(row[name]) for name in ("validation_auc", "stress_auc", "auc"))
         return f"{validation} / {stressed} / {unseen} / {test}"
 
     title = (

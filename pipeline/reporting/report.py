@@ -108,7 +108,7 @@ def render(template: str, context: Context) -> str:
         keep_trailing_newline=True,
     )
     shown = image if context["images"] else drawing
-    environment.globals |= {"image": shown, "table": table, "figure": figure}
+    environment.globals |= {"image": shown, "table": table, "estimate": estimate}
     environment.filters["md"] = _html
     return environment.get_template(template).render(context)
 
@@ -145,15 +145,15 @@ def webp(path: Path) -> bytes:
     return stream.getvalue()
 
 
-def figure(row: Row, name: str, digits: int = 3) -> str:
+def estimate(row: Row, name: str, digits: int = 3) -> str:
     """A metric of a flat row, or of a contract's nested one, with its interval; a dash where there is none."""
     nested = row.get(name)
     if isinstance(nested, Mapping):
-        return formatting.figure(nested["value"], nested["low"], nested["high"], digits)
+        return formatting.estimate(nested["value"], nested["low"], nested["high"], digits)
     if isinstance(nested, list):
         value, low, high = (UNDEFINED if part is None else part for part in nested)
-        return formatting.figure(value, low, high, digits)
-    return formatting.figure(nested, row.get(f"{name}_low"), row.get(f"{name}_high"), digits)
+        return formatting.estimate(value, low, high, digits)
+    return formatting.estimate(nested, row.get(f"{name}_low"), row.get(f"{name}_high"), digits)
 
 
 def table(rows: Iterable[Row], columns: Mapping[str, str], digits: int = 3) -> Markup:
@@ -170,7 +170,7 @@ def _cell(row: Row, name: str, digits: int) -> str:
     if name.endswith("per_thousand"):
         digits = 1
     if f"{name}_low" in row or isinstance(row.get(name), Mapping | list):
-        return figure(row, name, digits)
+        return estimate(row, name, digits)
     return str(row.get(name, "-") if row.get(name, "") != "" else "-")
 
 

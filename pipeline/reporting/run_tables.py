@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pipeline import settings
-from pipeline.evaluation.formatting import Row, figure, label, markdown, of, threshold
+from pipeline.evaluation.formatting import Row, estimate, label, markdown, of, threshold
 from pipeline.evaluation.predictions import SPLITS
 from pipeline.evaluation.run_metrics import UNDEFINED
 from pipeline.evaluation.tables import is_control
@@ -18,7 +18,7 @@ def learning(runs: Sequence[Row]) -> str:
     counts = ("training_pictures", "steps", "epochs", "epochs_to_95", "steps_at_rate")
     shares = ("training_accuracy", "training_gap")
     body = [
-        [label(run), *(run[name] for name in counts), *(figure(run[name]) for name in shares)]
+        [label(run), *(run[name] for name in counts), *(estimate(run[name]) for name in shares)]
         for run in runs
         if run["run"] != BASELINE
     ]
@@ -101,10 +101,10 @@ def calibration(runs: Sequence[Row]) -> str:
 def subtypes(runs: Sequence[Row]) -> str:
     """Bacterial and viral pneumonia apart, on validation and test."""
     columns = [(split, kind) for split in SPLITS for kind in ("bacterial", "viral")]
-    figures = ("sensitivity", "auc")
+    metrics = ("sensitivity", "auc")
     titles = {"sensitivity": "sensitivity", "auc": "AUC"}
-    header = ["run", *(f"{kind} {titles[name]}, {split}" for split, kind in columns for name in figures)]
-    names = [f"{split}_{kind}_{name}" for split, kind in columns for name in figures]
+    header = ["run", *(f"{kind} {titles[name]}, {split}" for split, kind in columns for name in metrics)]
+    names = [f"{split}_{kind}_{name}" for split, kind in columns for name in metrics]
     return markdown(header, ([label(run), *(of(run, name) for name in names)] for run in runs))
 
 
@@ -114,9 +114,9 @@ def stress(runs: Sequence[Row], family: str) -> str:
     body = (
         [
             label(run),
-            figure(run["validation_auc"]),
+            estimate(run["validation_auc"]),
             *(
-                [*(figure(run[f"{family}_{change}_auc"]) for change in changes), of(run, f"{family}_auc")]
+                [*(estimate(run[f"{family}_{change}_auc"]) for change in changes), of(run, f"{family}_auc")]
                 if _measured(run, family)
                 else ["network not kept", *["-"] * len(changes)]
             ),
@@ -133,7 +133,7 @@ def stress_decisions(runs: Sequence[Row], point: str) -> str:
         [
             label(run),
             *(
-                " / ".join(figure(run[f"{part}_{name}_at_{point}"]) for name in ("sensitivity", "specificity"))
+                " / ".join(estimate(run[f"{part}_{name}_at_{point}"]) for name in ("sensitivity", "specificity"))
                 for part in ("validation", *(f"stress_{change}" for change in changes), "stress")
             ),
         ]
@@ -175,7 +175,7 @@ def seeds(runs: Sequence[Row], plan: Mapping[str, settings.Run]) -> str:
         for name in ("test_accuracy_at_sensitive", "test_accuracy", "test_auc", "stress_auc"):
             values = [float(run[name]) for run in same if run[name] != UNDEFINED]
             spread = (min(values), max(values)) if len(values) > 1 else (None, None)
-            cells.append(figure(sum(values) / len(values), *spread) if values else UNDEFINED)
+            cells.append(estimate(sum(values) / len(values), *spread) if values else UNDEFINED)
         body.append([*who, len(same) if len(same) > 1 else "one seed", *cells])
     return markdown(header, body)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import bootstrap, contrasts, metrics
-from pipeline.evaluation.formatting import Row, figure, label, markdown, of, signed
+from pipeline.evaluation.formatting import Row, estimate, label, markdown, of, signed
 from pipeline.files import sha256_of
 from pipeline.reporting import external_table
 from pipeline.settings import BASELINE, Evaluate
@@ -99,4 +99,4 @@ def _robust(runs: Mapping[str, Row], areas: Mapping[str, bootstrap.Floats], epoc
 def _told(replicates: bootstrap.Floats) -> str:
     """A metric with its interval; a dash where it is undefined, as with one class alone."""
     value, low, high = (number if np.isfinite(number) else None for number in bootstrap.interval(replicates))
-    return figure(value, low, high)
+    return estimate(value, low, high)

@@ -29,7 +29,7 @@ def main() -> None:
 
     samples = run_metrics.draw(next(iter(runs.values())), options.evaluate)
 
-    def headline(predicted: predictions.Predictions) -> run_metrics.Figures:
+    def headline(predicted: predictions.Predictions) -> run_metrics.Estimates:
         return run_metrics.headline(predicted, samples, options.evaluate)
 
     measured = in_order(headline, planned.values(), len(planned), "compare", unit="run")

@@ -227,13 +227,13 @@ def _measured(run: Predictions, recalibration: calibration.Recalibration, settin
     options = settings.evaluate
     samples = run_metrics.draw(run, options)
     points = thresholds.fix(run, samples, recalibration, options)
-    figures, facts = run_metrics.measure(run, samples, options, thresholds.logits(points, recalibration))
-    flat = run_metrics.summary(run, figures, facts)
+    estimates, facts = run_metrics.measure(run, samples, options, thresholds.logits(points, recalibration))
+    flat = run_metrics.summary(run, estimates, facts)
     nested: dict[str, dict[str, Any]] = {"validation": {}, "test": {}, "stress": {}}
-    for key in figures:
-        part, _, figure = key.partition("_")
+    for key in estimates:
+        part, _, metric = key.partition("_")
         if part in nested:
-            nested[part][figure] = {"value": flat[key], "low": flat[f"{key}_low"], "high": flat[f"{key}_high"]}
+            nested[part][metric] = {"value": flat[key], "low": flat[f"{key}_low"], "high": flat[f"{key}_high"]}
     for part, share in thresholds.indeterminate(points, run, samples, recalibration).items():
         nested[part]["indeterminate"] = share
     bounds = {"sensitive": options.sensitive, "specific": options.specific}
@@ -275,8 +275,8 @@ def _fit_guard(
 
 def _share(refused: np.ndarray, sample: bootstrap.Sample) -> dict[str, float]:
     """A share of images with its interval by patient."""
-    figure = bootstrap.mean(refused.astype(np.float64), sample)
-    return {key: round(number, 6) for key, number in zip(("value", "low", "high"), figure, strict=True)}
+    estimate = bootstrap.mean(refused.astype(np.float64), sample)
+    return {key: round(number, 6) for key, number in zip(("value", "low", "high"), estimate, strict=True)}
 
 
 def _map_scale(maps: np.ndarray) -> list[float]:

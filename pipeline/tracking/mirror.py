@@ -91,10 +91,10 @@ def _register(client: "MlflowClient", version: str, folder: Path) -> str:
             tags={"dataset_digest": terms["dataset_digest"]},
             params={key: terms[key] for key in ("run", "network", "dataset", "edition", "precision", "prevalence")},
             metrics=[
-                (f"{part}/{name}", figure["value"], 0)
-                for part, figures in terms["figures"].items()
-                for name, figure in figures.items()
-                if not isinstance(figure["value"], str)
+                (f"{part}/{name}", estimate["value"], 0)
+                for part, metrics in terms["figures"].items()
+                for name, estimate in metrics.items()
+                if not isinstance(estimate["value"], str)
             ],
             artifacts={"model": [model]},
             dataset=terms["dataset"],

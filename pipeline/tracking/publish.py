@@ -93,10 +93,10 @@ def _publish_run(
         for row in read_table(folder / "history.csv"):
             metrics += [(f"history/{key}", float(row[key]), int(row["epoch"])) for key in HISTORY]
     summary = paths.METRICS / "runs" / f"{name}.json"
-    figures = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
+    estimates = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
     metrics += [
         (key, float(value), 0)
-        for key, value in figures.items()
+        for key, value in estimates.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and key not in facts
     ]
     return runs.ensure(

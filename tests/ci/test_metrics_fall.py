@@ -39,7 +39,7 @@ def test_noise_hardly_ever_fails(tmp_path: Path) -> None:
     assert sum(verdicts) >= 28
 
 
-def test_figures_are_compared_on_the_images_that_both_have(tmp_path: Path) -> None:
+def test_metrics_are_compared_on_the_images_that_both_have(tmp_path: Path) -> None:
     base, head = split(tmp_path, seed=0), split(tmp_path, seed=0, rows=3)
     shared = len(set(base.paths) & set(head.paths))
     assert 0 < shared < len(base.paths)

@@ -203,7 +203,7 @@ def test_an_unknown_base_is_one_clear_line(repo: Path) -> None:
     assert "mian" in said
 
 
-def test_the_report_of_a_change_shows_settings_and_figures(repo: Path) -> None:
+def test_the_report_of_a_change_shows_settings_and_metrics(repo: Path) -> None:
     study = repo / "metrics" / "study.json"
     study.parent.mkdir()
     study.write_text(json.dumps({RUNS[0]: {"validation_auc": 0.95}, RUNS[1]: {"validation_auc": 0.9}}))

@@ -48,7 +48,7 @@ def test_every_run_of_the_table_has_a_row_whether_it_ran_or_not(compared):
     assert float(row["accuracy_low"]) == flat["test_accuracy_low"]
 
 
-def test_published_figures_stand_beside_the_run_that_they_belong_to(compared):
+def test_published_metrics_stand_beside_the_run_that_they_belong_to(compared):
     rows = {row["run"]: row for table in ("table2", "table3") for row in read_table(compared / f"metrics/{table}.csv")}
     row = rows["custom_cnn-balanced-0"]
     assert [row[f"published_{name}"] for name in ("accuracy", "loss", "recall_normal", "f1_pneumonia", "tn")] == [
@@ -75,14 +75,14 @@ def test_study_json_is_what_dvc_metrics_shows_and_stays_short(compared):
 
 def test_contrasts_are_paired_differences_of_the_runs_that_may_be_compared(compared):
     rows = read_table(compared / "metrics/contrasts.csv")
-    by_figure = {(row["contrast"], row["figure"]): row for row in rows if row["finished"]}
-    balanced = by_figure["balanced - augmented", "test_auc"]
+    by_metric = {(row["contrast"], row["figure"]): row for row in rows if row["finished"]}
+    balanced = by_metric["balanced - augmented", "test_auc"]
     seeds = "5 epochs, 2 seeds: [+-]0[.][0-9]{3}, [+-]0[.][0-9]{3}"
     assert re.fullmatch(
         rf"custom_cnn [+]0[.][0-9]{{3}} [(]{seeds}[)]; densenet121 [+-]0[.][0-9]{{3}} [(]5 epochs[)]", balanced["over"]
     )
     assert balanced["opposed"] == balanced["left_out"] == ""
-    mixed = by_figure["augmented - raw", "test_auc"]
+    mixed = by_metric["augmented - raw", "test_auc"]
     assert re.fullmatch(r"custom_cnn [+]0[.][0-9]{3} [(]5 epochs[)]", mixed["over"])
     assert mixed["left_out"] == f"{COLLAPSED} less vgg16-raw-0 (did not train: {COLLAPSED})"
     apart = next(row for row in rows if row["contrast"] == "augmented - raw" and not row["finished"])
@@ -106,14 +106,14 @@ def test_contrasts_are_paired_differences_of_the_runs_that_may_be_compared(compa
     assert float(balanced["difference"]) == pytest.approx(by_hand[0], abs=1e-5)
     assert float(balanced["low"]) == pytest.approx(np.quantile(by_hand[1:], 0.025), abs=1e-5)
 
-    transfer = by_figure[contrasts.TRANSFER, "test_auc"]
+    transfer = by_metric[contrasts.TRANSFER, "test_auc"]
     assert transfer["missing"] == "densenet121-robust-0, densenet121-robust-0-random"
     assert transfer["over"].startswith("balanced ")
-    assert by_figure[contrasts.EQUAL_STEPS, "test_auc"]["over"].startswith("custom_cnn ")
+    assert by_metric[contrasts.EQUAL_STEPS, "test_auc"]["over"].startswith("custom_cnn ")
     tested = [row for row in rows if row["kind"] == "planned" and row["p_holm"] not in ("", "undefined")]
     assert {row["figure"] for row in tested} == set(contrasts.DECIDING)
     assert all(float(row["p_holm"]) >= float(row["p"]) for row in tested)
-    cost = by_figure["cost of the release: candidate - released", "validation_auc"]
+    cost = by_metric["cost of the release: candidate - released", "validation_auc"]
     named = json.loads((compared / "metrics/candidate.json").read_text())
     assert [float(cost[key]) for key in ("difference", "low", "high")] == named["released"]["cost_validation_auc"]
 
@@ -155,31 +155,31 @@ def facts_of(**runs: tuple[int, str, bool]) -> dict[str, dict[str, object]]:
 )
 def test_what_cannot_be_compared_is_left_out_with_the_reason(augmented, raw, finished, reason):
     facts = facts_of(augmented=augmented, raw=raw)
-    figures = {name: {figure: np.array([0.9, 0.8, 1.0]) for figure in contrasts.FIGURES} for name in facts}
-    planned = contrasts.planned(figures, facts, epochs=15)
-    assert [contrast.figure for contrast in planned] == list(contrasts.FIGURES)
+    estimates = {name: {metric: np.array([0.9, 0.8, 1.0]) for metric in contrasts.METRICS} for name in facts}
+    planned = contrasts.planned(estimates, facts, epochs=15)
+    assert [contrast.metric for contrast in planned] == list(contrasts.METRICS)
     assert {contrast.finished for contrast in planned} == {finished}
     pair = "vgg16-augmented-0 less vgg16-raw-0"
     assert {contrast.left_out for contrast in planned} == {f"{pair} ({reason})" if reason else ""}
     assert tables.contrast_rows(planned)[0]["difference"] == ("undefined" if reason else 0)
 
 
-def test_a_pair_without_a_figure_is_left_out_of_that_figure_alone():
+def test_a_pair_without_a_metric_is_left_out_of_that_metric_alone():
     facts = facts_of(augmented=(15, "imagenet", False), raw=(15, "imagenet", False))
-    figures = {name: {figure: np.array([0.9, 0.8, 1.0]) for figure in contrasts.FIGURES} for name in facts}
-    figures["vgg16-raw-0"]["unseen_auc"] = np.full(3, np.nan)
-    by_figure = {contrast.figure: contrast for contrast in contrasts.planned(figures, facts, epochs=15)}
-    assert by_figure["unseen_auc"].left_out == "vgg16-augmented-0 less vgg16-raw-0 (not measured)"
-    assert by_figure["stress_auc"].left_out == "" and by_figure["stress_auc"].value == 0
+    estimates = {name: {metric: np.array([0.9, 0.8, 1.0]) for metric in contrasts.METRICS} for name in facts}
+    estimates["vgg16-raw-0"]["unseen_auc"] = np.full(3, np.nan)
+    by_metric = {contrast.metric: contrast for contrast in contrasts.planned(estimates, facts, epochs=15)}
+    assert by_metric["unseen_auc"].left_out == "vgg16-augmented-0 less vgg16-raw-0 (not measured)"
+    assert by_metric["stress_auc"].left_out == "" and by_metric["stress_auc"].value == 0
 
 
 def test_networks_on_opposite_sides_are_named():
     facts = facts_of(augmented=(15, "random", False), raw=(15, "random", False))
     other = {name.replace("vgg16", "xception"): fact | {"network": "xception"} for name, fact in facts.items()}
     values = {"vgg16-augmented-0": 0.9, "vgg16-raw-0": 0.5, "xception-augmented-0": 0.5, "xception-raw-0": 0.9}
-    figures = {name: {figure: np.full(3, value) for figure in contrasts.FIGURES} for name, value in values.items()}
+    estimates = {name: {metric: np.full(3, value) for metric in contrasts.METRICS} for name, value in values.items()}
     assert all(
-        contrast.opposed and contrast.value == 0 for contrast in contrasts.planned(figures, facts | other, epochs=15)
+        contrast.opposed and contrast.value == 0 for contrast in contrasts.planned(estimates, facts | other, epochs=15)
     )
 
 
@@ -227,7 +227,7 @@ def test_curves_of_the_sample_start_and_end_in_the_corners(compared):
         assert epochs == list(range(1, flat["epochs"] + 1))
 
 
-def test_a_broken_prediction_file_stops_evaluate_and_leaves_the_last_figures(compared, tmp_path):
+def test_a_broken_prediction_file_stops_evaluate_and_leaves_the_last_metrics(compared, tmp_path):
     root = tmp_path / "broken"
     shutil.copytree(compared, root)
     before = written(root)

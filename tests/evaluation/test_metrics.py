@@ -18,7 +18,7 @@ from pipeline.stages.evaluate import advice
 from tests.fake_predictions import SMALL, image_rows, write_logits, write_run
 
 OPTIONS = Evaluate(threshold=0.5, resamples=200, seed=0, sensitive=0.95, specific=0.95, prevalence=0.1)
-SOME_FIGURES = """
+SOME_METRICS = """
     test_accuracy test_log_loss test_recall_normal test_precision_pneumonia test_f1_macro test_balanced_accuracy test_auc
     test_sensitivity test_specificity test_ppv test_npv test_ppv_10_percent test_npv_10_percent
     test_sensitivity_at_95_specificity test_specificity_at_95_sensitivity test_brier test_calibration_intercept
@@ -37,18 +37,18 @@ def from_counts(tn: int, fp: int, fn: int, tp: int):
 
 
 @pytest.mark.parametrize("key", sorted(published.ROWS))
-def test_the_studys_printed_figures_follow_from_its_counts(key):
+def test_the_studys_printed_metrics_follow_from_its_counts(key):
     row = published.ROWS[key]
     assert (sum(row.counts[:2]), sum(row.counts[2:])) == (234, 390)
     labels, logits, sample = from_counts(*row.counts)
-    figures = metrics.by_class(labels, logits, sample, 0.0) | metrics.decisions(labels, logits, sample, 0.0)
+    estimates = metrics.by_class(labels, logits, sample, 0.0) | metrics.decisions(labels, logits, sample, 0.0)
     assert metrics.confusion(labels, logits, 0.0) == dict(zip(("tn", "fp", "fn", "tp"), row.counts, strict=True))
-    assert figures["accuracy"][0] == pytest.approx(row.accuracy, abs=6e-4)
+    assert estimates["accuracy"][0] == pytest.approx(row.accuracy, abs=6e-4)
     for name in ("recall", "precision", "f1"):
         printed = getattr(row, name)
         # The study rounds some of its metrics down, so a whole last digit is allowed.
-        assert figures[f"{name}_normal"][0] == pytest.approx(printed[0], abs=0.0101)
-        assert figures[f"{name}_pneumonia"][0] == pytest.approx(printed[1], abs=0.0101)
+        assert estimates[f"{name}_normal"][0] == pytest.approx(printed[0], abs=0.0101)
+        assert estimates[f"{name}_pneumonia"][0] == pytest.approx(printed[1], abs=0.0101)
     low, high = row.interval("accuracy")
     assert low < row.accuracy < high
 
@@ -68,7 +68,7 @@ def test_the_studys_auc_of_rounded_predictions_is_balanced_accuracy():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=4, max_size=40), st.integers(-2, 2))
-def test_figures_are_scikit_learns(drawn, threshold):
+def test_metrics_are_scikit_learns(drawn, threshold):
     labels = np.array([label for label, _ in drawn])
     logits = np.array([float(logit) for _, logit in drawn])
     if labels.all() or not labels.any():
@@ -91,13 +91,13 @@ def test_losses_are_scikit_learns_and_finite_where_a_probability_is_1():
     rng = np.random.default_rng(0)
     labels, logits = rng.random(200) < 0.6, rng.normal(0, 3, 200)
     sample = bootstrap.draw(labels, [str(row // 2) for row in range(200)], 5, 0)
-    figures = metrics.probabilities(labels, logits, sample)
+    estimates = metrics.probabilities(labels, logits, sample)
     chances = calibration.sigmoid(logits)
     for place, weights in enumerate(sample.of_images):
         log_loss = sklearn_metrics.log_loss(labels, chances, sample_weight=weights)
-        assert figures["log_loss"][place] == pytest.approx(log_loss, abs=1e-6)
+        assert estimates["log_loss"][place] == pytest.approx(log_loss, abs=1e-6)
         brier = sklearn_metrics.brier_score_loss(labels, chances, sample_weight=weights)
-        assert figures["brier"][place] == pytest.approx(brier, abs=1e-6)
+        assert estimates["brier"][place] == pytest.approx(brier, abs=1e-6)
     far = metrics.probabilities(np.array([True, False]), np.array([-800.0, -1.0]), bootstrap.draw([1, 0], "ab", 2, 0))
     assert far["log_loss"][0] == pytest.approx((800 + np.log1p(np.exp(-1))) / 2)
 
@@ -145,10 +145,10 @@ def run(tmp_path):
     return predictions.read(tmp_path / "custom_cnn-raw-0")
 
 
-def test_a_run_has_every_figure_with_an_interval_around_it(run):
+def test_a_run_has_every_metric_with_an_interval_around_it(run):
     samples = run_metrics.draw(run, OPTIONS)
     flat = run_metrics.summary(run, *run_metrics.measure(run, samples, OPTIONS))
-    for name in SOME_FIGURES.split():
+    for name in SOME_METRICS.split():
         assert flat[f"{name}_low"] <= flat[name] <= flat[f"{name}_high"], name
     assert flat["test_tn"] + flat["test_fp"] == 25
     assert flat["validation_calibration_slope_recalibrated"] == pytest.approx(1, abs=1e-4)
@@ -191,10 +191,10 @@ def test_thresholds_stand_on_the_scale_of_the_served_score(run):
 
 def test_the_slope_after_recalibration_is_the_one_fitted_to_recalibrated_logits(run):
     samples = run_metrics.draw(run, OPTIONS)
-    figures, facts = run_metrics.measure(run, samples, OPTIONS)
+    estimates, facts = run_metrics.measure(run, samples, OPTIONS)
     fitted = calibration.Recalibration(facts["recalibration_intercept"], facts["recalibration_slope"])
     again = calibration.slope(run.test.labels, fitted(run.test.logits), samples.test)
-    np.testing.assert_allclose(figures["test_calibration_slope_recalibrated"], again, rtol=5e-3)
+    np.testing.assert_allclose(estimates["test_calibration_slope_recalibrated"], again, rtol=5e-3)
 
 
 def test_a_run_whose_network_is_not_kept_has_no_metrics_under_unseen_changes(run, tmp_path):
@@ -206,22 +206,22 @@ def test_a_run_whose_network_is_not_kept_has_no_metrics_under_unseen_changes(run
     kept = predictions.read(tmp_path / "vgg16-raw-0")
     assert run_metrics.headline(kept, run_metrics.draw(kept, OPTIONS), OPTIONS)["unseen_auc"][0] > 0.5
     same = dataclasses.replace(run, unseen={"haze": run.validation.logits})
-    figures, _ = run_metrics.measure(same, samples, OPTIONS)
-    np.testing.assert_allclose(figures["unseen_auc"], figures["validation_auc"])
+    estimates, _ = run_metrics.measure(same, samples, OPTIONS)
+    np.testing.assert_allclose(estimates["unseen_auc"], estimates["validation_auc"])
 
 
 def test_stressed_images_meet_the_thresholds_of_clean_validation(run):
     samples = run_metrics.draw(run, OPTIONS)
     same = dataclasses.replace(run, stress={"nothing": run.validation.logits, "dark": run.validation.logits - 2})
-    figures, facts = run_metrics.measure(same, samples, OPTIONS)
+    estimates, facts = run_metrics.measure(same, samples, OPTIONS)
     for key in ("auc", "sensitivity_at_sensitive", "specificity_at_specific", "sensitivity"):
-        np.testing.assert_allclose(figures[f"stress_nothing_{key}"], figures[f"validation_{key}"])
+        np.testing.assert_allclose(estimates[f"stress_nothing_{key}"], estimates[f"validation_{key}"])
     threshold = facts["threshold_sensitive_logit"]
     shifted = np.mean(run.validation.logits[run.validation.labels] - 2 >= threshold)
-    assert figures["stress_dark_sensitivity_at_sensitive"][0] == pytest.approx(shifted)
+    assert estimates["stress_dark_sensitivity_at_sensitive"][0] == pytest.approx(shifted)
     pooled = np.concatenate([run.validation.logits, run.validation.logits - 2])
     expected = sklearn_metrics.roc_auc_score(np.tile(run.validation.labels, 2), pooled)
-    assert figures["stress_auc"][0] == pytest.approx(expected)
+    assert estimates["stress_auc"][0] == pytest.approx(expected)
 
 
 def test_what_is_undefined_says_so_and_hides_nothing_else(tmp_path):

@@ -42,10 +42,12 @@ def test_out_of_fold_the_reading_is_calibrated(seed: int, intercept: float, slop
     split = site(seed, 400, intercept, slope, images=2)
     sample = bootstrap.draw(split.labels, split.patients, 50, 0)
     reading = site_fit.cross_fit(split, ASKED, with_slope=True, seed=0)
-    figures = {name: value[0] for name, value in site_fit.figures(split.labels, split.logits, reading, sample).items()}
-    assert figures["calibration_intercept"] == pytest.approx(0, abs=0.1)
-    assert figures["calibration_slope"] == pytest.approx(1, abs=0.1)
-    assert 0 < figures["log_loss"] < 0.5
+    estimates = {
+        name: value[0] for name, value in site_fit.estimates(split.labels, split.logits, reading, sample).items()
+    }
+    assert estimates["calibration_intercept"] == pytest.approx(0, abs=0.1)
+    assert estimates["calibration_slope"] == pytest.approx(1, abs=0.1)
+    assert 0 < estimates["log_loss"] < 0.5
 
 
 def test_an_image_has_no_part_in_its_own_reading() -> None:
@@ -102,11 +104,11 @@ def test_crossed_thresholds_are_put_in_order_and_both_criteria_hold_between_them
     assert np.mean(split.logits[~split.labels] < middle) >= 0.5
 
 
-def test_figures_are_those_of_the_outcomes() -> None:
+def test_metrics_are_those_of_the_outcomes() -> None:
     labels = np.array([False, False, False, True, True, True])
     logits = np.array([-2.0, 0.0, 2.0, -2.0, 0.0, 2.0])
     sample = bootstrap.draw(labels, list("abcdef"), 50, 0)
-    replicates = site_fit.figures(labels, logits, Reading(logits, np.full(6, -1.0), np.full(6, 1.0)), sample)
+    replicates = site_fit.estimates(labels, logits, Reading(logits, np.full(6, -1.0), np.full(6, 1.0)), sample)
     told = {name: float(value[0]) for name, value in replicates.items()}
     assert told["sensitivity_at_lower"] == pytest.approx(2 / 3) and told["specificity_at_lower"] == pytest.approx(1 / 3)
     assert told["sensitivity_at_upper"] == pytest.approx(1 / 3) and told["specificity_at_upper"] == pytest.approx(2 / 3)

@@ -231,12 +231,12 @@ print("figures", json.dumps(figures))
 """
 
 
-def test_jax_reaches_the_same_figures(tmp_path):
+def test_jax_reaches_the_same_metrics(tmp_path):
     """The same code on the other backend: the same order and seeds, so the losses differ by rounding and dropout alone.
 
     And the same weights answer the same on both.
     """
-    figures = {}
+    results = {}
     for backend in ("tensorflow", "jax"):
         (tmp_path / backend).mkdir()
         done = subprocess.run(
@@ -246,10 +246,10 @@ def test_jax_reaches_the_same_figures(tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         line = next(line for line in done.stdout.splitlines() if line.startswith("figures"))
-        figures[backend] = json.loads(line.removeprefix("figures"))
-    losses = np.array([figures[backend]["losses"] for backend in ("tensorflow", "jax")])
+        results[backend] = json.loads(line.removeprefix("figures"))
+    losses = np.array([results[backend]["losses"] for backend in ("tensorflow", "jax")])
     assert losses[0, 0] > 0.1 > losses[0, 1:].min(), "the task is learned"
     assert np.abs(losses[0] - losses[1]).mean() < 0.05, losses
-    here, there = figures["tensorflow"]["own"], figures["jax"]["tensorflow"]
+    here, there = results["tensorflow"]["own"], results["jax"]["tensorflow"]
     assert np.std(here) > 0.01, "the network tells images apart"
     assert np.allclose(here, there, rtol=1e-3, atol=1e-3), np.abs(np.subtract(here, there)).max()

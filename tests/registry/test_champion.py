@@ -142,13 +142,13 @@ def test_a_candidate_that_was_not_measured_is_no_rejection_but_an_error(root):
     assert asked.stderr.count("Traceback") == 0
 
 
-def test_no_rule_reads_the_test_figures(root):
+def test_no_rule_reads_the_test_metrics(root):
     decisions = []
     for value in (0.5, 0.99):
-        figure = {"value": value, "low": value, "high": value}
+        estimate = {"value": value, "low": value, "high": value}
         names = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
-        figures = {"validation": dict.fromkeys(names, figure), "test": dict.fromkeys(names, figure), "stress": {}}
-        write_candidate(root, figures=figures)
+        metrics = {"validation": dict.fromkeys(names, estimate), "test": dict.fromkeys(names, estimate), "stress": {}}
+        write_candidate(root, figures=metrics)
         assert command(root, "pipeline.registry.gate", "--keep").returncode == 0
         decisions.append(json.loads((root / "metrics" / "gate.json").read_text())["rules"])
     assert decisions[0] == decisions[1]

@@ -75,7 +75,7 @@ def test_where_no_champion_of_this_data_set_serves_the_best_on_record_is_the_mea
     assert not by_name(decided)["AUC"].passed and "AUC, best" not in by_name(decided)
 
 
-def test_clean_figures_are_minima_and_no_more():
+def test_clean_metrics_are_minima_and_no_more():
     champion, candidate = validation_fixture.networks(0, 0.99, 0.99)
     weaker = replace(candidate.clean, logits=candidate.clean.logits + np.random.default_rng(0).normal(0, 0.7, 525))
     decided = by_name(decide(replace(candidate, clean=weaker), {"champion": champion})[1])

@@ -7,18 +7,18 @@ from pipeline.reporting import findings
 AUGMENTED, EQUAL_STEPS = "augmented - raw", "balancing at equal steps (custom_cnn)"
 
 
-def row(contrast: str, figure: str, value: float | str, **more: str) -> dict[str, str]:
+def row(contrast: str, metric: str, value: float | str, **more: str) -> dict[str, str]:
     interval = [value, value, value] if isinstance(value, str) else [value, value - 0.01, value + 0.01]
     told = dict(zip(("difference", "low", "high"), interval, strict=True))
-    told |= {"kind": "planned", "contrast": contrast, "finished": "yes", "figure": figure, "p": 0.2, "p_holm": ""}
+    told |= {"kind": "planned", "contrast": contrast, "finished": "yes", "figure": metric, "p": 0.2, "p_holm": ""}
     told |= {"over": "all", "left_out": "", "missing": "", "opposed": ""}
     return {key: str(text) for key, text in {**told, **more}.items()}
 
 
 def both(auc: float | str, accuracy: float | str, p: tuple[str, str], **more: str) -> list[dict[str, str]]:
-    figures = (("test_auc", auc), ("test_accuracy_at_sensitive", accuracy))
+    metrics = (("test_auc", auc), ("test_accuracy_at_sensitive", accuracy))
     return [
-        row(AUGMENTED, figure, value, p_holm=p_holm, **more) for (figure, value), p_holm in zip(figures, p, strict=True)
+        row(AUGMENTED, metric, value, p_holm=p_holm, **more) for (metric, value), p_holm in zip(metrics, p, strict=True)
     ]
 
 
@@ -52,9 +52,9 @@ def test_accuracy_at_one_half_is_told_and_decides_nothing():
 
 def winner(best: str, others: dict[str, tuple[float, str]]) -> list[dict[str, str]]:
     return [
-        row(f"{best} - {other}", figure, value, kind="winner", p_holm=p, over=f"{best} less {other}")
+        row(f"{best} - {other}", metric, value, kind="winner", p_holm=p, over=f"{best} less {other}")
         for other, (value, p) in others.items()
-        for figure in findings.COLUMNS
+        for metric in findings.COLUMNS
     ]
 
 

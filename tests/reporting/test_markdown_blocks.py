@@ -13,7 +13,7 @@ from pipeline.reporting import champion_table, markdown_blocks
 from tests.compared_fixture import COLLAPSED, DONE, SHORT, project, stage
 
 
-def test_phantoms_are_named_wherever_their_figures_are_shown(tmp_path):
+def test_phantoms_are_named_wherever_their_metrics_are_shown(tmp_path):
     few = {name: DONE[name] for name in ("custom_cnn-raw-0", "densenet121-augmented-0")}
     root = project(tmp_path, few, dataset="phantom", edition="phantom")
     stage("evaluate", root)

@@ -108,7 +108,7 @@ def test_a_verdict_on_the_page_and_on_the_card_tells_what_was_found(html):
     assert re.search(r"AUC of the frame alone \S+ to \S+ on validation, \S+ to \S+ on test", checks)
 
 
-def test_figures_of_another_hospital_stand_beside_the_network_that_was_measured(root, tmp_path):
+def test_metrics_of_another_hospital_stand_beside_the_network_that_was_measured(root, tmp_path):
     copy = shutil.copytree(root, tmp_path / "root")
     version = write_candidate(copy)
     shutil.copytree(copy / "models" / "candidate", copy / "models" / "champions" / "other-1")
@@ -121,7 +121,7 @@ def test_figures_of_another_hospital_stand_beside_the_network_that_was_measured(
     for name, measured, auc in (("near", version, 0.8123), ("far", "other-1", 0.7345)):
         names = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
         site = {"name": name, "version": measured, "films": 20, "patients": 10, "views": {}}
-        measures = {figure: [auc, auc - 0.1, auc] for figure in names}
+        measures = {metric: [auc, auc - 0.1, auc] for metric in names}
         site |= {"accepted": measures | {"normal": 10, "pneumonia": 10}, "share_refused_by_guard": [0, 0, 0.1]}
         (copy / "metrics" / "site" / f"{name}.json").write_text(json.dumps(site))
     missing = next((copy / "reports" / "explain" / "gallery").glob("*.jpeg"))

@@ -34,7 +34,7 @@ def test_the_run_of_six_networks_on_three_groups_is_whole() -> None:
     assert "dvc.lock equals the serial one, as parsed YAML" in text
 
 
-def test_a_figure_beside_its_peer_says_which_way_is_better(tmp_path: Path) -> None:
+def test_a_metric_beside_its_peer_says_which_way_is_better(tmp_path: Path) -> None:
     kept = tmp_path / "measured.json"
     kinds = [("rate", "images/s", 30.0, 10.0), ("memory", "MiB", 300, 600), ("time", "s", 1.5, 1.0)]
     rows = [row(what, unit, here, peer, "the other way") for what, unit, here, peer in kinds]

@@ -24,7 +24,7 @@ def test_every_status_and_address_is_explained() -> None:
     assert all(f"`POST {route}`" in TEXT for route in UPLOADS)
 
 
-def test_every_measured_figure_is_the_committed_one() -> None:
+def test_every_measured_metric_is_the_committed_one() -> None:
     assert insert(TEXT, serving_document.blocks()) == TEXT, "run `python -m benchmarks.serving_document`"
 
 

@@ -25,29 +25,29 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in paths.PREDICTIONS.glob("*/run.json"))
 
 
-def test_runs_and_their_figures_are_committed_together():
-    figures = sorted(path.stem for path in (paths.METRICS / "runs").glob("*.json"))
-    if figures:
-        assert figures == names()
+def test_runs_and_their_metrics_are_committed_together():
+    metrics = sorted(path.stem for path in (paths.METRICS / "runs").glob("*.json"))
+    if metrics:
+        assert metrics == names()
     tracked = subprocess.run(
         ["git", "ls-files", "predictions", "metrics"], cwd=paths.ROOT, capture_output=True, text=True
     )
     if "metrics/candidate.json" in tracked.stdout:
-        assert figures
+        assert metrics
 
 
 @pytest.mark.parametrize("name", names() or [None])
-def test_figures_follow_from_the_predictions(name):
+def test_metrics_follow_from_the_predictions(name):
     if name is None or not (paths.METRICS / "runs" / f"{name}.json").exists():
         assert not (paths.METRICS / "candidate.json").exists()
         return
     options = settings.load().evaluate
     run = predictions.read(paths.predictions(name))
     flat = json.loads((paths.METRICS / "runs" / f"{name}.json").read_text(encoding="utf-8"))
-    figures = run_metrics.headline(run, run_metrics.draw(run, options), options)
-    again = run_metrics.summary(run, figures, {})
+    metrics = run_metrics.headline(run, run_metrics.draw(run, options), options)
+    again = run_metrics.summary(run, metrics, {})
     for key, value in again.items():
-        if key in figures or key.endswith(("_low", "_high")):
+        if key in metrics or key.endswith(("_low", "_high")):
             assert flat[key] == (value if isinstance(value, str) else pytest.approx(value, **CLOSE)), key
         else:
             assert flat[key] == value, key
@@ -55,7 +55,7 @@ def test_figures_follow_from_the_predictions(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", names() or [None])
-def test_all_figures_follow_from_the_predictions(name):
+def test_all_metrics_follow_from_the_predictions(name):
     """Every metric of a run, half a second each."""
     if name is None or not (paths.METRICS / "runs" / f"{name}.json").exists():
         assert not (paths.METRICS / "candidate.json").exists()
@@ -126,7 +126,7 @@ def test_the_lock_speaks_of_the_committed_code_and_settings():
 
 
 @pytest.mark.parametrize("document", markdown_blocks.DOCUMENTS)
-def test_documents_hold_the_committed_figures(document):
+def test_documents_hold_the_committed_metrics(document):
     path = paths.ROOT / document
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     marked = [(match["name"], match[0]) for match in markdown_blocks.MARKER.finditer(text)]

@@ -80,21 +80,21 @@ def test_champions_in_git_keep_their_names():
         assert contract.version_of(contract.read(folder)) == folder.name
 
 
-def test_figures_and_operating_points_are_the_shipped_graphs_own(root, candidate):
+def test_metrics_and_operating_points_are_the_shipped_graphs_own(root, candidate):
     terms, graph = contract.read(candidate), Graph(candidate / "model.onnx")
     for part, split, of in (("development", "validation", held_out), ("test", "test", lambda row: True)):
         images, rows = pixels(root, part, of)
         answered = graph.answer(images)
         labels = np.array([row["label"] == "PNEUMONIA" for row in rows])
         sample = bootstrap.draw(labels, [row["patient"] for row in rows], 0, 0)
-        figures = terms["figures"][split]
-        assert figures["auc"]["value"] == pytest.approx(bootstrap.auc(labels, answered.logits, sample)[0], abs=2e-5)
+        estimates = terms["figures"][split]
+        assert estimates["auc"]["value"] == pytest.approx(bootstrap.auc(labels, answered.logits, sample)[0], abs=2e-5)
         for point in ("sensitive", "specific"):
             called = answered.probabilities >= terms["operating_points"][point]["threshold"]
-            assert figures[f"sensitivity_at_{point}"]["value"] == pytest.approx(called[labels].mean(), abs=2e-5)
-            assert figures[f"specificity_at_{point}"]["value"] == pytest.approx(1 - called[~labels].mean(), abs=2e-5)
+            assert estimates[f"sensitivity_at_{point}"]["value"] == pytest.approx(called[labels].mean(), abs=2e-5)
+            assert estimates[f"specificity_at_{point}"]["value"] == pytest.approx(1 - called[~labels].mean(), abs=2e-5)
         losses = -np.log(np.where(labels, answered.probabilities, 1 - answered.probabilities))
-        assert figures["log_loss_recalibrated"]["value"] == pytest.approx(losses.mean(), abs=1e-4)
+        assert estimates["log_loss_recalibrated"]["value"] == pytest.approx(losses.mean(), abs=1e-4)
     stress = terms["figures"]["stress"]
     assert stress["sensitivity_at_sensitive"]["value"] >= 0.95
     assert stress["specificity_at_specific"]["value"] >= 0.95

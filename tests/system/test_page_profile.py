@@ -22,9 +22,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     champion(root)
     with pytest.MonkeyPatch.context() as patch:
         at(root, patch)
-        figures = {"before": [0.5, 0.4, 0.6], "after": [0.25, 0.2, 0.3], "change": [-0.25, -0.3, -0.2]}
+        estimates = {"before": [0.5, 0.4, 0.6], "after": [0.25, 0.2, 0.3], "change": [-0.25, -0.3, -0.2]}
         version = (root / "models" / "CHAMPION").read_text().strip()
-        profile.write(content(version, report={"all": {"log_loss": figures}}))
+        profile.write(content(version, report={"all": {"log_loss": estimates}}))
     with serve(root, SERVE_PROFILE="a-site", SERVE_OUT_OF_DISTRIBUTION="refuse") as running:
         yield running
 
@@ -47,7 +47,7 @@ def test_the_page_says_by_which_profile_it_answers(page: Page, server: Server, t
     facts = page.inner_text("#facts")
     assert f"{version}: fitted on 100 images (40 patients without and 50 with pneumonia)" in facts
     assert "log loss 0.50 before, 0.25 after" in facts
-    assert "at the champion's own thresholds" in page.inner_text("#figures caption")
+    assert "at the champion's own thresholds" in page.inner_text("#metrics caption")
     shoot(page, "profile")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert version in (page.text_content("#sheet-caution") or "")

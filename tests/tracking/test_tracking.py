@@ -114,7 +114,7 @@ def test_a_lost_database_is_rebuilt(root, tmp_path):
     assert len(parents) == 1 and len(every) == 2
 
 
-def test_new_figures_replace_the_old_and_a_run_trained_again_sets_the_old_one_aside(root):
+def test_new_metrics_replace_the_old_and_a_run_trained_again_sets_the_old_one_aside(root):
     write_figures(root, RUNS[0], 0.95)
     fake_predictions.write_run(
         root / "predictions" / RUNS[1], fake_predictions.image_rows(fake_predictions.SMALL), seed=9, epochs=4

@@ -24,10 +24,10 @@ export const threshold = ({ score, criterion }) => `${score.toFixed(3)} (${crite
 
 /** What a site's profile was fitted on, and what changes by it. */
 function profileOf({ version, images, patients, prevalence, recalibration, report }) {
-  const figure = (found) => (found?.[0] == null ? "undefined" : found[0].toFixed(2));
+  const estimate = (found) => (found?.[0] == null ? "undefined" : found[0].toFixed(2));
   const told = Object.entries({ log_loss: "log loss", sensitivity_at_lower: "sensitivity, lower threshold", specificity_at_upper: "specificity, upper threshold" })
     .filter(([name]) => report.all?.[name])
-    .map(([name, said]) => `${said} ${figure(report.all[name].before)} before, ${figure(report.all[name].after)} after`);
+    .map(([name, said]) => `${said} ${estimate(report.all[name].before)} before, ${estimate(report.all[name].after)} after`);
   const fitted = `${images} images (${patients.normal} patients without and ${patients.pneumonia} with pneumonia), prevalence ${prevalence.toFixed(2)}`;
   const line = `intercept ${recalibration.intercept.toFixed(2)}, slope ${recalibration.slope.toFixed(2)}`;
   return [`${version}: fitted on ${fitted}; ${line}`, ...told].join("; ");
@@ -49,10 +49,10 @@ export function draw(card) {
     ...(card.refused ? [["Refused in its place", `${card.refused.version} ${card.refused.reason}`]] : []),
   ]);
   const own = card.profile ? ", at the champion's own thresholds" : "";
-  $("figures").caption.textContent = `Metrics with 95 % intervals by patient${own}`;
+  $("metrics").caption.textContent = `Metrics with 95 % intervals by patient${own}`;
   const names = Object.keys(card.figures.validation);
   const order = [...Object.keys(FIRST).filter((name) => names.includes(name)), ...names.filter((name) => !(name in FIRST))];
-  $("figures").tBodies[0].replaceChildren(...order.map((name) => {
+  $("metrics").tBodies[0].replaceChildren(...order.map((name) => {
     const row = document.createElement("tr");
     const head = element("th", FIRST[name] ?? name.replaceAll("_", " "));
     head.scope = "row";
