@@ -77,7 +77,7 @@ def planned(estimates: Mapping[str, Estimates], facts: Facts, epochs: int) -> li
     metrics.
 
     Args:
-        estimates: replicates of each of FIGURES, for each run.
+        estimates: replicates of each of METRICS, for each run.
         facts: `network`, `group`, `seed`, `weights`, `epochs` and `did_not_train` of each run, by its name.
         epochs: how many a finished run has.
     """

@@ -190,10 +190,10 @@ def test_one_crash_of_a_decoder_is_one_line(root: Path, radiographs: Path) -> No
     """A file on which the reader itself fails: the others are answered all the same."""
     (root / "sitecustomize.py").write_text(
         "from pipeline.data import imaging\n"
-        "whole = imaging.decode\n"
+        "original = imaging.decode\n"
         "def decode(data, side, limits):\n"
         "    if len(data) < 300: raise RecursionError('deep')\n"
-        "    return whole(data, side, limits)\n"
+        "    return original(data, side, limits)\n"
         "imaging.decode = decode\n"
     )
     words, environment = command(root, "--out", "out.csv", radiographs)

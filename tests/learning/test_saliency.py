@@ -123,7 +123,7 @@ def test_the_benchmark_fails_past_its_limit_and_keeps_the_other_networks_rows(mo
     before = {"what": "maps of 8 images, vgg16", "unit": "s", "here": 3.0, "peer": 2.0, "beside": "plain prediction"}
     kept.write_text(json.dumps({"saliency": {"cores": 2, "rows": [before]}, "demo": {"cores": 2, "rows": []}}))
     monkeypatch.setattr(record, "KEPT", kept)
-    monkeypatch.setattr(benchmark, "PICTURES", 8)
+    monkeypatch.setattr(benchmark, "IMAGES", 8)
     monkeypatch.setattr(sys, "argv", ["saliency", "custom_cnn"])
     monkeypatch.setattr(benchmark, "LIMIT", 1e9)
     benchmark.main()

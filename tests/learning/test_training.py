@@ -223,11 +223,11 @@ folder = Path(sys.argv[1])
 trained = train(a_run("custom_cnn-balanced-0", epochs=4, batch_size=4), training_images(), folder / "state.npz")
 predict, unseen = logit_predictor(trained.network), training_images(60, seed=2).pixels
 trained.network.save_weights(folder / "own.weights.h5")
-figures = {"losses": [row["loss"] for row in trained.history], "own": predict(unseen).tolist()}
+results = {"losses": [row["loss"] for row in trained.history], "own": predict(unseen).tolist()}
 for other in folder.parent.glob("*/own.weights.h5"):
     trained.network.load_weights(other)
-    figures[other.parent.name] = predict(unseen).tolist()
-print("figures", json.dumps(figures))
+    results[other.parent.name] = predict(unseen).tolist()
+print("results", json.dumps(results))
 """
 
 
@@ -245,8 +245,8 @@ def test_jax_reaches_the_same_metrics(tmp_path):
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
-        line = next(line for line in done.stdout.splitlines() if line.startswith("figures"))
-        results[backend] = json.loads(line.removeprefix("figures"))
+        line = next(line for line in done.stdout.splitlines() if line.startswith("results"))
+        results[backend] = json.loads(line.removeprefix("results"))
     losses = np.array([results[backend]["losses"] for backend in ("tensorflow", "jax")])
     assert losses[0, 0] > 0.1 > losses[0, 1:].min(), "the task is learned"
     assert np.abs(losses[0] - losses[1]).mean() < 0.05, losses
