@@ -10,6 +10,13 @@ COPY requirements/serve.txt requirements.txt
 RUN uv venv /opt/serve \
     && uv pip install --no-cache --python /opt/serve/bin/python --require-hashes -r requirements.txt
 
+# Of the champions that git keeps, the one that answers.
+FROM ${BASE} AS champion
+WORKDIR /service
+COPY models/CHAMPION models/promotions.jsonl models/
+COPY models/champions models/champions
+RUN find models/champions -mindepth 1 -maxdepth 1 ! -name "$(cat models/CHAMPION)" -exec rm -r {} +
+
 FROM ${BASE}
 LABEL org.opencontainers.image.title="pneumonia-radiographs/service" \
     org.opencontainers.image.description="Pneumonia in frontal chest radiographs of children: research software, not a medical device" \
@@ -25,8 +32,7 @@ COPY pipeline/decoding pipeline/decoding
 COPY pipeline/input_check/__init__.py pipeline/input_check/guard.py pipeline/input_check/rank_view.py pipeline/input_check/
 COPY pipeline/registry/__init__.py pipeline/registry/contract.py pipeline/registry/verification.py pipeline/registry/
 COPY pipeline/serving pipeline/serving
-COPY models/CHAMPION models/promotions.jsonl models/
-COPY models/champions models/champions
+COPY --from=champion /service/models models
 COPY metrics/explain/summary.json metrics/explain/
 # BentoML makes its folder at every start: where a read-only container, or any user, may write.
 ENV PATH=/opt/serve/bin:$PATH PYTHONUNBUFFERED=1 BENTOML_HOME=/tmp/bentoml

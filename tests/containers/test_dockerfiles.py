@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from pipeline.serving.request_limits import ROUTES
+from pipeline.serving.settings import load_serve
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -299,8 +300,17 @@ def test_the_deployment_of_the_documents_says_what_compose_says() -> None:
     (scratch,) = service["tmpfs"]
     (mounted,) = container["volumeMounts"]
     assert scratch == f"{mounted['mountPath']}:size={pod['volumes'][0]['emptyDir']['sizeLimit'].removesuffix('Mi')}m"
+    for environ in ({one["name"]: one["value"] for one in container["env"]}, _defaults(service["environment"])):
+        hosts = load_serve(environ).hosts
+        assert hosts and set(hosts) != set(load_serve({}).hosts or [])
+    assert load_serve({"SERVE_HOSTS": ""}).hosts is None  # what the text says of an empty value
     probed = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
     assert probed <= ROUTES
+
+
+def _defaults(environment: dict[str, str]) -> dict[str, str]:
+    """What Compose hands over where no variable is set."""
+    return {name: re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", value) for name, value in environment.items()}
 
 
 def test_services_wait_for_what_exists() -> None:

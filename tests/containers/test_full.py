@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.containers_fixture import BASE, NETWORK, ROOT, Stack, checkout, docker, pinned_base, stack, wait
 
@@ -22,15 +23,16 @@ HERE = Path(__file__).parent
 DAG = "/api/v2/dags/pneumonia_retrain"
 PATIENCE = 3600  # seconds for a whole retraining
 RUNS = {
-    f"custom_cnn-{group}-0": {"network": "custom_cnn", "group": group, "seed": 0, "weights": "random"}
-    for group in ("raw", "augmented", "balanced")
-}
-NOTHING = {"sensitivity": 0, "specificity": 0}
+    f"custom_cnn-{group}-0": {
+        "network": "custom_cnn", "group": group, "augmentation": recipe, "seed": 0, "weights": "random",
+    }
+    for group, recipe in (("raw", "none"), ("augmented", "geometric"), ("balanced", "geometric"))
+}  # fmt: skip
+NOTHING = {"min_sensitivity": 0, "min_specificity": 0}
 SETTINGS = {
     "ingest": {"dataset": "phantom", "phantom": {"train": 240, "val": 4, "test": 40}},
-    "train": {"runs": RUNS},
     "evaluate": {"resamples": 50},
-    "gate": {"floors": {"validation": NOTHING, "stress": NOTHING}},
+    "gate": {"validation": NOTHING, "stress": NOTHING},
 }
 LISTEN = """
 import socket
@@ -71,9 +73,20 @@ class Full(Stack):
         return self.airflow("GET", f"{DAG}/dagRuns/{run}/taskInstances?limit=100")["task_instances"]
 
 
+def small_study(root: Path) -> Path:
+    """The clone with a table of three runs, committed: a branch takes all lines of the table."""
+    params = root / "params.yaml"
+    written = yaml.safe_load(params.read_text())
+    written["train"]["runs"] = RUNS
+    params.write_text(yaml.safe_dump(written, sort_keys=False))
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", *identity, "commit", "--quiet", "--all", "-m", "three runs"], cwd=root, check=True)
+    return root
+
+
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Full]:
-    root = checkout(tmp_path_factory.mktemp("checkout") / "project")
+    root = small_study(checkout(tmp_path_factory.mktemp("checkout") / "project"))
     written = subprocess.run([root / "docker" / "secrets.sh"], capture_output=True, text=True, check=True).stdout
     environ = written.replace("STATSD_HOST=", "STATSD_HOST=ear")
     moto = re.search(r"^moto==(\S+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE)

@@ -36,6 +36,16 @@ def test_it_answers_from_outside_as_the_champion(serve: Stack) -> None:
     assert answer.json()["model_version"] == (ROOT / "models" / "CHAMPION").read_text().strip()
 
 
+def test_it_is_ready_measured_and_shown_under_the_names_that_it_is_given(serve: Stack) -> None:
+    address = serve.address("service", 3000)
+    for page in ("/readyz", "/metrics", "/", "/model"):
+        assert httpx.get(address + page, timeout=30).status_code == 200, page
+        assert httpx.get(address + page, headers={"Host": "service:3000"}, timeout=30).status_code == 200, page
+    assert httpx.get(f"{address}/readyz", headers={"Host": "10.0.0.7:3000"}, timeout=30).status_code == 200
+    refused = httpx.get(f"{address}/metrics", headers={"Host": "evil.example"}, timeout=30)
+    assert (refused.status_code, refused.json()["error"]) == (421, "unknown_host")
+
+
 def test_it_is_read_only_not_root_and_without_capabilities(serve: Stack) -> None:
     assert serve.inside("service", "id", "-u").strip() == "1000"
     status = serve.inside("service", "cat", "/proc/1/status")
@@ -90,6 +100,8 @@ def test_a_home_that_cannot_be_written_stops_nothing(serve: Stack) -> None:
     with container(serve.container("service")["Image"], *nowhere) as name:
         address = "http://" + docker("port", name, "3000").split()[0]
         wait(lambda: _ready(address), "a service without a home", 60)
+        packed = docker("exec", name, "ls", "models/champions").split()
+        assert packed == [(ROOT / "models" / "CHAMPION").read_text().strip()]  # not the ones before
 
 
 def test_compose_takes_the_file_for_gpus_over_the_other(serve: Stack) -> None:
