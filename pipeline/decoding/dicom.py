@@ -18,7 +18,7 @@ def read(data: bytes, limits: Limits) -> tuple[np.ndarray, list[str]]:
         dicom_codestream.check_syntax(file.syntax)
         dicom_header.check_modality(file.header)
         if file.ends_early:
-            raise broken("DICOM", "ends before its pixel data (PixelData)")
+            raise broken("DICOM", "ends without pixel data (PixelData)")
         dicom_header.check_kind(file.header)
         dicom_header.check_size(file.header, limits)
         warnings = dicom_header.warnings(file.header)

@@ -1,6 +1,7 @@
 """The transfer syntax of a DICOM file, and the compressed image inside it: whether it is what the header promises."""
 
 import struct
+from typing import NamedTuple
 
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
@@ -40,6 +41,14 @@ SYNTAX_OF_PROCESS = {
 SOC_SIZ = b"\xff\x4f\xff\x51"  # the first two markers of every JPEG 2000 codestream (ISO 15444-1, A.4 and A.5)
 RLE_HEADER = 64  # bytes before the run lengths
 JP2_START = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+END_OF_CODESTREAM = b"\xff\xd9"  # of JPEG 2000, whose data hold no such pair (ISO 15444-1, A.1)
+
+
+class Samples(NamedTuple):
+    """What a compressed image says of its samples: bits (0 where it says nothing), and whether they have a sign, if it says."""
+
+    bits: int = 0
+    signed: bool | None = None
 
 
 def check_syntax(syntax: UID | None) -> None:
@@ -95,12 +104,13 @@ def _codestream(data: Dataset) -> bytes:
 
 
 def check_length(data: Dataset) -> None:
-    """Uncompressed pixels have the length that the header says, and may be padded."""
+    """Uncompressed pixels have the length that the header says, and may be padded: more of them are another image."""
     needed = integer(data, "Rows") * integer(data, "Columns") * integer(data, "BitsAllocated") // 8
-    if len(data.PixelData) < needed:
+    length = len(data.PixelData)
+    if length < needed or (length > needed + 1 and behind_fill(data.PixelData, needed) < length):
         raise broken(
             "DICOM",
-            f"has {len(data.PixelData)} bytes of pixel data; Rows, Columns and BitsAllocated need {needed}",
+            f"has {length} bytes of pixel data; Rows, Columns and BitsAllocated need {needed}",
         )
 
 
@@ -112,8 +122,8 @@ def check_runs(data: Dataset) -> None:
         raise broken("DICOM", f"has {length} bytes of run lengths; Rows, Columns and BitsAllocated need {most} at most")
 
 
-def check_codestream(data: Dataset, syntax: UID, limits: Limits) -> int:
-    """A compressed image has a size of its own, which must be the header's; gives the bits of its samples."""
+def check_codestream(data: Dataset, syntax: UID, limits: Limits) -> Samples:
+    """A compressed image has a size of its own, which must be the header's; gives what it says of its samples."""
     stream = _codestream(data)
     if syntax in (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes):
         if not stream.startswith(b"\xff\xd8"):
@@ -121,9 +131,12 @@ def check_codestream(data: Dataset, syntax: UID, limits: Limits) -> int:
         frame, end, _ = jpeg_structure.walk(stream, 0, limits)
         if behind_fill(stream, end) < len(stream):
             raise UnreadableImage("polyglot", "something else lies behind the JPEG in the DICOM file")
-        width, height, channels, precision = frame.width, frame.height, frame.channels, frame.precision
+        width, height, channels, samples = frame.width, frame.height, frame.channels, Samples(frame.precision)
     elif syntax in WAVELET:
-        width, height, channels, precision = _jpeg2000_size(stream)
+        width, height, channels, samples = _jpeg2000_size(stream)
+        end = stream.rfind(END_OF_CODESTREAM) + len(END_OF_CODESTREAM)
+        if stream.startswith(SOC_SIZ) and end >= len(SOC_SIZ) and behind_fill(stream, end) < len(stream):
+            raise UnreadableImage("polyglot", "something else lies behind the JPEG 2000 image in the DICOM file")
     else:
         raise UnreadableImage("unsupported_type", f"the DICOM file's transfer syntax ({syntax.name}) is not read")
     if channels != 1:
@@ -131,17 +144,17 @@ def check_codestream(data: Dataset, syntax: UID, limits: Limits) -> int:
     rows, columns = integer(data, "Rows"), integer(data, "Columns")
     if (width, height) != (columns, rows):
         raise broken("DICOM", f"says {columns} x {rows} pixels (Columns, Rows), and its image has {width} x {height}")
-    return precision
+    return samples
 
 
-def _jpeg2000_size(stream: bytes) -> tuple[int, int, int, int]:
-    """Width, height, channels and bits of a JPEG 2000 codestream (ISO 15444-1, A.5.1), bare or in a JP2 file (I.4)."""
+def _jpeg2000_size(stream: bytes) -> tuple[int, int, int, Samples]:
+    """Width, height, channels and samples of a JPEG 2000 codestream (ISO 15444-1, A.5.1), bare or in a JP2 file (I.4)."""
     start = _inside_jp2(stream) if stream.startswith(JP2_START) else 0
     if not stream.startswith(SOC_SIZ, start) or len(stream) < start + 43:
         raise broken("DICOM", "says that its image is a JPEG 2000 codestream, and it is none")
     right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
     channels, depth = struct.unpack_from(">HB", stream, start + 40)
-    return right - left, bottom - top, channels, (depth & 0x7F) + 1
+    return right - left, bottom - top, channels, Samples((depth & 0x7F) + 1, bool(depth & 0x80))
 
 
 def _inside_jp2(stream: bytes) -> int:

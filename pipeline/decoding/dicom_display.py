@@ -15,6 +15,7 @@ from pipeline.decoding.levels import CENTRAL, Levels, ends
 # A window or table that leaves less than this of an image that has more is a mistake: of the grey range between the
 # central values, and of the pixels that are neither black nor white. No training image has so little of either.
 USEFUL_SPAN, USEFUL_GREY = 0.15, 0.1
+LEAVES_NOTHING = "would leave next to nothing of the image"
 RESCALE = ("RescaleSlope", "RescaleIntercept")
 WINDOW = ("WindowCenter", "WindowWidth")
 MIN_WIDTH = {"LINEAR_EXACT": 1e-9, "SIGMOID": 1e-9}  # else 1 (C.11.2.1.2.1)
@@ -44,17 +45,18 @@ def to_grey(data: Dataset, levels: Levels) -> tuple[np.ndarray, list[str]]:
     """
     modality = _modality(data, levels)
     inverted = text(data, "PhotometricInterpretation") == "MONOCHROME1"
-    warnings, ignored = list(modality.warnings), []
+    warnings = list(modality.warnings)
+    ignored: dict[str, None] = {}
     shown, own_warnings = _own_brightness(modality, levels, inverted)
     own_is_usable = _is_usable(shown, levels.counts)
     for name, brightness in _declared(data, modality.values):
         if brightness is not None and (_is_usable(brightness, levels.counts) or not own_is_usable):
             shown = 1 - brightness if inverted else brightness
             break
-        ignored.append(name)
+        ignored[f"{name} {'is impossible' if brightness is None else LEAVES_NOTHING}"] = None  # each reason once
     else:
         warnings += own_warnings
-    warnings += [f"{name} would leave next to nothing of the image and was ignored" for name in dict.fromkeys(ignored)]
+    warnings += [f"{reason} and was ignored" for reason in ignored]
     return levels.paint(shown), warnings
 
 

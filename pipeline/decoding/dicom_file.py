@@ -20,7 +20,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.limits import Limits
-from pipeline.decoding.signatures import ARCHIVE_END, PREAMBLE, PREFIX, VRS, behind_fill
+from pipeline.decoding.signatures import ARCHIVE_END, PREAMBLE, PREFIX, VRS, begins_as_dicom, behind_fill
 
 KEYWORDS = (
     *("SpecificCharacterSet", "Modality", "StudyDate", "PatientBirthDate", "PatientAge", "BodyPartExamined"),
@@ -35,6 +35,8 @@ MAX_READS = 20_000  # of the header, and of the pixel data; a chest radiograph n
 META_GROUP, TRANSFER_SYNTAX = 0x0002, 0x0010
 LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # types with a length of four bytes
 FIRST_BYTES = 8
+ZLIB_STARTS = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+FIRST_ELEMENT = 512  # bytes that hold the first element of a data set
 
 # What pydicom says of odd values quotes them, and tags are never logged.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -134,8 +136,8 @@ def read(data: bytes, limits: Limits) -> DicomFile:
     start = PREAMBLE + len(PREFIX) if data[PREAMBLE : PREAMBLE + 4] == PREFIX else len(PREFIX) * data.startswith(PREFIX)
     syntax, start = _file_meta(data, start)
     body = data
-    if syntax == DeflatedExplicitVRLittleEndian:
-        body, start = _inflated(data[start:], limits), 0
+    if syntax in (None, DeflatedExplicitVRLittleEndian) and not begins_as_dicom(data[start : start + FIRST_ELEMENT]):
+        body, start = _inflated(data[start:], syntax, limits), 0
     stream = _Bounded(body)
     stream.seek(start)
     encoding = _encoding(body[start : start + FIRST_BYTES])
@@ -185,15 +187,26 @@ def _file_meta(data: bytes, start: int) -> tuple[UID | None, int]:
     return UID(syntax) if syntax else None, start
 
 
-def _inflated(packed: bytes, limits: Limits) -> bytes:
-    """A deflated data set (PS3.5, A.5), unpacked up to the largest size that an image may have."""
-    unpack = zlib.decompressobj(-zlib.MAX_WBITS)
+def _inflated(packed: bytes, syntax: UID | None, limits: Limits) -> bytes:
+    """A deflated data set (PS3.5, A.5), unpacked up to the largest size that an image may have.
+
+    Some programs write zlib's header in front of it, or checksum and length behind it, as gzip does.
+    """
+    unpack = zlib.decompressobj(zlib.MAX_WBITS if packed.startswith(ZLIB_STARTS) else -zlib.MAX_WBITS)
     try:
         body = unpack.decompress(packed, limits.max_file)
     except zlib.error:
+        if syntax is None:
+            raise broken(
+                "DICOM", "has no readable element, and does not say how it is written (TransferSyntaxUID)"
+            ) from None
         raise broken("DICOM", "is deflated and cannot be unpacked") from None
     if unpack.unconsumed_tail:
         raise UnreadableImage(
             "too_much_metadata", f"the deflated DICOM file unpacks to more than {limits.max_file} bytes"
         )
+    behind = unpack.unused_data
+    trailer = struct.pack("<II", zlib.crc32(body), len(body))
+    if behind_fill(behind, len(trailer) * behind.startswith(trailer)) < len(behind):
+        raise UnreadableImage("polyglot", f"{len(behind)} bytes of something else lie behind the deflated DICOM file")
     return body

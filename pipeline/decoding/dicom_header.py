@@ -13,9 +13,10 @@ MODALITIES = ("CR", "DX", "DR")
 KNOWN = ", ".join(MODALITIES)
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2")
 VIEWS = ("AP", "PA")
-# Beginnings of words that say chest, and of words that say that more than the chest is meant.
+# Beginnings and ends of words that say chest (PORTABLECHEST, HEMITHORAX), and what says that more than the chest is meant.
 CHEST = ("CHEST", "THORA", "TORA", "LUNG", "PULM", "RIB", "CXR")
-ELSEWHERE = ("ABD", "PELV", "SPIN", "LUMB")
+CHEST_ENDS = ("CHEST", "THORAX", "RIBS", "LUNG", "LUNGS", "CXR")
+ELSEWHERE = ("ABD", "PELV", "SPIN", "LUMB", "HEAD", "NECK", "SKULL")
 CHILD = (1.0, 6.0)  # from the first birthday to the day before the sixth
 UNMEASURED = "accuracy on DICOM files is unmeasured: the network was trained and tested on JPEG images"
 
@@ -46,6 +47,9 @@ def check_kind(header: Dataset) -> None:
     allocated = integer(header, "BitsAllocated")
     if allocated not in (8, 16):
         raise UnreadableImage("unsupported_type", f"the DICOM file has BitsAllocated {allocated}; 8 and 16 are read")
+    stored = integer(header, "BitsStored", allocated)
+    if not 1 <= stored <= allocated:
+        raise UnreadableImage("undecodable", f"the DICOM file has BitsStored {stored} in BitsAllocated {allocated}")
 
 
 def check_size(header: Dataset, limits: Limits) -> None:
@@ -82,7 +86,9 @@ def is_chest(part: str) -> bool:
     """Whether BodyPartExamined, in capitals, names the chest alone: CHEST, THORAX, RIBCAGE, CHEST_PA and the like."""
     plain = unicodedata.normalize("NFKD", part).encode("ascii", "ignore").decode()
     words = re.findall(r"[^\W\d_]+", plain)
-    return any(word.startswith(CHEST) for word in words) and not any(other in part for other in ELSEWHERE)
+    return any(word.startswith(CHEST) or word.endswith(CHEST_ENDS) for word in words) and not any(
+        other in part for other in ELSEWHERE
+    )
 
 
 def age(header: Dataset) -> float | None:

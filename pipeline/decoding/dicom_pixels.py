@@ -17,7 +17,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pipeline.decoding.dicom_codestream import NATIVE, check_codestream, check_length, check_runs, true_syntax
+from pipeline.decoding.dicom_codestream import NATIVE, Samples, check_codestream, check_length, check_runs, true_syntax
 from pipeline.decoding.dicom_values import integer, is_given, numbers
 from pipeline.decoding.errors import UnreadableImage, broken
 from pipeline.decoding.levels import BAND
@@ -43,24 +43,26 @@ def read(data: Dataset, syntax: UID | None, limits: Limits) -> Stored:
         UnreadableImage: the pixel data are not what the header promises, or cannot be decoded.
     """
     syntax = true_syntax(data, syntax)
-    precision = 0
+    samples = Samples()
     if syntax in NATIVE:
         check_length(data)
     elif syntax == RLELossless:
         check_runs(data)
     else:
-        precision = check_codestream(data, syntax, limits)
+        samples = check_codestream(data, syntax, limits)
+    plugin = _plugin(syntax, samples.bits)
+    allocated = integer(data, "BitsAllocated")
+    decoded = 8 if plugin == "pillow" else allocated  # Pillow gives bytes, whatever room the header has for them
     try:
-        raw, _ = get_decoder(syntax).as_array(
-            data.PixelData, index=0, decoding_plugin=_plugin(syntax, precision), **_layout(data)
-        )
+        raw, _ = get_decoder(syntax).as_array(data.PixelData, index=0, decoding_plugin=plugin, **_layout(data, decoded))
     except Exception:  # noqa: BLE001 - a decoder that meets hostile bytes may raise anything
         raise UnreadableImage(
             "undecodable", f"the DICOM file's pixel data cannot be decoded as what it says they are ({syntax.name})"
         ) from None
     if raw.ndim != 2 or not raw.size:
         raise broken("DICOM", "holds no flat image")
-    return _interpret(data, raw.astype(raw.dtype.newbyteorder("="), copy=False), precision, syntax in LOSSY)
+    kind = np.dtype(f"{raw.dtype.kind}{allocated // 8}")
+    return _interpret(data, raw.astype(kind, copy=False), samples, syntax in LOSSY)
 
 
 def _plugin(syntax: UID, precision: int) -> str:
@@ -72,9 +74,8 @@ def _plugin(syntax: UID, precision: int) -> str:
     return ""
 
 
-def _layout(data: Dataset) -> dict[str, Any]:
+def _layout(data: Dataset, allocated: int) -> dict[str, Any]:
     """What pydicom must know of the pixels, told without the gaps and the spelling of the header; it shall mend nothing."""
-    allocated = integer(data, "BitsAllocated")
     return {
         "raw": True,
         "apply_j2k_sign_correction": False,
@@ -93,19 +94,22 @@ def _layout(data: Dataset) -> dict[str, Any]:
     }
 
 
-def _interpret(data: Dataset, raw: np.ndarray, precision: int, lossy: bool) -> Stored:
+def _interpret(data: Dataset, raw: np.ndarray, samples: Samples, lossy: bool) -> Stored:
     """Cut decoded values to BitsStored, whatever their transfer syntax: the bits above may hold an overlay (PS3.5, 8.1)."""
     allocated = raw.dtype.itemsize * 8
     stored = integer(data, "BitsStored", allocated)
-    if not 1 <= stored <= allocated:
-        raise UnreadableImage("undecodable", f"the DICOM file has BitsStored {stored} in BitsAllocated {allocated}")
     high = integer(data, "HighBit", stored - 1)
-    shift = high + 1 - stored if stored <= high + 1 <= allocated and (not precision or precision > high) else 0
+    shift = high + 1 - stored if stored <= high + 1 <= allocated and (not samples.bits or samples.bits > high) else 0
     signed = integer(data, "PixelRepresentation", 0) == 1
     pattern = raw.view(np.uint8 if allocated == 8 else np.uint16)
+    warnings: list[str] = []
+    if samples.signed not in (None, signed) and _is_torn(
+        *(_cut(pattern, stored, shift, sign) for sign in (signed, not signed))
+    ):
+        signed = not signed
+        warnings.append("PixelRepresentation is not that of the compressed image, whose sign was read")
     everything = _cut(pattern, allocated - shift, shift, signed)
     values = _cut(pattern, stored, shift, signed)
-    warnings: list[str] = []
     if lossy and not shift and _overshoots(everything, stored, signed):
         values = np.clip(everything, *_range(stored, signed))
     elif stored + shift < allocated and _is_torn(values, everything):
@@ -141,14 +145,15 @@ def _overshoots(everything: np.ndarray, stored: int, signed: bool) -> bool:
     return (smallest < low or largest > high) and low - margin <= smallest and largest <= high + margin
 
 
-def _is_torn(values: np.ndarray, everything: np.ndarray) -> bool:
-    """Whether the bits that were cut off belong to the image: without them it jumps where it was smooth.
+def _is_torn(values: np.ndarray, other: np.ndarray) -> bool:
+    """Whether another reading of the same bits is the image: this one jumps where that one is smooth.
 
-    An overlay in those bits adds edges; a BitsStored that is too small takes the image's upper half away.
+    An overlay in the bits above adds edges; a BitsStored that is too small takes the image's upper half away, and a wrong sign
+    turns dark pixels white.
     """
-    if np.array_equal(values, everything):
+    if np.array_equal(values, other):
         return False
-    return _roughness(everything) < 0.9 * _roughness(values)
+    return _roughness(other) < 0.9 * _roughness(values)
 
 
 def _roughness(values: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from pipeline.decoding.signatures import PNG_START, behind_fill
 MAX_CHUNKS = 20_000
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
+DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # bits of a channel, of each
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def read_header(data: bytes) -> Header:
     if data[12:16] != b"IHDR" or len(data) < 33:
         raise broken("PNG", "does not begin with its header")
     width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
-    if colour not in CHANNELS or not width or not height:
+    if depth not in DEPTHS.get(colour, ()) or not width or not height:
         raise broken("PNG", "has an impossible header")
     return Header(width, height, depth, colour, bool(interlaced))
 
@@ -60,7 +61,7 @@ def check(data: bytes, limits: Limits) -> Header:
             return header
         if name == b"acTL":
             frames = int.from_bytes(data[position - 4 - length : position - length], "big")
-            limits.check_frames("PNG", max(frames, 2))
+            limits.check_frames("PNG", frames)
         elif name != b"IDAT":
             metadata += length
             limits.check_metadata("PNG", metadata)

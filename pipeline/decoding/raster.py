@@ -30,9 +30,12 @@ def read_jpeg(data: bytes, side: int | None) -> Image.Image:
 def read_png(data: bytes, header: Header) -> tuple[Image.Image, list[str]]:
     """A PNG of any depth as one 8-bit channel, and warnings."""
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        if header.depth < DEEP:
-            return shallow(ImageOps.exif_transpose(image)), []
         hidden = image.info.get("transparency")
+        if header.depth < DEEP:
+            if isinstance(hidden, int) and 1 < header.depth < 8 and header.colour == 0:
+                # The hidden value is a sample's as stored; Pillow compares it with the sample stretched to 8 bits.
+                image.info["transparency"] = hidden % 2**header.depth * 255 // (2**header.depth - 1)
+            return shallow(ImageOps.exif_transpose(image)), []
         if png_structure.CHANNELS[header.colour] == 1:
             grey = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
             return deep(grey, grey == hidden if isinstance(hidden, int) else None, depth=DEEP)

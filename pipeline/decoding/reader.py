@@ -32,7 +32,7 @@ def decode(data: bytes, side: int | None = None, limits: Limits | None = None) -
         UnreadableImage: a type that is not read, more than the limits allow, or broken.
     """
     kind = sniff(data)
-    if limits and kind != "DICOM":
+    if limits:
         check_alone(kind, data)
     try:
         if kind == "JPEG":

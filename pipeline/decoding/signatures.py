@@ -13,7 +13,7 @@ TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00\x08\x00\x00\x00", b"MM\x00+\x00
 PREAMBLE = 128  # bytes before DICOM's prefix
 PREFIX = b"DICM"
 # DICOM leaves the preamble to its writer and names TIFF's header as a use of it (PS3.10, 7.1); none of these is one.
-OTHER_PROGRAMS = (JPEG_START, b"\x89PNG", b"MZ", b"\x7fELF", b"#!", b"<", b"%PDF", b"PK", b"\xca\xfe\xba\xbe")
+OTHER_PROGRAMS = (JPEG_START, b"\x89PNG", b"GIF8", b"MZ", b"\x7fELF", b"#!", b"<", b"%PDF", b"PK", b"\xca\xfe\xba\xbe")
 KNOWN = {  # start of a file that is not read: what it is
     b"GIF8": "GIF",
     b"BM": "BMP",

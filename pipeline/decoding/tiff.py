@@ -24,11 +24,11 @@ from pipeline.decoding.tiff_structure import (
 )
 
 UNSIGNED, SIGNED = 1, 2  # sample formats
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2  # photometric interpretations
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, YCBCR = 0, 1, 2, 6  # photometric interpretations
 NOT_GREY = (8, 9, 10)  # colour spaces (CIE L*a*b* and its kin) that Pillow does not turn to grey
 WEBP = 50001  # a compression that Pillow's libtiff lacks, and takes for damage
 SEPARATE = 2  # planar configuration: one plane after the other
-ALPHA = 2  # an extra sample that is alpha, not premultiplied
+PREMULTIPLIED, ALPHA = 1, 2  # an extra sample that is alpha: colours lie on black already, or do not
 NATIVE = "L" if sys.byteorder == "little" else "B"
 # libtiff gives numbers in the machine's byte order, and Pillow unpacks some of them in the file's.
 NATIVE_MODES = {"I;16S": "I;16NS", "I;16BS": "I;16NS", "I;32S": "I;32NS", "I;32BS": "I;32NS"}
@@ -49,15 +49,16 @@ def read_tiff(data: bytes, directory: Directory) -> tuple[Image.Image, list[str]
     if PHOTOMETRIC not in directory.entries:
         raise broken("TIFF", "does not say its PhotometricInterpretation: it may be a negative")
     photometric = directory.number(PHOTOMETRIC)
-    if photometric in NOT_GREY or directory.number(COMPRESSION, 1) == WEBP:
+    in_planes = samples > 1 and directory.number(PLANAR, 1) == SEPARATE
+    if photometric in NOT_GREY or (photometric == YCBCR and in_planes) or directory.number(COMPRESSION, 1) == WEBP:
         raise _unread(directory)
-    in_planes = depth == 8 and samples > 1 and directory.number(PLANAR, 1) == SEPARATE and photometric == RGB
-    if depth <= 8 and number == UNSIGNED and not in_planes:
+    mended = depth == 8 and in_planes and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
+    if depth <= 8 and number == UNSIGNED and not mended:
         return shallow(_decoded(tiff_structure.rewrite(directory, {}) if directory.big else data, directory)), []
     values = _grey(directory, depth, number, samples)
-    if values.dtype == np.uint8:
-        return Image.fromarray(values), []
     inverted = photometric == WHITE_IS_ZERO
+    if values.dtype == np.uint8:
+        return Image.fromarray(~values if inverted else values), []
     return deep(values, None, depth if number == UNSIGNED else None, inverted)
 
 
@@ -118,6 +119,8 @@ def _channel(directory: Directory, depth: int, number: int, changes: dict[int, t
         return values.view(np.uint32)
     if (depth, number) == (8, SIGNED):
         return values.view(np.int8)
+    if (depth, number) == (16, SIGNED):
+        return values.astype(np.int16)  # Pillow widens them, and opaque is the largest number of the file's own type
     return values.astype(values.dtype.newbyteorder("="))
 
 
@@ -126,7 +129,9 @@ def _channels(directory: Directory, depth: int, number: int, samples: int) -> np
     extra = directory.numbers(EXTRA_SAMPLES)
     alpha = (ALPHA in extra[:1]) or (not extra and samples == 4)
     colours = samples - max(len(extra), int(alpha))
-    if colours not in (1, 3):
+    # Of a negative, what is transparent would turn white.
+    negative = directory.number(PHOTOMETRIC) == WHITE_IS_ZERO and (alpha or PREMULTIPLIED in extra[:1])
+    if colours not in (1, 3) or negative:
         raise _unread(directory)
     kept = colours + int(alpha)
     if directory.number(PLANAR, 1) == SEPARATE:

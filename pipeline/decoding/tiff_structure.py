@@ -15,6 +15,8 @@ SHARED = 4  # times the size of the file that its strips may have together; they
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR = 256, 257, 258, 259, 262, 277, 284
 STRIP_OFFSETS, STRIP_COUNTS, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 273, 279, 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
+SUBFILE = 254
+REDUCED = 1  # a subfile that is a smaller copy of another: a thumbnail, no further image
 PER_PIECE = (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS)
 
 
@@ -65,12 +67,14 @@ def check(data: bytes, limits: Limits) -> Directory:
     first: Directory | None = None
     frames = metadata = 0
     while place:
-        frames += 1
-        limits.check_frames("TIFF", frames)
         entries, place, size = _directory(data, place, order, big, limits)
         metadata += size
         limits.check_metadata("TIFF", metadata)
-        first = first or Directory(data, order, big, entries)
+        directory = Directory(data, order, big, entries)
+        first = first or directory
+        if directory is first or not directory.number(SUBFILE) & REDUCED:
+            frames += 1
+            limits.check_frames("TIFF", frames)
     if first is None:
         raise broken("TIFF", "holds no image")
     _check_size(first, limits)

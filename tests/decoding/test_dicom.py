@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import struct
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -17,6 +18,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     JPEG2000,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -215,6 +217,16 @@ def test_a_window_that_is_no_number_falls_back_with_a_warning() -> None:
     assert any("ignored" in each for each in odd(broken))
 
 
+def test_an_impossible_window_is_called_so() -> None:
+    """A decimal comma: nothing is known of what the window would leave."""
+    broken = stored(DEEP, bits=12, WindowCenter="2048.5", WindowWidth="4096").replace(b"2048.5", b"2048,5")
+    assert odd(broken) == ["the window (WindowCenter, WindowWidth) is impossible and was ignored"]
+    narrow = stored(DEEP, bits=12, WindowCenter=30000, WindowWidth=100)
+    assert odd(narrow) == [
+        "the window (WindowCenter, WindowWidth) would leave next to nothing of the image and was ignored"
+    ]
+
+
 def test_the_first_possible_window_counts() -> None:
     data = stored(DEEP, bits=12, WindowCenter=[2048, 2048], WindowWidth=[0, 4096])
     assert is_image(data)
@@ -284,6 +296,32 @@ def test_bits_stored_that_are_too_few_are_noticed() -> None:
     data = stored(DEEP, bits=10)
     assert is_image(data)
     assert any("BitsStored" in each for each in odd(data))
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("as_said", [True, False])
+@pytest.mark.parametrize("bits", [12, 16])
+def test_the_sign_of_a_jpeg_2000_image_counts_where_the_header_s_tears_it(
+    bits: int, as_said: bool, signed: bool
+) -> None:
+    """A header that speaks of another sign than the compressed image may be right (the bits are) or wrong."""
+    values = DEEP.astype(np.int16) - 2048 * signed
+    stream = imagecodecs.jpeg2k_encode(
+        values if signed else values.astype(np.uint16), codecformat="j2k", bitspersample=bits, reversible=True
+    )
+    data = stored(values, JPEG2000Lossless, bits=12, stream=stream, PixelRepresentation=int(signed == as_said))
+    assert is_image(data)
+    assert bool(odd(data)) == (not as_said)
+
+
+def test_bits_of_another_sign_than_their_codestream_s_are_read_as_the_header_says() -> None:
+    """As signed numbers of 12 bits the upper half of these would be negative: the codestream's word is wrong."""
+    wrapped = ((DEEP.astype(np.int16) ^ 0x800) - 0x800) & 0x0FFF
+    signed = (wrapped.astype(np.int16) << 4) >> 4
+    stream = imagecodecs.jpeg2k_encode(signed, codecformat="j2k", bitspersample=12, reversible=True)
+    data = stored(DEEP, JPEG2000Lossless, bits=12, stream=stream, **WINDOW)
+    assert is_image(data)
+    assert not odd(data)
 
 
 def test_signed_values_are_extended_from_their_own_sign_bit() -> None:
@@ -376,6 +414,8 @@ def test_what_cannot_be_missing_is_named(name: str, error: str, absent: bool) ->
         ({"NumberOfFrames": 3}, "too_many_frames", "3 frames"),
         ({"Rows": 30_000, "Columns": 30_000}, "too_many_pixels", "900000000 pixels"),
         ({"Rows": 61}, "undecodable", "9600 bytes of pixel data"),
+        ({"Rows": 59}, "undecodable", "9600 bytes of pixel data"),
+        ({"Rows": 30}, "undecodable", "9600 bytes of pixel data"),  # two frames, and nothing says so
     ],
 )
 def test_a_refusal_names_its_reason(tags: dict, error: str, word: str) -> None:
@@ -406,6 +446,8 @@ def test_letters_may_be_small() -> None:
         "T\u00d3RAX",
         "LUNG",
         "RIBS",
+        "PORTABLECHEST",
+        "HEMITHORAX",
     ],
 )
 def test_chests_have_many_names(part: str) -> None:
@@ -413,7 +455,7 @@ def test_chests_have_many_names(part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["HAND", "ABDOMEN", "THORACIC SPINE", "CHESTABDPELVIS", "SKULL", "CHEST ABDOMEN", "ORCHESTRA"]
+    "part", ["HAND", "ABDOMEN", "THORACIC SPINE", "CHESTABDPELVIS", "SKULL", "CHEST ABDOMEN", "ORCHESTRA", "NECKCHEST"]
 )
 def test_other_parts_are_no_chests(part: str) -> None:
     assert odd(stored(DEEP, bits=12, BodyPartExamined=part, **WINDOW)) == ["the body part is not the chest"]
@@ -541,6 +583,33 @@ def test_a_jpeg_inside_dicom_is_the_jpeg_outside(uid: str) -> None:
     assert np.array_equal(grey(data), grey(jpeg))
 
 
+@pytest.mark.parametrize("uid", [JPEGBaseline8Bit, JPEGExtended12Bit])
+def test_a_jpeg_of_bytes_may_lie_where_two_bytes_have_room(uid: str) -> None:
+    jpeg = encoded(IMAGE, quality=90)
+    data = parsed(stored(IMAGE, uid, stream=jpeg, WindowCenter=128, WindowWidth=256))
+    data.BitsAllocated = 16
+    assert np.array_equal(grey(written(data, uid)), grey(jpeg))
+
+
+def test_padding_behind_a_jpeg_2000_image_is_no_second_file() -> None:
+    stream = imagecodecs.jpeg2k_encode(IMAGE, codecformat="j2k", reversible=True)
+    for tail in (b"", b"\0", b"\xff\0", b"\n"):
+        assert is_image(stored(IMAGE, JPEG2000Lossless, stream=stream + tail))
+    for second in (b"PK\3\4" + bytes(30), b"<html>", encoded(IMAGE, "PNG")):
+        with pytest.raises(UnreadableImage) as told:
+            decode(stored(IMAGE, JPEG2000Lossless, stream=stream + second), None, LIMITS)
+        assert told.value.error == "polyglot"
+
+
+def test_an_archive_within_the_pixel_data_is_refused() -> None:
+    archive = b"PK\5\6" + bytes(18)
+    for syntax in (ExplicitVRLittleEndian, LOSSLESS[0]):
+        data = stored(DEEP, syntax, bits=12)
+        with pytest.raises(UnreadableImage) as told:
+            decode(data[:-100] + archive + data[-100 + len(archive) :], None, LIMITS)
+        assert told.value.error == "polyglot"
+
+
 @pytest.mark.parametrize("tail", [b"\xff", b"\xff" * 3, b"\0" * 5, b"\n\xff\0"])
 def test_padding_behind_a_jpeg_is_no_second_file(tail: bytes) -> None:
     jpeg = encoded(IMAGE, quality=98)
@@ -613,6 +682,29 @@ def test_a_file_without_preamble_or_meta_is_read(syntax: str) -> None:
 def test_a_missing_transfer_syntax_is_read_off_the_pixels(syntax: str) -> None:
     data = stored(DEEP, syntax, bits=12, **WINDOW)
     assert is_image(_without_syntax(data))
+
+
+def test_a_deflated_data_set_is_known_whatever_is_said_of_it() -> None:
+    """Without a transfer syntax, in zlib's or gzip's wrapping, or said to be deflated and not."""
+    deflated = stored(DEEP, DeflatedExplicitVRLittleEndian, bits=12, **WINDOW)
+    plain = stored(DEEP, bits=12, **WINDOW)
+    content = plain[plain.index(struct.pack("<HH", 0x0008, 0x0016), 132) :]
+    meta = deflated[: 144 + struct.unpack_from("<I", deflated, 140)[0]]
+    trailer = struct.pack("<II", zlib.crc32(content), len(content))
+    packed = zlib.compress(content)
+    for data in (
+        _without_syntax(deflated),
+        meta + packed,
+        meta + packed[2:-4] + trailer,
+        meta + content,
+        deflated + b"\0",
+    ):
+        assert is_image(data)
+    with pytest.raises(UnreadableImage) as told:
+        decode(deflated + b"PK\3\4 and more", None, LIMITS)
+    assert told.value.error == "polyglot"
+    with pytest.raises(UnreadableImage, match="TransferSyntaxUID"):
+        decode(_without_syntax(meta + b"\xff" * 500), None, LIMITS)
 
 
 def test_a_missing_transfer_syntax_that_cannot_be_told_is_said() -> None:

@@ -103,6 +103,20 @@ def test_a_transparent_value_is_black() -> None:
     assert is_image(png(colours(values, 3), chunk(b"tRNS", (40_001).to_bytes(2, "big") * 3)), expected)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_a_transparent_value_of_few_bits_is_black(depth: int) -> None:
+    """It is written as it is stored, not stretched to 8 bits."""
+    stored = IMAGE >> (8 - depth)
+    hidden = int(stored[30, 30])
+    bits = np.unpackbits(stored[..., None], axis=2)[..., 8 - depth :].reshape(len(stored), -1)
+    body = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *IMAGE.shape[::-1], depth, 0, 0, 0, 0))
+    transparent = chunk(b"tRNS", struct.pack(">H", hidden))
+    data = b"\x89PNG\r\n\x1a\n" + head + transparent + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+    expected = np.rint(stored * (255 / (2**depth - 1)))
+    assert is_image(data, np.where(stored == hidden, 0, expected))
+
+
 def test_an_interlaced_png_of_16_bits_is_read() -> None:
     channels = colours(FULL, 3).astype(">u2")
     body = b""
@@ -178,6 +192,27 @@ def test_a_colour_tiff_reads_alike_in_every_layout(depth: int, alpha: str | None
         assert is_image(tiff(channels, "rgb", **options, **layout)), (compression, layout, big)
 
 
+def test_signed_colours_in_planes_may_have_alpha() -> None:
+    """Pillow widens signed numbers: what is opaque is the largest number of the type in the file."""
+    values = TYPES["int16"]
+    channels = np.ascontiguousarray(colours(values, 4).transpose(2, 0, 1))
+    assert is_image(tiff(channels, "rgb", planarconfig="separate", extrasamples=["unassalpha"]))
+
+
+@pytest.mark.parametrize("alpha", ["unassalpha", "assocalpha", "unspecified"])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_grey_and_alpha_in_planes_are_read(depth: int, alpha: str) -> None:
+    planes = np.ascontiguousarray(colours(IMAGE if depth == 8 else FULL, 2).transpose(2, 0, 1))
+    assert is_image(tiff(planes, planarconfig="separate", extrasamples=[alpha]))
+    planes[0] = ~planes[0]
+    negative = tiff(planes, "miniswhite", planarconfig="separate", extrasamples=[alpha])
+    if alpha == "unspecified":
+        assert is_image(negative)
+    else:
+        with pytest.raises(UnreadableImage, match=r"photometric 0.*not read"):
+            decode(negative, None, LIMITS)
+
+
 @pytest.mark.parametrize("predictor", ["uint8", "uint16", "float32"])
 def test_a_predictor_is_undone(predictor: str) -> None:
     for compression in ("zlib", "lzw"):
@@ -203,6 +238,7 @@ def test_colours_and_compressions_that_are_not_read_are_named() -> None:
         (encoded(Image.fromarray(np.dstack([IMAGE] * 3), "LAB"), "TIFF"), "photometric 8"),
         (tiff(colours(IMAGE, 3), "rgb", compression="webp"), "compression 50001"),
         (tiff(IMAGE, compression="jpeg2000"), "compression 34712"),
+        (tiff(np.stack([IMAGE] * 3), "ycbcr", planarconfig="separate"), "photometric 6"),
     ):
         with pytest.raises(UnreadableImage, match=rf"{word}.*not read"):
             decode(data, None, LIMITS)

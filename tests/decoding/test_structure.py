@@ -1,16 +1,18 @@
 """Where a file ends, what lies behind it, and what it may cost."""
 
+import io
 import struct
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import Limits
 from pipeline.decoding.reader import decode
 from pipeline.decoding.signatures import sniff
-from tests.image_storage import dicom, encoded, scene, tiff
+from tests.image_storage import chunk, dicom, encoded, scene, tiff
 
 LIMITS = Limits(20_000_000)
 IMAGE = scene()
@@ -78,7 +80,7 @@ def test_an_unusual_jpeg_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "start", [b"MZ", b"\x7fELF", b"#!/bin/sh\n", b"<html>", b"%PDF-1.7", b"PK\3\4", b"\xff\xd8\xff\xe0"]
+    "start", [b"MZ", b"\x7fELF", b"#!/bin/sh\n", b"<html>", b"%PDF-1.7", b"PK\3\4", b"\xff\xd8\xff\xe0", b"GIF89a"]
 )
 def test_a_program_or_document_in_the_preamble_is_refused(start: bytes) -> None:
     data = dicom(IMAGE)
@@ -118,6 +120,42 @@ def test_metadata_has_a_budget_of_its_own(kind: str) -> None:
     told = refusal(data, Limits(20_000_000, 1, 20_000))
     assert told.error == "too_much_metadata"
     assert "max_metadata_megabytes" in told.detail
+
+
+def test_a_thumbnail_beside_a_tiff_is_no_second_image() -> None:
+    target = io.BytesIO()
+    with tifffile.TiffWriter(target) as writer:
+        writer.write(IMAGE, photometric="minisblack", metadata=None)
+        writer.write(IMAGE[::4, ::4], photometric="minisblack", subfiletype=1, metadata=None)
+    assert np.array_equal(decode(target.getvalue(), None, LIMITS).image, IMAGE)
+    pages = tiff(np.stack([IMAGE, IMAGE]))
+    assert refusal(pages).error == "too_many_frames"
+
+
+def test_an_endless_chain_of_thumbnails_ends() -> None:
+    data = bytearray(tiff(IMAGE, subfiletype=1))
+    place = struct.unpack_from("<I", data, 4)[0]
+    count = struct.unpack_from("<H", data, place)[0]
+    struct.pack_into("<I", data, place + 2 + 12 * count, place)
+    assert refusal(bytes(data)).error == "too_much_metadata"
+
+
+def test_an_animation_of_one_frame_is_an_image() -> None:
+    start = encoded(IMAGE, "PNG")
+    for frames in (1, 2):
+        control = chunk(b"acTL", struct.pack(">II", frames, 0))
+        data = start[:33] + control + start[33:]
+        if frames == 1:
+            assert np.array_equal(decode(data, None, LIMITS).image, IMAGE)
+        else:
+            assert "2 frames" in refusal(data).detail
+
+
+@pytest.mark.parametrize(("depth", "colour"), [(3, 0), (16, 3), (4, 2), (8, 1)])
+def test_a_depth_that_no_png_has_is_named(depth: int, colour: int) -> None:
+    data = bytearray(encoded(IMAGE, "PNG"))
+    data[24:26] = depth, colour
+    assert "impossible header" in refusal(bytes(data)).detail
 
 
 def test_a_directory_that_points_into_nothing_is_broken() -> None:
