@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline import paths
+from pipeline.errors import ProjectError
+
+REQUIRED = object()
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
 
 
@@ -91,6 +95,23 @@ def write_text(path: Path, text: str, durable: bool = False) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically: keys sorted, two spaces, a newline at the end; NaN is an error."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, remedy: str = "run `make repro`", otherwise: Any = REQUIRED) -> Any:
+    """What a JSON file holds, or `otherwise` if there is no file.
+
+    Raises:
+        ProjectError: it is missing, and then `remedy` says what to do; or it is no JSON.
+    """
+    where = path.relative_to(paths.ROOT) if path.is_relative_to(paths.ROOT) else path
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if otherwise is not REQUIRED:
+            return otherwise
+        raise ProjectError(f"{where} is missing: {remedy}") from None
+    except (ValueError, RecursionError) as error:
+        raise ProjectError(f"{where} is no valid JSON: {error}") from None
 
 
 def sha256_of(path: Path) -> str:

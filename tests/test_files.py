@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import atomic_file, atomic_folder, write_json
+from pipeline.errors import ProjectError
+from pipeline.files import atomic_file, atomic_folder, read_json, write_json
 
 HOME = Path(__file__).resolve().parents[1]
 
@@ -64,3 +65,16 @@ def test_a_folder_is_there_at_every_moment_of_its_replacement(tmp_path):
         writer.kill()
         writer.wait()
     assert (folder / "one").read_text() == (folder / "two").read_text() != "0"
+
+
+def test_what_is_read_as_json_is_there_and_is_json_or_the_error_says_what_to_do(tmp_path):
+    file = tmp_path / "facts.json"
+    with pytest.raises(ProjectError, match=r"facts.json is missing: run `make repro`"):
+        read_json(file)
+    assert read_json(file, otherwise=None) is None
+    write_json(file, {"a": [1]})
+    assert read_json(file, otherwise=None) == {"a": [1]}
+    for broken in ("", "{", "[" * 100_000):
+        file.write_text(broken)
+        with pytest.raises(ProjectError, match=r"facts.json is no valid JSON"):
+            read_json(file, otherwise=None)

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.command import run
 from pipeline.errors import ProjectError
+from pipeline.files import read_json
 
 METRIC = "validation_auc"
 
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("base", help="the commit or branch to compare with, as in: main")
     base = parser.parse_args().base
     study = paths.METRICS / "study.json"
-    now = json.loads(study.read_text(encoding="utf-8")) if study.is_file() else {}
+    now = read_json(study, otherwise={})
     before = _at(base, "metrics/study.json")
     sections = [
         ("Settings", _dvc("params", "diff", base, "--md") or "No setting changed."),

@@ -1,6 +1,5 @@
 """`make demo`: the whole pipeline on generated radiographs, in .work/demo; then what was made, in words."""
 
-import json
 import logging
 import os
 import subprocess
@@ -13,6 +12,7 @@ from pipeline import dvc, workspaces
 from pipeline.command import run
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
+from pipeline.files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +41,14 @@ OVERLAY: dict[str, Any] = {
 
 def summary(folder: Path) -> str:
     """What the demo made, in plain words, read from the files that it made."""
-    dataset = json.loads((folder / "data" / "dataset.json").read_text(encoding="utf-8"))
+    dataset = read_json(folder / "data" / "dataset.json")
     rows = []
     for name in OVERLAY["train"]["runs"]:
-        metrics = json.loads((folder / "metrics" / "runs" / f"{name}.json").read_text(encoding="utf-8"))
+        metrics = read_json(folder / "metrics" / "runs" / f"{name}.json")
         interval = f"{metrics['test_accuracy_low']:.2f} to {metrics['test_accuracy_high']:.2f}"
         rows.append(f"  {name:26} accuracy {metrics['test_accuracy']:.3f} ({interval})  AUC {metrics['test_auc']:.3f}")
     quarantined = len(read_table(folder / "data" / "manifest" / "quarantine.csv"))
-    candidate = json.loads((folder / "metrics" / "candidate.json").read_text(encoding="utf-8"))["run"]
+    candidate = read_json(folder / "metrics" / "candidate.json")["run"]
     places = {
         "the report": folder / "reports" / "index.html",
         "sixteen images of each class": folder / "reports" / "figures",

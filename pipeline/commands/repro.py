@@ -4,7 +4,6 @@ DVC deletes a stage's outputs before it runs the stage, so whatever can be found
 """
 
 import argparse
-import json
 import logging
 import os
 import shutil
@@ -16,6 +15,7 @@ from pipeline.command import run
 from pipeline.commands import missing_data
 from pipeline.data import layouts
 from pipeline.errors import ProjectError
+from pipeline.files import read_json
 from pipeline.learning import networks
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def forecast(chosen: settings.Settings, trainings: list[str]) -> str:
     """One line: how many trainings would run, and about how long they take on two cores."""
     if not trainings:
         return "no training would run"
-    rates = json.loads(RATES.read_text(encoding="utf-8"))["pictures_per_second"] if RATES.exists() else {}
+    rates = read_json(RATES, otherwise={}).get("pictures_per_second", {})
     unknown = [name for name in trainings if chosen.runs[name].network not in rates]
     if unknown:
         return f"{len(trainings)} trainings would run"

@@ -5,7 +5,6 @@ probability is the sigmoid of its logit.
 """
 
 import csv
-import json
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import numpy as np
 from pipeline.errors import ProjectError
 from pipeline.evaluation.bootstrap import Bools, Floats
 from pipeline.evaluation.calibration import sigmoid
+from pipeline.files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -227,12 +227,7 @@ def _history(path: Path, epochs: int) -> dict[str, Floats]:
 
 def _facts(path: Path) -> dict[str, Any]:
     where = f"{_name(path.parent)}/{path.name}"
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProjectError(f"{where} is missing: train the run again") from None
-    except ValueError as error:
-        raise ProjectError(f"{where} is no valid JSON: {error}") from None
+    facts = read_json(path, "train the run again")
     missing = [key for key in FACTS if not isinstance(facts, dict) or key not in facts]
     if missing:
         raise ProjectError(f"{where}: {', '.join(missing)} missing")

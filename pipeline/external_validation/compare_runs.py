@@ -9,7 +9,6 @@ runs on the same images. They choose nothing.
 """
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from pipeline.data.brought_tables import cell
 from pipeline.data.trees import Unreadable
 from pipeline.errors import ProjectError
 from pipeline.external_validation import labels, results
-from pipeline.files import sha256_of, write_json
+from pipeline.files import read_json, sha256_of, write_json
 from pipeline.serving import uploads
 from pipeline.serving.problems import Problem
 
@@ -86,7 +85,7 @@ def _known(target: Path, radiographs: Sequence[dict[str, Any]]) -> dict[str, Any
     """
     if not target.exists():
         return {}
-    before = json.loads(target.read_text(encoding="utf-8"))
+    before = read_json(target)
     if before["films"] != list(radiographs):
         raise ProjectError(
             f"{target.relative_to(paths.ROOT)} holds the answers to other radiographs ({len(before['films'])}, here "

@@ -1,6 +1,5 @@
 """Networks that were trained: from a run's name to the network with its weights."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import keras
 
 from pipeline import paths
 from pipeline.errors import ProjectError
+from pipeline.files import read_json
 from pipeline.learning.networks import head
 
 
@@ -18,12 +18,7 @@ def facts(run: str) -> dict[str, Any]:
         ProjectError: the run was never trained.
     """
     path = paths.predictions(run) / "run.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProjectError(f"{run} was never trained: {_short(path)} is missing (dvc repro train@{run})") from None
-    except ValueError as error:
-        raise ProjectError(f"{_short(path)} is no valid JSON: {error}") from None
+    return read_json(path, f"{run} was never trained (dvc repro train@{run})")
 
 
 def load(run: str) -> keras.Model:

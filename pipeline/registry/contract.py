@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline import outcomes, paths
 from pipeline.errors import ProjectError
-from pipeline.files import sha256_of
+from pipeline.files import read_json, sha256_of
 from pipeline.inference import RUNTIME, Graph
 
 INTENDED_USE = (
@@ -67,12 +67,7 @@ def read(folder: Path) -> dict[str, Any]:
         ProjectError: the file is missing, no JSON, or lacks a key.
     """
     path = folder / "contract.json"
-    try:
-        contract = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProjectError(f"{path} is missing") from None
-    except ValueError as error:
-        raise ProjectError(f"{path} is no valid JSON: {error}") from None
+    contract = read_json(path, "package a candidate (dvc repro package)")
     missing = [key for key in KEYS if not isinstance(contract, dict) or key not in contract]
     if missing:
         raise ProjectError(f"{path}: {', '.join(missing)} missing")

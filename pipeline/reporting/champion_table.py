@@ -1,11 +1,11 @@
 """Does it work? The champion on validation, on the official test, and on every external test that was measured."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline import outcomes, paths
 from pipeline.evaluation.formatting import Row, estimate, markdown
+from pipeline.files import read_json
 from pipeline.reporting import external_table
 
 NONE = "No champion yet."
@@ -80,7 +80,7 @@ def _grid(folder: Path, contract: Row, sites: Sequence[Row], parts: Sequence[str
 
 def _counts(folder: Path, contract: Row) -> Row:
     """The metrics of the champion's run in this study, with the numbers of images; empty where it is no run of it."""
-    return _read(folder / "runs" / f"{contract['run']}.json") or {}
+    return read_json(folder / "runs" / f"{contract['run']}.json", otherwise=None) or {}
 
 
 def champion_contract() -> Row | None:
@@ -88,7 +88,7 @@ def champion_contract() -> Row | None:
     if not paths.CHAMPION.exists():
         return None
     version = paths.CHAMPION.read_text(encoding="utf-8").strip()
-    return _read(paths.CHAMPIONS / version / "contract.json")
+    return read_json(paths.CHAMPIONS / version / "contract.json", otherwise=None)
 
 
 def calibration(contract: Row) -> str:
@@ -129,7 +129,7 @@ def _points(contract: Row) -> list[str]:
 
 def _verdict(path: Path, run: str) -> str:
     """What the gate said of a run's network when it was last asked."""
-    gate = _read(path)
+    gate = read_json(path, otherwise=None)
     if gate is None or not gate["version"].startswith(f"{run}-"):
         return "the gate has not been asked about it"
     if gate["passed"]:
@@ -146,7 +146,3 @@ def _of(part: Mapping[str, Row], name: str, digits: int = 3) -> str:
     """A metric of a contract with its interval; a dash where the contract has none."""
     metric = part.get(name, {})
     return estimate(metric.get("value"), metric.get("low"), metric.get("high"), digits)
-
-
-def _read(path: Path) -> Row | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

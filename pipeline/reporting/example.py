@@ -6,7 +6,6 @@ Without a workspace it makes one, .work/example, with every network of params.ya
 two cores. Sheets with real images never enter git; these show nobody.
 """
 
-import json
 import logging
 import shutil
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 from pipeline import dvc, paths, settings, workspaces
 from pipeline.command import run
 from pipeline.errors import ProjectError
-from pipeline.files import atomic_folder
+from pipeline.files import atomic_folder, read_json
 from pipeline.reporting.report import webp
 
 log = logging.getLogger("example")
@@ -67,7 +66,7 @@ def copy(workspace: Path, target: Path) -> None:
     for name in ("data/dataset.json", "reports/index.html", *SHEETS):
         if not (workspace / name).is_file():
             raise ProjectError(f"{workspace / name} is missing: run the pipeline there first (make demo)")
-    dataset = json.loads((workspace / "data" / "dataset.json").read_text(encoding="utf-8"))["dataset"]
+    dataset = read_json(workspace / "data" / "dataset.json")["dataset"]
     if dataset != "phantom":
         raise ProjectError(f"{workspace} holds images of {dataset}: only generated ones may be shown in docs/")
     with atomic_folder(target) as folder:

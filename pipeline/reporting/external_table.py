@@ -1,12 +1,12 @@
 """The champion on external test sets: all images beside those that the input check let through, and subgroups."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.formatting import Row, estimate, markdown
+from pipeline.files import read_json
 
 METRICS = ("auc", "sensitivity_at_sensitive", "specificity_at_sensitive")
 SUBGROUPS = {"views": "view", "sexes": "sex", "ages": "age"}
@@ -22,7 +22,7 @@ NOTHING: Row = {}
 
 def sites(folder: Path, version: str | None = None) -> list[Row]:
     """The measured sets of metrics/site/, all or those of one champion's version."""
-    reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "site").glob("*.json"))]
+    reports = [read_json(path) for path in sorted((folder / "site").glob("*.json"))]
     return [site for site in reports if version in (None, site["version"])]
 
 

@@ -6,7 +6,6 @@ A marker pair looks like `<!-- table2 -->` ... `<!-- /table2 -->`; what stands b
 document comes from metrics/, so a document cannot say what was not measured.
 """
 
-import json
 import logging
 import re
 from collections import Counter
@@ -19,7 +18,7 @@ from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import published
 from pipeline.evaluation.formatting import Row, estimate, idle, label, markdown, of, signed, significance
-from pipeline.files import write_text
+from pipeline.files import read_json, write_text
 from pipeline.reporting import champion_table, external_table, findings, overview, run_tables, site_table, speed
 from pipeline.settings import BASELINE
 
@@ -61,7 +60,7 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
         raise ProjectError("metrics/candidate.json is missing: run compare first (dvc repro compare)")
     table2, table3 = read_table(folder / "table2.csv"), read_table(folder / "table3.csv")
     contrasts = read_table(folder / "contrasts.csv")
-    candidate = json.loads((folder / "candidate.json").read_text(encoding="utf-8"))
+    candidate = read_json(folder / "candidate.json")
     names = [name for name in [*options.table, BASELINE] if (folder / "runs" / f"{name}.json").exists()]
     epochs = options.train.common.epochs
     runs = [_run(folder / "runs" / f"{name}.json", epochs) for name in names]
@@ -109,7 +108,7 @@ def blocks(folder: Path, options: settings.Settings) -> dict[str, str]:
 
 def _run(path: Path, epochs: int) -> Row:
     """The metrics of a run, and whether it is unfinished."""
-    run = json.loads(path.read_text(encoding="utf-8"))
+    run = read_json(path)
     return run | {"unfinished": run["run"] != BASELINE and int(run["epochs"]) < epochs}
 
 
@@ -263,7 +262,7 @@ def _candidate(named: Row) -> str:
 
 def _baseline(path: Path) -> Row | None:
     """What the non-image baseline read, and what was the same in every image."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json(path, otherwise=None)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """The study at one glance: a row for each network, a column for each group, seed 0; the whole tables are in docs/results.md."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.evaluation.formatting import Row, estimate, idle, label, markdown
+from pipeline.files import read_json
 from pipeline.settings import BASELINE
 
 
@@ -42,7 +42,7 @@ def unfinished(runs: Sequence[Row], epochs: int, rates: Path) -> str:
     open_runs = [run for run in runs if run.get("unfinished")]
     if not open_runs:
         return f"Every run has its {epochs} epochs."
-    measured = json.loads(rates.read_text(encoding="utf-8")) if rates.exists() else {}
+    measured = read_json(rates, otherwise={})
     speeds: dict[str, float] = next((value for key, value in measured.items() if key.endswith("_per_second")), {})
     told, total = [], 0.0
     for run in open_runs:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import formatting, published
 from pipeline.evaluation.run_metrics import UNDEFINED
+from pipeline.files import read_json
 from pipeline.reporting import champion_table, markdown_blocks
 from pipeline.settings import Settings
 
@@ -34,14 +34,14 @@ _markdown = mistune.create_markdown(plugins=["table"])
 
 def collect(options: Settings) -> Context:
     """The context of all templates."""
-    dataset = _json(paths.DATASET)
+    dataset = read_json(paths.DATASET, otherwise=None)
     if dataset is None:
         raise ProjectError("data/dataset.json is missing; run ingest first (make repro)")
-    named = _json(paths.METRICS / "candidate.json")
-    contract = _json(paths.CANDIDATE / "contract.json")
+    named = read_json(paths.METRICS / "candidate.json", otherwise=None)
+    contract = read_json(paths.CANDIDATE / "contract.json", otherwise=None)
     run = (named["released"] or named)["run"] if named else None
     champion = paths.CHAMPION.read_text(encoding="utf-8").strip() if paths.CHAMPION.is_file() else None
-    sites = [_json(path) for path in sorted((paths.METRICS / "site").glob("*.json"))]
+    sites = [read_json(path, otherwise=None) for path in sorted((paths.METRICS / "site").glob("*.json"))]
     of_candidate = [site for site in sites if contract and site["version"] == contract["version"]]
     return {
         "dataset": dataset,
@@ -49,9 +49,9 @@ def collect(options: Settings) -> Context:
         "own": dataset["dataset"] not in (published.DATASET, published.GENERATED),
         "run": run,
         "releasable": bool(named and named["released"]),
-        "metrics": _json(paths.METRICS / "runs" / f"{run}.json") if run else None,
-        "baseline": _json(paths.METRICS / "runs" / "baseline.json"),
-        "baseline_reads": baseline_reads(_json(paths.predictions("baseline") / "run.json")),
+        "metrics": read_json(paths.METRICS / "runs" / f"{run}.json", otherwise=None) if run else None,
+        "baseline": read_json(paths.METRICS / "runs" / "baseline.json", otherwise=None),
+        "baseline_reads": baseline_reads(read_json(paths.predictions("baseline") / "run.json", otherwise=None)),
         "contract": contract,
         "outcomes": outcomes,
         "thresholds": outcomes.thresholds(contract) if contract else None,
@@ -244,7 +244,7 @@ def _blocks(options: Settings) -> dict[str, str] | None:
 
 def _explain() -> Context | None:
     folder = paths.METRICS / "explain"
-    summary = _json(folder / "summary.json")
+    summary = read_json(folder / "summary.json", otherwise=None)
     if summary is None:
         return None
     return {"summary": summary} | {path.stem: read_table(path) for path in sorted(folder.glob("*.csv"))}
@@ -253,12 +253,3 @@ def _explain() -> Context | None:
 def _gallery(folder: Path) -> Sequence[Row] | None:
     path = folder / "gallery.csv"
     return read_table(path) if path.is_file() else None
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ProjectError(f"{path.relative_to(paths.ROOT)} is no valid JSON: {error}") from None

@@ -1,6 +1,5 @@
 """Runs on external tests as a table: does what holds up under stress hold up elsewhere? Neither metric promises it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from pipeline.evaluation import bootstrap, contrasts, metrics
 from pipeline.evaluation.formatting import Row, estimate, label, markdown, of, signed
-from pipeline.files import sha256_of
+from pipeline.files import read_json, sha256_of
 from pipeline.reporting import external_table
 from pipeline.settings import BASELINE, Evaluate
 
@@ -25,7 +24,7 @@ def table(folder: Path, predictions: Path, runs: Sequence[Row], options: Evaluat
 
 
 def _hospital(path: Path, predictions: Path, runs: Sequence[Row], options: Evaluate, epochs: int) -> str:
-    site = json.loads(path.read_text(encoding="utf-8"))
+    site = read_json(path)
     labels = np.array([radiograph["pneumonia"] for radiograph in site["films"]])
     views = np.array([radiograph["view"] for radiograph in site["films"]])
     sample = bootstrap.draw(

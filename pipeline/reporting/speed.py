@@ -1,7 +1,8 @@
 """What the benchmarks measured, as a table for README.md."""
 
-import json
 from pathlib import Path
+
+from pipeline.files import read_json
 
 SHOWN = ("demo", "nothing_changed", "preprocessing", "memory", "training", "evaluation", "saliency")
 COMPARED = {"images/s": "times as fast", "MiB": "of the memory", "s": "times as long", "min": "times as long"}
@@ -11,7 +12,7 @@ def table(kept: Path) -> str:
     """Markdown of benchmarks/measured.json: each metric beside the peer measured in the same run."""
     if not kept.exists():
         return "Not measured yet: `make benchmarks`."
-    kept_rows = json.loads(kept.read_text(encoding="utf-8"))
+    kept_rows = read_json(kept)
     lines = ["| measured | here | beside it | here is |", "|---|---|---|---|"]
     measured = [kept_rows[name] for name in SHOWN if name in kept_rows]
     for benchmark in measured:
@@ -29,7 +30,7 @@ def table(kept: Path) -> str:
 
 def quick(kept: Path) -> str:
     """How long `make demo` takes, where it was measured, for the quick start of README.md."""
-    kept_rows = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    kept_rows = read_json(kept, otherwise={})
     told = [f"{row['what']}: {_short(row['here'])} {row['unit']}" for row in kept_rows.get("demo", {}).get("rows", [])]
     return (
         f"Measured here: {'; '.join(told)}."

@@ -12,7 +12,7 @@ import yaml
 
 from pipeline import paths
 from pipeline.data import kaggle, layouts
-from pipeline.files import sha256_of
+from pipeline.files import read_json, sha256_of
 from pipeline.retraining import request as requests
 from pipeline.retraining import seen_data
 from pipeline.schema import read_yaml
@@ -74,4 +74,4 @@ def _names(facts: dict[str, Any], digest: str, ingest: dict[str, Any] | None) ->
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return read_json(file, otherwise={})

@@ -1,10 +1,10 @@
 """The gate's decision on the candidate. A rejected one is no failure: status 99, and nothing is promoted."""
 
-import json
 import logging
 import sys
 
 from pipeline.errors import ProjectError
+from pipeline.files import read_json
 from pipeline.retraining import incumbent
 from pipeline.retraining import request as requests
 from pipeline.retraining.detect_new_data import NOTHING_TO_DO
@@ -24,7 +24,7 @@ def main() -> None:
     try:
         check([sys.executable, "-m", "pipeline.registry.gate", "--keep"], folder, "gate")
     except ProjectError:
-        if decision.is_file() and not json.loads(decision.read_text(encoding="utf-8"))["passed"]:
+        if decision.is_file() and not read_json(decision)["passed"]:
             log.info("rejected: the candidate stays a challenger, and nothing that serves changes")
             sys.exit(NOTHING_TO_DO)
         raise

@@ -1,6 +1,5 @@
 """One or more stages of the pipeline, by `dvc repro`, in the workspace of a retraining."""
 
-import json
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +9,7 @@ import yaml
 
 from pipeline import dvc, gpu, paths
 from pipeline.errors import ProjectError
+from pipeline.files import read_json
 from pipeline.retraining import detect_new_data, remote
 from pipeline.retraining import request as requests
 from pipeline.retraining.subprocesses import check, end_with_parent
@@ -62,6 +62,4 @@ def source_differs(folder: Path) -> bool:
     if ingest["dataset"] == "phantom" or not os.environ.get("CXR_DATA"):
         return False
     known = folder / paths.DATASET.relative_to(paths.ROOT)
-    return not known.is_file() or json.loads(known.read_text(encoding="utf-8"))["digest"] != detect_new_data.identify(
-        ingest
-    )
+    return not known.is_file() or read_json(known)["digest"] != detect_new_data.identify(ingest)

@@ -1,7 +1,6 @@
 """The workspace of a retraining: made once, found again by every task, on whatever machine the task runs."""
 
 import fcntl
-import json
 import os
 import shutil
 import sys
@@ -14,7 +13,7 @@ import yaml
 
 from pipeline import paths, workspaces
 from pipeline.errors import ProjectError
-from pipeline.files import write_json, write_text
+from pipeline.files import read_json, write_json, write_text
 from pipeline.retraining import remote
 from pipeline.retraining.clear_stale_locks import mend
 from pipeline.retraining.request import Request, lay_over
@@ -113,7 +112,7 @@ def _follow_remote(folder: Path) -> None:
 
 
 def _notes(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / _NOTES).read_text(encoding="utf-8"))
+    return read_json(folder / _NOTES)
 
 
 def _last_use(folder: Path) -> float:

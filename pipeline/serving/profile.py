@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from pipeline import paths
 from pipeline.errors import ProjectError
-from pipeline.files import write_json
+from pipeline.files import read_json, write_json
 from pipeline.outcomes import Threshold, Thresholds
 from pipeline.schema import Section, parse
 
@@ -122,12 +122,7 @@ def read(name: str) -> Profile:
     """
     path = paths.PROFILES / f"{name}.json"
     where = path.relative_to(paths.ROOT)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProjectError(f"{where} is missing: `make site-profile` makes it of labelled images") from None
-    except (ValueError, RecursionError) as error:
-        raise ProjectError(f"{where} is no valid JSON: {error}") from None
+    content = read_json(path, "`make site-profile` makes it of labelled images")
     profile = parse(Profile, content, "", str(where))
     if profile.name != name or profile.digest != _digest(content):
         raise ProjectError(f"{where} was changed since it was made; make it anew (make site-profile)")

@@ -1,6 +1,5 @@
 """Stage `baseline`: arrays and their index -> predictions/baseline/, a run that never looks at a lung."""
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -13,7 +12,7 @@ from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation.calibration import sigmoid
 from pipeline.evaluation.predictions import HISTORY, IMAGES, STRESS, UNSEEN_COLUMNS
-from pipeline.files import atomic_folder, write_json
+from pipeline.files import atomic_folder, read_json, write_json
 from pipeline.learning import baseline
 from pipeline.robustness.families import TRAINED, UNSEEN, Family
 
@@ -88,7 +87,7 @@ def _features(
 
 
 def _facts(fitted: baseline.Baseline, training: int, validation: int) -> dict[str, object]:
-    dataset = json.loads(paths.DATASET.read_text(encoding="utf-8"))
+    dataset = read_json(paths.DATASET)
     return {
         "run": "baseline",
         "network": "logistic regression on file size and grey levels",

@@ -1,6 +1,5 @@
 """Stage `compare`: metrics of all runs -> the study's tables and figures, the contrasts, the candidate's name."""
 
-import json
 import logging
 from typing import Any
 
@@ -11,7 +10,7 @@ from pipeline.data.tables import write_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import candidate, contrasts, cross_fitting, predictions, published, run_metrics, tables
 from pipeline.figures import study_figures
-from pipeline.files import atomic_folder, write_json
+from pipeline.files import atomic_folder, read_json, write_json
 
 log = logging.getLogger("compare")
 
@@ -85,9 +84,7 @@ def _metrics(runs: dict[str, predictions.Predictions]) -> dict[str, Any]:
     metrics = {}
     for name in runs:
         path = paths.METRICS / "runs" / f"{name}.json"
-        if not path.exists():
-            raise ProjectError(f"metrics/runs/{name}.json is missing: run evaluate first (dvc repro evaluate)")
-        metrics[name] = json.loads(path.read_text(encoding="utf-8"))
+        metrics[name] = read_json(path, "run evaluate first (dvc repro evaluate)")
     return metrics
 
 

@@ -5,7 +5,6 @@
 RUN is a line of `train` in params.yaml; without it the run that may be released, else the candidate, else the first trained.
 """
 
-import json
 import logging
 import sys
 import tempfile
@@ -33,7 +32,7 @@ from pipeline.explain import (
 from pipeline.explain.saliency_checks import Part, Row, Subject
 from pipeline.figures import architecture as drawing
 from pipeline.figures import canvas, style
-from pipeline.files import atomic_folder, write_json
+from pipeline.files import atomic_folder, read_json, write_json
 from pipeline.inference import Graph
 from pipeline.input_check import guard as guards
 from pipeline.registry import contract
@@ -98,8 +97,7 @@ def _chosen(options: Settings) -> str:
             raise ProjectError(f"{sys.argv[1]!r} is no run of params.yaml; known: {', '.join(options.table)}")
         return sys.argv[1]
     path = paths.METRICS / "candidate.json"
-    if path.is_file():
-        named = json.loads(path.read_text(encoding="utf-8"))
+    if named := read_json(path, otherwise=None):
         return str((named["released"] or named)["run"])
     for name in options.runs:
         if paths.network(name).is_file():

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import heapq
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from pipeline.errors import ProjectError
 from pipeline.evaluation import published
 from pipeline.figures import canvas
 from pipeline.figures import exploration as figures
-from pipeline.files import atomic_folder
+from pipeline.files import atomic_folder, read_json
 
 SPLITS = ("train", "val", "test")
 LOOKED_AT = ("train", "val")  # single pixels of the official test set are not explored
@@ -44,7 +43,7 @@ OF_PIXELS = {
 def main() -> None:
     """Write plots/exploration/ (no single patient) and reports/figures/samples_*.png (single images, outside git)."""
     options = settings.load()
-    dataset = json.loads(paths.DATASET.read_text(encoding="utf-8"))["dataset"]
+    dataset = read_json(paths.DATASET)["dataset"]
     side = options.preprocess.image_size
     with atomic_folder(paths.PLOTS / "exploration") as folder:
         _draw_counts(folder, dataset)

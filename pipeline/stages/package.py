@@ -1,6 +1,5 @@
 """Export the candidate as one graph, and measure the released model: recalibration, operating points, metrics, map scale."""
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import bootstrap, calibration, run_metrics
 from pipeline.evaluation.predictions import Predictions, Split
-from pipeline.files import atomic_folder, sha256_of, write_json, write_text
+from pipeline.files import atomic_folder, read_json, sha256_of, write_json, write_text
 from pipeline.inference import PRECISION, Answers, Graph
 from pipeline.input_check import fit, network_features
 from pipeline.registry import card, contract, thresholds, validation_predictions
@@ -32,7 +31,7 @@ def main() -> None:
     """Write models/candidate/: the graph, its contract and card, and its answers to the validation images."""
     settings = all_settings.load()
     name = _candidate()
-    facts = _json(paths.predictions(name) / "run.json")
+    facts = read_json(paths.predictions(name) / "run.json")
     with atomic_folder(paths.CANDIDATE) as folder:
         images = _Images.read()
         model = network_features.add(_export(name, facts, settings.package.weights))
@@ -152,7 +151,7 @@ def _described(
 
 def _candidate() -> str:
     """The run that `compare` chose among those that may be released."""
-    released = _json(paths.METRICS / "candidate.json").get("released")
+    released = read_json(paths.METRICS / "candidate.json").get("released")
     if not released:
         raise ProjectError("metrics/candidate.json: no run may be released (params.yaml: compare.release)")
     return str(released["run"])
@@ -161,7 +160,7 @@ def _candidate() -> str:
 def _environment(name: str) -> dict[str, Any] | None:
     """With what the run was trained; None for runs that are older than this file."""
     path = paths.predictions(name) / "environment.json"
-    return _json(path) if path.exists() else None
+    return read_json(path, otherwise=None)
 
 
 def _export(name: str, facts: dict[str, Any], weights: Any) -> onnx.ModelProto:
@@ -286,15 +285,6 @@ def _map_scale(maps: np.ndarray) -> list[float]:
         log.warning("the candidate's maps are empty on nearly all validation images: the gate will hardly let it pass")
         return [0.0, 1.0]
     return [0.0, brightest]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProjectError(f"{path.relative_to(paths.ROOT)} is missing; run `make repro`") from None
-    except ValueError as error:
-        raise ProjectError(f"{path.relative_to(paths.ROOT)} is no valid JSON: {error}") from None
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Write the manifest and the quarantine list, and hold the set to its criteria."""
 
-import json
 import logging
 
 from pipeline import paths, settings
@@ -8,7 +7,7 @@ from pipeline.command import run
 from pipeline.data import expectations, layouts, manifest, phantom, sources
 from pipeline.data.patients import is_authors_name
 from pipeline.errors import ProjectError
-from pipeline.files import atomic_folder
+from pipeline.files import atomic_folder, read_json
 from pipeline.settings import Ingest
 
 log = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ def _set_name() -> str | None:
     """What `ingest` calls the set that it brought."""
     if not paths.DATASET.exists():
         return None
-    return str(json.loads(paths.DATASET.read_text(encoding="utf-8"))["dataset"])
+    return str(read_json(paths.DATASET)["dataset"])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Training never talks to MLflow. A server that is down fails nothing: the next ca
 
 import fcntl
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from pipeline.command import run as run_command
 from pipeline.data.tables import read_table
 from pipeline.errors import ProjectError
 from pipeline.evaluation import predictions
-from pipeline.files import sha256_of
+from pipeline.files import read_json, sha256_of
 from pipeline.tracking import mirror, runs
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def _publish_run(
         for row in read_table(folder / "history.csv"):
             metrics += [(f"history/{key}", float(row[key]), int(row["epoch"])) for key in HISTORY]
     summary = paths.METRICS / "runs" / f"{name}.json"
-    estimates = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
+    estimates = read_json(summary, otherwise={})
     metrics += [
         (key, float(value), 0)
         for key, value in estimates.items()
@@ -127,7 +126,7 @@ def run_digest(folder: Path) -> str:
 def _environment(folder: Path) -> dict[str, str]:
     """With what the run was trained, as tags; none for a run that is older than that file."""
     path = folder / ENVIRONMENT
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_json(path, otherwise={})
     flat = {key: value for key, value in known.items() if key != "packages"} | known.get("packages", {})
     return {f"trained_with.{key}": str(value) for key, value in flat.items() if value is not None}
 
