@@ -5,7 +5,7 @@ import os
 os.environ["GX_ANALYTICS_ENABLED"] = "False"  # read when Great Expectations is imported
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,11 @@ from great_expectations.expectations import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from pipeline.data.manifest import COLUMNS
-from pipeline.data.sources import LABELS, SPLITS
 from pipeline.errors import ProjectError
+from pipeline.labels import CLASSES, PNEUMONIA, SPLITS, SUBTYPES
 from pipeline.settings import Level, Validate
 
-SUBTYPES = {"NORMAL": ["normal"], "PNEUMONIA": ["bacterial", "viral"]}
-OWN_SUBTYPES = {"NORMAL": ["normal"], "PNEUMONIA": ["bacterial", "viral", "unknown"]}
+PUBLISHED_SUBTYPES = SUBTYPES | {PNEUMONIA: ("bacterial", "viral")}
 OWN_SPLITS = ("train", "test")
 TEXT = dict.fromkeys(("path", "split", "label", "subtype", "patient", "mode", "sha256"), str)  # "0012" is no number
 MODES = ["L", "RGB"]
@@ -85,7 +84,7 @@ def check(
     checks = [("manifest", images, _of_the_manifest())]
     if list(images.columns) == COLUMNS:  # else there is nothing further to look at
         refused = len(pd.read_csv(quarantine))
-        checks.append(("pictures", with_relations(images), _of_images(SUBTYPES if counts else OWN_SUBTYPES)))
+        checks.append(("pictures", with_relations(images), _of_images(PUBLISHED_SUBTYPES if counts else SUBTYPES)))
         checks.append(("set", summary(images, refused), _of_the_set(counts, validate)))
     levels = validate.criteria.model_dump(by_alias=True)
     return [unmet for name, table, criteria in checks for unmet in _unmet(context, name, table, criteria, levels)]
@@ -109,7 +108,7 @@ def summary(images: pd.DataFrame, refused: int) -> pd.DataFrame:
     counts = images.groupby(["split", "label"]).size()
     row: dict[str, float] = {"pictures": len(images), "modes": images["mode"].nunique()}
     for split in SPLITS:
-        normal, pneumonia = (int(counts.get((split, label), 0)) for label in LABELS)
+        normal, pneumonia = (int(counts.get((split, label), 0)) for label in CLASSES)
         row |= {f"{split}_NORMAL": normal, f"{split}_PNEUMONIA": pneumonia, f"{split}_images": normal + pneumonia}
         row[f"{split}_ratio"] = pneumonia / normal if normal else float("nan")
     row["quarantined_share"] = refused / (refused + len(images))
@@ -119,7 +118,7 @@ def summary(images: pd.DataFrame, refused: int) -> pd.DataFrame:
 
 def _area_auc(train: pd.DataFrame) -> float:
     """How well the area alone tells the classes apart, from .5 (not at all) to 1; .5 where a class is missing."""
-    ill = train["label"] == "PNEUMONIA"
+    ill = train["label"] == PNEUMONIA
     positives, negatives = int(ill.sum()), int((~ill).sum())
     if not positives or not negatives:
         return 0.5
@@ -143,10 +142,10 @@ def _of_the_manifest() -> Iterator[Criterion]:
         yield "schema", f"{column} is a positive number", positive
 
 
-def _of_images(allowed: Mapping[str, list[str]]) -> Iterator[Criterion]:
+def _of_images(allowed: Mapping[str, Sequence[str]]) -> Iterator[Criterion]:
     """What holds for each row, and between rows."""
     e = gx.expectations
-    yield "labels", "only known labels", e.ExpectColumnValuesToBeInSet(column="label", value_set=list(LABELS))
+    yield "labels", "only known labels", e.ExpectColumnValuesToBeInSet(column="label", value_set=list(CLASSES))
     pairs = [(label, subtype) for label, subtypes in allowed.items() for subtype in subtypes]
     fits = e.ExpectColumnPairValuesToBeInSet(column_A="label", column_B="subtype", value_pairs_set=pairs)
     yield "labels", "the file name's subtype fits the label", fits
@@ -172,7 +171,7 @@ def _of_the_set(counts: Mapping[str, int], validate: Validate) -> Iterator[Crite
 
     for split in _splits(counts):
         yield "splits", f"there are images in {split}", between(f"{split}_images", 1, None)
-        for label in LABELS:
+        for label in CLASSES:
             yield "class_present", f"{split} holds {label}", between(f"{split}_{label}", 1, None)
             if counts:
                 expected = counts.get(f"{split}/{label}", 0)

@@ -10,10 +10,11 @@ from pipeline.data import trees
 from pipeline.data.brought_tables import cell
 from pipeline.data.parallel import in_order
 from pipeline.data.patients import Persons, is_authors_name, is_kaggle_name, names_patient, patient_of
-from pipeline.data.sources import LABELS, SPLITS, is_image
+from pipeline.data.sources import is_image
 from pipeline.data.splits import TEST_PERCENT, held_out_patients
 from pipeline.errors import ProjectError
 from pipeline.files import sha256_of
+from pipeline.labels import CLASSES, SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +59,13 @@ def find(folder: Path) -> Found:
     root = _root(folder)
     splits = [split for split in SPLITS if (root / split).is_dir()]
     if not splits:
-        _say_left(_others(root, LABELS))
-        return _found("a flat folder", OWN, _held_out({label: _images_of(root / label) for label in LABELS}))
+        _say_left(_others(root, CLASSES))
+        return _found("a flat folder", OWN, _held_out({label: _images_of(root / label) for label in CLASSES}))
     for split in ("train", "test"):
         if split not in splits:
             raise ProjectError(f"{root} has {' and '.join(splits)}, but no {split}; {LAYOUT}")
-    _say_left([path for split in splits for path in _others(root / split, LABELS)])
-    parts = {f"{split}/{label}": _images_of(root / split / label) for split in splits for label in LABELS}
+    _say_left([path for split in splits for path in _others(root / split, CLASSES)])
+    parts = {f"{split}/{label}": _images_of(root / split / label) for split in splits for label in CLASSES}
     images = _by_target((part, path) for part, paths in parts.items() for path in paths)
     public = sum(is_kaggle_name(path.name) or is_authors_name(path.name) for path in images.values())
     layout = "Kaggle's layout" if "val" in splits else "the layout of the authors' archive (no val)"
@@ -95,7 +96,7 @@ def _root(folder: Path) -> Path:
 
 def _holds_classes(folder: Path) -> bool:
     places = [folder, *(folder / split for split in SPLITS)]
-    return any(all((place / label).is_dir() for label in LABELS) for place in places)
+    return any(all((place / label).is_dir() for label in CLASSES) for place in places)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -112,7 +113,7 @@ def _others(folder: Path, known: Iterable[str]) -> list[Path]:
 def _images_of(place: Path) -> list[Path]:
     """The image files of a class folder, by name; what else lies there is said."""
     for folder in (place.parent, place):
-        if folder.is_symlink() and folder.name in (*SPLITS, *LABELS):
+        if folder.is_symlink() and folder.name in (*SPLITS, *CLASSES):
             raise ProjectError(f"{folder} is a symbolic link, which is not followed; {LAYOUT}")
     if not place.is_dir():
         raise ProjectError(f"{place} is missing; {LAYOUT}")

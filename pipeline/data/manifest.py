@@ -15,6 +15,7 @@ from pipeline.data.patients import Persons, patient_of
 from pipeline.data.sources import FORMATS, image_paths
 from pipeline.data.tables import write_table
 from pipeline.files import sha256_of
+from pipeline.labels import NORMAL
 
 MAX_BYTES = 64 * 2**20
 TAIL = 4096  # bytes in which the end mark of a JPEG is looked for; some writers add a few bytes after it
@@ -115,7 +116,7 @@ def build(
     def judge(path: str) -> Row | dict[str, str]:
         try:
             row = inspect(raw, path, min_side, max_pixels)
-            unnamed = by_folder and (row.label, row.subtype) == ("NORMAL", "unknown")
+            unnamed = by_folder and (row.label, row.subtype) == (NORMAL, "unknown")
             return replace(row, subtype="normal") if unnamed else row
         except Unusable as reason:
             return {"path": path, "reason": str(reason)}

@@ -19,6 +19,7 @@ from pipeline.data.manifest import patient_of
 from pipeline.data.parallel import in_order
 from pipeline.data.sources import PUBLISHED
 from pipeline.errors import ProjectError
+from pipeline.labels import NORMAL, SPLITS
 from pipeline.settings import Phantom
 
 HEIGHT, WIDTH = (176, 208)  # pixels of the drawing, before it takes the size of the image
@@ -37,7 +38,7 @@ def counts(phantom: Phantom) -> dict[str, int]:
         ProjectError: a split is too small for two classes.
     """
     result: dict[str, int] = {}
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         total = getattr(phantom, split)
         if total < 2:
             raise ProjectError(
@@ -53,7 +54,7 @@ def names(phantom: Phantom) -> Iterator[str]:
     """Paths of the images, <split>/<label>/<file name>, named as in the real set."""
     for part, total in counts(phantom).items():
         split, label = part.split("/")
-        if label == "NORMAL":
+        if label == NORMAL:
             yield from (f"{part}/{name}" for name in islice(_normal_names(split), total))
         else:
             bacterial = round(total * BACTERIAL[split])

@@ -15,8 +15,6 @@ from tqdm import tqdm
 from pipeline.data.parallel import in_order
 from pipeline.files import sha256_of
 
-SPLITS = ("train", "val", "test")
-LABELS = ("NORMAL", "PNEUMONIA")
 FORMATS = {".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG"}  # what a file of each suffix must be
 PUBLISHED = {  # images in the data set as published
     "train/NORMAL": 1341,

@@ -9,8 +9,9 @@ import numpy as np
 from pipeline.data.tables import write_table
 from pipeline.evaluation import calibration
 from pipeline.evaluation.bootstrap import Floats, Sample, roc
-from pipeline.evaluation.predictions import SPLITS, Predictions, Split
+from pipeline.evaluation.predictions import Predictions, Split
 from pipeline.evaluation.run_metrics import Samples, number
+from pipeline.labels import EVALUATED
 
 ROC = ["run", "fpr", "tpr"]
 RELIABILITY = ["run", "predicted", "observed", "observed_low", "observed_high", "pictures"]
@@ -60,7 +61,7 @@ def reliability_rows(run: Predictions, samples: Samples, split: str, recalibrate
 def write(folder: Path, runs: Iterable[Predictions], samples: Samples) -> None:
     """Every curve of every run, a table a kind with a column `run`: what `dvc plots` overlays."""
     runs = list(runs)
-    for split in SPLITS:
+    for split in EVALUATED:
         write_table(folder / f"roc-{split}.csv", ROC, (row for run in runs for row in roc_rows(run, split)))
         for recalibrated, suffix in ((False, ""), (True, "-recalibrated")):
             rows = (row for run in runs for row in reliability_rows(run, samples, split, recalibrated))

@@ -17,6 +17,7 @@ from pipeline.errors import ProjectError
 from pipeline.evaluation.bootstrap import Bools, Floats
 from pipeline.evaluation.calibration import sigmoid
 from pipeline.files import read_json
+from pipeline.labels import EVALUATED, PNEUMONIA, SUBTYPES
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +25,6 @@ IMAGES = ["path", "split", "label", "subtype", "patient", "logit", "probability"
 STRESS = ["row", "change", "logit"]
 UNSEEN_COLUMNS = ["version", *STRESS]
 HISTORY = ["epoch", "step", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy"]
-SPLITS = ("validation", "test")
-SUBTYPES = {"NORMAL": ("normal",), "PNEUMONIA": ("bacterial", "viral", "unknown")}  # unknown: images of one's own
 FACTS = [
     *("run", "network", "group", "seed", "weights", "backend", "precision", "epochs", "steps"),
     *("parameters", "training_pictures", "dataset", "edition", "dataset_digest"),
@@ -86,11 +85,11 @@ def read(folder: Path) -> Predictions:
     table = _table(_images(folder), IMAGES)
     order = _check_images(folder, table)
     splits = {}
-    for split in SPLITS:
+    for split in EVALUATED:
         rows = [row for row in order if table["split"][row] == split]
         splits[split] = Split(
             paths=[table["path"][row] for row in rows],
-            labels=np.array([table["label"][row] == "PNEUMONIA" for row in rows], dtype=bool),
+            labels=np.array([table["label"][row] == PNEUMONIA for row in rows], dtype=bool),
             subtypes=[table["subtype"][row] for row in rows],
             patients=[table["patient"][row] for row in rows],
             logits=np.array([float(table["logit"][row]) for row in rows]),
@@ -130,7 +129,7 @@ def _check_images(folder: Path, table: dict[str, list[str]]) -> list[int]:
         zip(*(table[column] for column in IMAGES[:5]), strict=True)
     ):
         line = f"{where}, line {row + 2} ({path})"
-        if split not in SPLITS:
+        if split not in EVALUATED:
             raise ProjectError(f"{line}: split {split!r} is neither validation nor test")
         if label not in SUBTYPES:
             raise ProjectError(f"{line}: label {label!r} is neither NORMAL nor PNEUMONIA")
@@ -268,7 +267,7 @@ def _numbers(texts: list[str], where: str, column: str) -> Floats:
 
 def _expect_agreement(runs: dict[str, Predictions]) -> None:
     """All runs must hold the images that most of them hold, with the same labels and data set."""
-    for split in SPLITS:
+    for split in EVALUATED:
         held = {name: tuple(getattr(run, split).paths) for name, run in runs.items()}
         usual = Counter(held.values()).most_common(1)[0][0]
         for name, paths in held.items():
@@ -281,7 +280,7 @@ def _expect_agreement(runs: dict[str, Predictions]) -> None:
                 )
     first = next(iter(runs.values()))
     for name, run in runs.items():
-        for split in SPLITS:
+        for split in EVALUATED:
             ours, theirs = getattr(run, split), getattr(first, split)
             if (ours.subtypes, ours.patients) != (theirs.subtypes, theirs.patients):
                 raise ProjectError(f"{name} and {first.name} disagree on subtype or patient of {split} images")

@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.evaluation import bootstrap, calibration, metrics, operating
 from pipeline.evaluation.bootstrap import Floats, Sample
-from pipeline.evaluation.predictions import FACTS, SPLITS, Predictions, Split
+from pipeline.evaluation.predictions import FACTS, Predictions, Split
+from pipeline.labels import EVALUATED
 from pipeline.settings import Evaluate
 
 UNDEFINED = "undefined"
@@ -53,7 +54,7 @@ def headline(run: Predictions, samples: Samples, settings: Evaluate) -> Estimate
     """
     estimates: Estimates = {f"{family}_auc": _pooled(run, family, samples)[0] for family in FAMILIES}
     logit_thresholds = thresholds(run, samples, settings)
-    for name in SPLITS:
+    for name in EVALUATED:
         split, sample = getattr(run, name), getattr(samples, name)
         estimates[f"{name}_auc"] = bootstrap.auc(split.labels, split.logits, sample)
         for suffix in ("", "sensitive"):
@@ -85,7 +86,7 @@ def measure(
         name = f"threshold_{suffix}" if suffix else "threshold"
         facts[name] = served_score(threshold, recalibration)
         facts[f"{name}_logit"] = threshold
-    for name in SPLITS:
+    for name in EVALUATED:
         split, sample = getattr(run, name), getattr(samples, name)
         of_split = _split(split, sample, logit_thresholds, recalibration, settings)
         estimates |= {f"{name}_{key}": value for key, value in of_split.items()}

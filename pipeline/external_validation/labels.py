@@ -9,10 +9,9 @@ from pathlib import Path
 from pipeline.data import brought_tables, trees
 from pipeline.errors import ProjectError
 from pipeline.external_validation.images import Image, of_file
+from pipeline.labels import CLASSES, PNEUMONIA
 
 log = logging.getLogger(__name__)
-
-LABELS = ("NORMAL", "PNEUMONIA")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def read(source: Path, table: Path) -> list[Labelled]:
         for column in ("file", "patient"):
             if not line[column]:
                 raise ProjectError(f"{where}: no {column}")
-        if line["label"] not in LABELS:
+        if line["label"] not in CLASSES:
             raise ProjectError(f"{where}: label {line['label']!r} is neither NORMAL nor PNEUMONIA")
         path = _file(source, line["file"], where)
         if path in seen:
@@ -53,7 +52,7 @@ def read(source: Path, table: Path) -> list[Labelled]:
         seen[path] = number
         image = of_file(path, str(path.relative_to(source)))
         known = {column: line.get(column) or "unknown" for column in ("view", "sex")}
-        labelled.append(Labelled(image, line["label"] == "PNEUMONIA", line["patient"], **known, age=_age(line, where)))
+        labelled.append(Labelled(image, line["label"] == PNEUMONIA, line["patient"], **known, age=_age(line, where)))
     if not labelled:
         raise ProjectError(f"{table.name}: no line below the header")
     return labelled

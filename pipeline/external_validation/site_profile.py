@@ -28,6 +28,7 @@ from pipeline.external_validation import answers, labels, results
 from pipeline.external_validation.answers import REJECTED, Answer
 from pipeline.external_validation.labels import Labelled
 from pipeline.files import write_json
+from pipeline.labels import CLASSES
 from pipeline.outcomes import Thresholds
 from pipeline.serving import drift, model, profile
 from pipeline.settings import Evaluate
@@ -143,7 +144,7 @@ def _asked(sensitivity: float | None, specificity: float | None, options: Evalua
 
 def _expect_patients(split: Split, asked: Asked, what: str) -> None:
     """Are there enough patients of each class?"""
-    counts = dict(zip(labels.LABELS, site_fit.patients(split), strict=True))
+    counts = dict(zip(CLASSES, site_fit.patients(split), strict=True))
     least = site_fit.needed(asked)
     if min(counts.values()) < least:
         had = ", ".join(f"{count} of {name}" for name, count in counts.items())

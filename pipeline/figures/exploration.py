@@ -8,18 +8,17 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.data.summary import Counts
 from pipeline.figures.canvas import COLOURS, panels
+from pipeline.labels import ALL_SUBTYPES, CLASSES
 
 STUDY_IMBALANCE = 2.894  # 3,933 / 1,359 images that it trained on; the 2.984 in its conclusion is a slip
-CLASSES = ("NORMAL", "PNEUMONIA")
-NAMES = {"NORMAL": "normal", "PNEUMONIA": "pneumonia"}
-SUBTYPES = ("normal", "bacterial", "viral", "unknown")
-COLOUR = {"NORMAL": COLOURS[0], "PNEUMONIA": COLOURS[1]}
+NAMES = {label: label.lower() for label in CLASSES}
+COLOUR = dict(zip(CLASSES, COLOURS, strict=False))
 
 
 def class_distribution(images: Mapping[tuple[str, str], int], patients: Mapping[tuple[str, str], int]) -> Figure:
     """Figure 1: images and patients, by (split, subtype), for each official split."""
     splits = list(dict.fromkeys(split for split, _ in images))
-    shown = [name for name in SUBTYPES if any(images.get((split, name)) for split in splits)]
+    shown = [name for name in ALL_SUBTYPES if any(images.get((split, name)) for split in splits)]
     figure, grid = panels(1, 2, width=4.6, height=3.2)
     for axes, counts, title in zip(grid[0], (images, patients), ("images", "patients"), strict=True):
         for place, name in enumerate(shown):

@@ -12,6 +12,7 @@ from pipeline.evaluation.curves import roc_points
 from pipeline.evaluation.predictions import Predictions
 from pipeline.evaluation.run_metrics import UNDEFINED, Samples
 from pipeline.figures.canvas import COLOURS, FAINT, INK, panels
+from pipeline.labels import EVALUATED
 from pipeline.settings import Run
 
 TITLES = {"validation": "validation", "test": "official test"}
@@ -111,7 +112,7 @@ def reliability(run: Predictions, samples: Samples, row: Mapping[str, Any]) -> F
     """
     recalibration = calibration.fit(run.validation.labels, run.validation.logits)
     figure, grid = panels(1, 2, width=4.2, height=5.0)
-    for axes, name in zip(grid[0], ("validation", "test"), strict=True):
+    for axes, name in zip(grid[0], EVALUATED, strict=True):
         split, sample = getattr(run, name), getattr(samples, name)
         stages = [("as trained", split.logits, COLOURS[1], -0.004)]
         if recalibration:

@@ -11,6 +11,7 @@ from pipeline import outcomes, paths
 from pipeline.errors import ProjectError
 from pipeline.files import read_json, sha256_of
 from pipeline.inference import RUNTIME, Graph
+from pipeline.labels import EVALUATED
 
 INTENDED_USE = (
     "Research and teaching: how a network trained on chest X-rays of children aged 1 to 5 from one hospital ranks "
@@ -108,7 +109,7 @@ def check(folder: Path) -> list[str]:
     if contract["version"] != version_of(contract):
         broken.append(f"the version is {contract['version']}, its content says {version_of(contract)}")
     broken += _check_thresholds(contract)
-    for split in ("validation", "test"):
+    for split in EVALUATED:
         for name, estimate in contract["figures"][split].items():
             if estimate["low"] != "undefined" and not estimate["low"] <= estimate["value"] <= estimate["high"]:
                 broken.append(f"metric {split} {name} lies outside its interval")

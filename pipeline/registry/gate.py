@@ -25,6 +25,7 @@ from pipeline.evaluation.bootstrap import Floats
 from pipeline.evaluation.predictions import Split
 from pipeline.files import sha256_of, write_json
 from pipeline.inference import Graph
+from pipeline.labels import CLASSES, PNEUMONIA
 from pipeline.registry import contract, record, validation_predictions
 from pipeline.registry.rules import Rule, decide, minima
 from pipeline.settings import Settings
@@ -94,7 +95,7 @@ def _read_extra(name: str, folder: Path, graph: Graph, side: int) -> tuple[Split
     known = {row["sha256"]: row["path"] for row in read_table(paths.MANIFEST)} if paths.MANIFEST.is_file() else {}
     files = [
         (path, label)
-        for label in ("NORMAL", "PNEUMONIA")
+        for label in CLASSES
         for path in sorted((folder / label).glob("*"))
         if path.suffix.lower() in SUFFIXES
     ]
@@ -107,7 +108,7 @@ def _read_extra(name: str, folder: Path, graph: Graph, side: int) -> tuple[Split
             raise ProjectError(f"gate.extra.{name}: {path.name} is {twin} of the data set itself; name other images")
     pixels = np.stack([read_pixels(path, side) for path, _ in files])
     answered = graph.answer(pixels, name)
-    labels = np.array([label == "PNEUMONIA" for _, label in files])
+    labels = np.array([label == PNEUMONIA for _, label in files])
     names = [f"{label}/{path.name}" for path, label in files]
     return Split(names, labels, ["" for _ in files], names, answered.logits), answered.probabilities
 

@@ -12,6 +12,7 @@ from pipeline.evaluation import bootstrap, calibration, metrics, operating, run_
 from pipeline.evaluation.bootstrap import Bools, Floats, Sample
 from pipeline.evaluation.calibration import Recalibration
 from pipeline.evaluation.predictions import Predictions
+from pipeline.labels import EVALUATED
 from pipeline.settings import Evaluate
 
 Point = Literal["sensitive", "specific"]
@@ -88,7 +89,7 @@ def indeterminate(
 ) -> dict[str, dict[str, float]]:
     """The share of images between the thresholds, with its interval by patient: on validation, under stress, on test."""
     parts = {"stress": _stressed(run, samples, recalibration)}
-    for name in ("validation", "test"):
+    for name in EVALUATED:
         split = getattr(run, name)
         parts[name] = _Images(split.labels, _scores(split.logits, recalibration), getattr(samples, name))
     return {name: _share_between(images, *sorted(points.values())) for name, images in parts.items()}

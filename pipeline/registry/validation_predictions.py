@@ -18,6 +18,7 @@ from pipeline.errors import ProjectError
 from pipeline.evaluation.bootstrap import Floats
 from pipeline.evaluation.predictions import STRESS, UNSEEN_COLUMNS, Split
 from pipeline.inference import Graph
+from pipeline.labels import CLASSES
 from pipeline.robustness.families import UNSEEN
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def write(folder: Path, validation: Validation) -> None:
     images = [
         {
             "path": path,
-            "label": "PNEUMONIA" if label else "NORMAL",
+            "label": CLASSES[int(label)],
             "subtype": subtype,
             "patient": patient,
             "logit": f"{logit:.9g}",
@@ -140,7 +141,7 @@ def read(folder: Path) -> Validation:
     try:
         clean = Split(
             paths=[row["path"] for row in images],
-            labels=np.array([{"NORMAL": False, "PNEUMONIA": True}[row["label"]] for row in images], dtype=bool),
+            labels=np.array([bool(CLASSES.index(row["label"])) for row in images], dtype=bool),
             subtypes=[row["subtype"] for row in images],
             patients=[row["patient"] for row in images],
             logits=np.array([float(row["logit"]) for row in images]),

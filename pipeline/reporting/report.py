@@ -19,12 +19,11 @@ from pipeline.errors import ProjectError
 from pipeline.evaluation import formatting, published
 from pipeline.evaluation.run_metrics import UNDEFINED
 from pipeline.files import read_json
+from pipeline.labels import ALL_SUBTYPES, PNEUMONIA, SPLITS
 from pipeline.reporting import champion_table, markdown_blocks
 from pipeline.settings import Settings
 
 TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpeg": "image/jpeg"}
-SPLITS = ("train", "val", "test")
-SUBTYPES = ("normal", "bacterial", "viral", "unknown")
 Row = Mapping[str, Any]
 Context = dict[str, Any]
 
@@ -204,10 +203,10 @@ def flow(options: Settings) -> Context | None:
 def counts(rows: Iterable[Mapping[str, str]]) -> Context:
     """Images and patients: in all, of pneumonia, and by subtype."""
     rows = list(rows)
-    kinds = {name: [row for row in rows if row["subtype"] == name] for name in SUBTYPES}
+    kinds = {name: [row for row in rows if row["subtype"] == name] for name in ALL_SUBTYPES}
     return {
         **_how_many(rows),
-        "pneumonia": _how_many([row for row in rows if row["label"] == "PNEUMONIA"]),
+        "pneumonia": _how_many([row for row in rows if row["label"] == PNEUMONIA]),
         "subtypes": {name: _how_many(of_kind) for name, of_kind in kinds.items() if of_kind},
     }
 
@@ -222,7 +221,7 @@ def files() -> Context | None:
         return None
     manifest = read_table(paths.MANIFEST)
     copies = Counter(row["sha256"] for row in manifest)
-    ill = [row for row in manifest if row["split"] == "test" and row["label"] == "PNEUMONIA"]
+    ill = [row for row in manifest if row["split"] == "test" and row["label"] == PNEUMONIA]
     sides = [int(row[name]) for row in manifest for name in ("width", "height")]
     return {
         "modes": dict(sorted(Counter(row["mode"] for row in manifest).items())),

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from pipeline import settings
 from pipeline.evaluation.formatting import Row, estimate, label, markdown, of, threshold
-from pipeline.evaluation.predictions import SPLITS
 from pipeline.evaluation.run_metrics import UNDEFINED
 from pipeline.evaluation.tables import is_control
+from pipeline.labels import EVALUATED
 from pipeline.settings import BASELINE
 
 
@@ -72,17 +72,17 @@ def fixed(runs: Sequence[Row]) -> str:
     """Sensitivity where specificity is .95, and the reverse; each split's own threshold, so it describes, not predicts."""
     names = ("sensitivity_at_95_specificity", "specificity_at_95_sensitivity")
     header = ["run"]
-    header += [f"{name.replace('_', ' ').replace('95', '.95')}, {split}" for name in names for split in SPLITS]
-    body = ([label(run), *(of(run, f"{split}_{name}") for name in names for split in SPLITS)] for run in runs)
+    header += [f"{name.replace('_', ' ').replace('95', '.95')}, {split}" for name in names for split in EVALUATED]
+    body = ([label(run), *(of(run, f"{split}_{name}") for name in names for split in EVALUATED)] for run in runs)
     return markdown(header, body)
 
 
 def calibration(runs: Sequence[Row]) -> str:
     """Calibration on validation and on the official test, recalibrated on validation; and in how many runs that helps."""
     shown = {"calibration_intercept": "intercept", "calibration_slope": "slope"}
-    header = ["run", *(f"{name}, {split}" for name in shown.values() for split in SPLITS)]
+    header = ["run", *(f"{name}, {split}" for name in shown.values() for split in EVALUATED)]
     header += [f"{name}, test, {when}" for name in ("Brier", "log loss") for when in ("as trained", "recalibrated")]
-    names = [f"{split}_{name}_recalibrated" for name in shown for split in SPLITS]
+    names = [f"{split}_{name}_recalibrated" for name in shown for split in EVALUATED]
     names += [f"test_{name}{when}" for name in ("brier", "log_loss") for when in ("", "_recalibrated")]
     known = [
         run
@@ -100,7 +100,7 @@ def calibration(runs: Sequence[Row]) -> str:
 
 def subtypes(runs: Sequence[Row]) -> str:
     """Bacterial and viral pneumonia apart, on validation and test."""
-    columns = [(split, kind) for split in SPLITS for kind in ("bacterial", "viral")]
+    columns = [(split, kind) for split in EVALUATED for kind in ("bacterial", "viral")]
     metrics = ("sensitivity", "auc")
     titles = {"sensitivity": "sensitivity", "auc": "AUC"}
     header = ["run", *(f"{kind} {titles[name]}, {split}" for split, kind in columns for name in metrics)]

@@ -16,6 +16,7 @@ import requests
 from pipeline.data.imaging import read_pixels
 from pipeline.errors import ProjectError
 from pipeline.inference import Graph
+from pipeline.labels import CLASSES
 from pipeline.registry import contract
 from pipeline.retraining.request import from_environment
 from pipeline.retraining.subprocesses import end_with_parent, tool
@@ -57,7 +58,7 @@ def main() -> None:
 def choose_images(folder: Path) -> list[Path]:
     """The first test images of each class."""
     test = folder / "data" / "raw" / "test"
-    chosen = [path for label in ("NORMAL", "PNEUMONIA") for path in sorted((test / label).iterdir())[: IMAGES // 2]]
+    chosen = [path for label in CLASSES for path in sorted((test / label).iterdir())[: IMAGES // 2]]
     if not chosen:
         raise ProjectError(f"{test} holds no image to ask about")
     return chosen

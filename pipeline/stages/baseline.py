@@ -13,6 +13,7 @@ from pipeline.errors import ProjectError
 from pipeline.evaluation.calibration import sigmoid
 from pipeline.evaluation.predictions import HISTORY, IMAGES, STRESS, UNSEEN_COLUMNS
 from pipeline.files import atomic_folder, read_json, write_json
+from pipeline.labels import are_pneumonia
 from pipeline.learning import baseline
 from pipeline.robustness.families import TRAINED, UNSEEN, Family
 
@@ -29,7 +30,7 @@ def main() -> None:
     chosen = sorted(int(row["row"]) for row in read_table(paths.group("validation")))
     training = sorted(set(range(len(index["development"]))) - set(chosen))
     rows = [index["development"][row] for row in training]
-    labels = np.array([row["label"] == "PNEUMONIA" for row in rows])
+    labels = are_pneumonia(rows)
     if len(set(labels.tolist())) < 2:
         raise ProjectError("baseline: the training images are of one class")
     fitted = baseline.fit(_features(rows, pixels["development"], training), labels)

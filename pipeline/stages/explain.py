@@ -35,6 +35,7 @@ from pipeline.figures import canvas, style
 from pipeline.files import atomic_folder, read_json, write_json
 from pipeline.inference import Graph
 from pipeline.input_check import guard as guards
+from pipeline.labels import CLASSES
 from pipeline.registry import contract
 from pipeline.robustness.families import TRAINED
 from pipeline.settings import Settings
@@ -240,7 +241,7 @@ def _out_of_distribution(subject: Subject, check: "_InputCheck | None") -> Itera
         row: Row = {"picture": name, "probability": f"{float(calibration.sigmoid(logit)[0]):.5f}"}
         for point, threshold in subject.thresholds.items():
             if threshold is not None:
-                row[point] = "PNEUMONIA" if logit[0] >= threshold else "NORMAL"
+                row[point] = CLASSES[int(logit[0] >= threshold)]
         if check:
             score = float(check.scores(image[None])[0])
             row |= {"guard_score": round(score, 3), "guard_threshold": round(check.limit, 3)}

@@ -21,8 +21,8 @@ from pipeline.evaluation import published
 from pipeline.figures import canvas
 from pipeline.figures import exploration as figures
 from pipeline.files import atomic_folder, read_json
+from pipeline.labels import CLASSES, SPLITS
 
-SPLITS = ("train", "val", "test")
 LOOKED_AT = ("train", "val")  # single pixels of the official test set are not explored
 Row = dict[str, str]
 
@@ -101,7 +101,7 @@ def _imbalance(images: Counter[tuple[str, str]], dataset: str) -> str:
 
 def _draw_pixels(folder: Path, dataset: str, side: int) -> None:
     """Figures 3 to 5 and the grey values, in one pass over the development images."""
-    moments = {label: Moments(side) for label in figures.CLASSES}
+    moments = {label: Moments(side) for label in CLASSES}
     intensities = _empty(OF_PIXELS)
 
     def read(row: Row) -> tuple[str, np.ndarray]:
@@ -116,7 +116,7 @@ def _draw_pixels(folder: Path, dataset: str, side: int) -> None:
         raise ProjectError(f"the manifest has no {empty[0]} image in train or val")
     means = {label: moment.mean for label, moment in moments.items()}
     deviations = {label: moment.deviation() for label, moment in moments.items()}
-    counts = ", ".join(f"{moments[label].count} {figures.NAMES[label]}" for label in figures.CLASSES)
+    counts = ", ".join(f"{moments[label].count} {figures.NAMES[label]}" for label in CLASSES)
     note = f"Development images (official train and val): {counts}, at {side} x {side} pixels."
     grey = "grey value (0 to 255)"
     largest = max(float(image.max()) for image in deviations.values())
@@ -124,7 +124,7 @@ def _draw_pixels(folder: Path, dataset: str, side: int) -> None:
         ("means", figures.class_images(means, grey, 255), "Mean image of each class"),
         (
             "difference",
-            figures.difference(means["NORMAL"], means["PNEUMONIA"]),
+            figures.difference(*(means[label] for label in CLASSES)),
             "Mean normal image minus mean pneumonia image",
         ),
         (
@@ -139,7 +139,7 @@ def _draw_pixels(folder: Path, dataset: str, side: int) -> None:
 
 def _draw_samples(samples: int, seed: int, dataset: str, side: int) -> None:
     """Figure 2: as many images of each class as `samples` says, drawn by a seeded hash of their paths."""
-    for label in figures.CLASSES:
+    for label in CLASSES:
         paths_of_class = (row["path"] for row in _rows(*LOOKED_AT) if row["label"] == label)
         chosen = heapq.nsmallest(
             samples, paths_of_class, key=lambda path: hashlib.sha256(f"{seed} {path}".encode()).digest()
@@ -156,7 +156,7 @@ def _draw_samples(samples: int, seed: int, dataset: str, side: int) -> None:
 
 
 def _empty(quantities: dict[str, Any]) -> dict[str, dict[str, Counts]]:
-    return {name: {label: Counts(edges) for label in figures.CLASSES} for name, (edges, _) in quantities.items()}
+    return {name: {label: Counts(edges) for label in CLASSES} for name, (edges, _) in quantities.items()}
 
 
 def _count(counts: dict[str, dict[str, Counts]], quantities: dict[str, Any], label: str, thing: Any) -> None:

@@ -11,9 +11,8 @@ from pipeline.data.splits import is_validation
 from pipeline.data.tables import read_table, write_table
 from pipeline.errors import ProjectError
 from pipeline.figures.group_figures import draw_class_sizes, draw_transforms
+from pipeline.labels import CLASSES
 from pipeline.settings import Groups
-
-CLASSES = ("NORMAL", "PNEUMONIA")
 
 
 def main() -> None:

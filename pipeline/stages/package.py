@@ -18,6 +18,7 @@ from pipeline.evaluation.predictions import Predictions, Split
 from pipeline.files import atomic_folder, read_json, sha256_of, write_json, write_text
 from pipeline.inference import PRECISION, Answers, Graph
 from pipeline.input_check import fit, network_features
+from pipeline.labels import are_pneumonia
 from pipeline.registry import card, contract, thresholds, validation_predictions
 from pipeline.robustness.families import TRAINED
 from pipeline.settings import Settings
@@ -93,7 +94,7 @@ class _Seen(NamedTuple):
 
 def _recalibrate(images: _Images, logits: np.ndarray) -> tuple[calibration.Recalibration, str | None]:
     """The recalibration, and on what it was fitted: on nothing where the logits separate the classes or are constant."""
-    labels = np.array([row["label"] == "PNEUMONIA" for row in images.validation_rows])
+    labels = are_pneumonia(images.validation_rows)
     fitted = calibration.fit(labels, logits)
     if fitted is None:
         log.warning("no recalibration: the logits separate the classes, or are constant, on validation")
@@ -214,7 +215,7 @@ def _validation_rows() -> list[tuple[int, dict[str, str]]]:
 def _split(rows: list[dict[str, str]], logits: np.ndarray) -> Split:
     return Split(
         paths=[row["path"] for row in rows],
-        labels=np.array([row["label"] == "PNEUMONIA" for row in rows], dtype=bool),
+        labels=are_pneumonia(rows),
         subtypes=[row["subtype"] for row in rows],
         patients=[row["patient"] for row in rows],
         logits=logits,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline import labels
 from pipeline.data import layouts, phantom, sources
 from pipeline.data.patients import patient_of
 from pipeline.data.tables import read_table
@@ -40,7 +41,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def flat(tree: Path, target: Path, name: str = "{number}.jpeg") -> Path:
     """The training images in a flat folder, under names of one's own."""
-    for label in sources.LABELS:
+    for label in labels.CLASSES:
         (target / label).mkdir(parents=True)
         for number, path in enumerate(sorted((tree / "train" / label).iterdir())):
             shutil.copy(path, target / label / name.format(number=number, label=label))
@@ -80,7 +81,7 @@ def test_the_tree_is_found_at_every_depth_and_the_outermost_counts(tree: Path, t
 def test_the_authors_archive_has_no_val_and_names_of_its_own(tree: Path, tmp_path: Path) -> None:
     layout = layouts.find(authors(tree, tmp_path))
     assert {path.rpartition("/")[0] for path in layout.images} == {
-        f"{split}/{label}" for split in ("train", "test") for label in sources.LABELS
+        f"{split}/{label}" for split in ("train", "test") for label in labels.CLASSES
     }
     assert layout.dataset == "chest-xray-pneumonia" and "authors' archive" in layout.summary()
     assert layout.named == len(layout.images) == 14
@@ -103,7 +104,7 @@ def test_the_patient_is_read_off_the_authors_names_and_one_s_own(name: str, pati
 
 def test_of_a_flat_folder_whole_patients_are_held_out(many: Path, tmp_path: Path) -> None:
     folder = flat(many, tmp_path / "own", "patient{number}_1.jpeg")
-    for label in sources.LABELS:
+    for label in labels.CLASSES:
         for path in list((folder / label).iterdir()):
             path.with_name(path.name.replace("_1", "_2")).write_bytes(path.read_bytes() + b"\0")
         copied = sorted((folder / label).iterdir())[0]
