@@ -46,18 +46,18 @@ def blocks() -> dict[str, str]:
 
 def _speed(facts: Facts) -> str:
     parts = [f"{_when(facts)} Client and server ran on the same machine."]
-    for images in facts["sets"]:
+    for part in facts["sets"]:
         parts.append(
-            f"\n{images['pictures']['count']} images, median {images['pictures']['kilobytes']:.0f} kB "
-            f"and {images['pictures']['megapixels']:.2f} megapixels: **{images['times']:.1f} times** the requests a second of "
-            f"the plain way at its best; median at one client **{images['median']:.1f} ms**, upload and decoding included"
-            f"{'' if images['median'] < MEDIAN else f', past the limit of {MEDIAN:.0f} ms'}; "
-            f"the map adds {100 * images['map_adds']:.0f} %.\n\n"
+            f"\n{part['pictures']['count']} images, median {part['pictures']['kilobytes']:.0f} kB "
+            f"and {part['pictures']['megapixels']:.2f} megapixels: **{part['times']:.1f} times** the requests a second of "
+            f"the plain way at its best; median at one client **{part['median']:.1f} ms**, upload and decoding included"
+            f"{'' if part['median'] < MEDIAN else f', past the limit of {MEDIAN:.0f} ms'}; "
+            f"the map adds {100 * part['map_adds']:.0f} %.\n\n"
             "| served by | clients | requests a second | median ms | 95th percentile ms |\n|---|---|---|---|---|"
         )
         parts += [
             f"| {line['by']} | {line['clients']} | {line['rate']:.0f} | {line['median']:.1f} | {line['late']:.1f} |"
-            for line in images["lines"]
+            for line in part["lines"]
         ]
     return "\n".join(parts)
 

@@ -127,7 +127,7 @@ def main() -> None:
             beside = "ImageDataGenerator and a float array"
             rows.append(record.row(train, "images/s", rates[network], round(peer["rate"], 1), beside))
             rows.append(record.row(f"{train}: peak memory", "MiB", result["megabytes"], peer["megabytes"], beside))
-            here, beside_it = (one["megabytes"] - one["imports"] for one in (result, peer))
+            here, beside_it = (measured["megabytes"] - measured["imports"] for measured in (result, peer))
             rows.append(record.row(f"{train}: the same, less what the imports take", "MiB", here, beside_it, beside))
             criteria = {
                 f"{FASTER} times as fast as the notebook way": result["rate"] >= FASTER * peer["rate"],

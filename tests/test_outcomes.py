@@ -52,16 +52,16 @@ def test_points_of_an_old_contract_are_sorted_and_keep_what_they_were_fixed_for(
 
 
 @given(share, share)
-def test_thresholds_of_a_new_contract_are_in_order(one: float, other: float) -> None:
-    lower, upper = sorted((one, other))
+def test_thresholds_of_a_new_contract_are_in_order(left: float, right: float) -> None:
+    lower, upper = sorted((left, right))
     assert [limit.score for limit in outcomes.thresholds(new(lower, upper))] == [lower, upper]
 
 
 @given(share, share, share, share)
-def test_a_higher_score_never_has_a_milder_outcome(one: float, other: float, first: float, second: float) -> None:
+def test_a_higher_score_never_has_a_milder_outcome(left: float, right: float, first: float, second: float) -> None:
     limits = outcomes.thresholds(old(first, second))
     order = [NONE, INDETERMINATE, SIGNS]
-    mild, grave = (order.index(outcomes.outcome(score, limits)) for score in sorted((one, other)))
+    mild, grave = (order.index(outcomes.outcome(score, limits)) for score in sorted((left, right)))
     assert mild <= grave
 
 

@@ -47,7 +47,7 @@ def mask(images: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 def rank_correlation(maps: np.ndarray, others: np.ndarray) -> Floats:
     """Spearman's rank correlation of each pair of maps [n, h, w]: float64 [n]; NaN where one of them is constant."""
-    ranks = [rankdata(one.reshape(len(one), -1), axis=1) for one in (maps, others)]
-    centred = [one - one.mean(axis=1, keepdims=True) for one in ranks]
+    ranks = [rankdata(values.reshape(len(values), -1), axis=1) for values in (maps, others)]
+    centred = [values - values.mean(axis=1, keepdims=True) for values in ranks]
     spread = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
     return divide((centred[0] * centred[1]).sum(axis=1), spread)

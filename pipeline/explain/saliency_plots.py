@@ -135,7 +135,7 @@ def cascade(rows: Sequence[Mapping[str, Any]], limit: float) -> Figure:
 
 
 def borders(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """AUC of the whole picture, without its frame, and of the frame alone, by the frame's width."""
+    """AUC of the whole image, without its frame, and of the frame alone, by the frame's width."""
     splits = list(dict.fromkeys(row["split"] for row in rows))
     figure, grid = panels(1, len(splits), width=3.8, height=3.4, sharey=True)
     for axes, split in zip(grid[0], splits, strict=True):

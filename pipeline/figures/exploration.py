@@ -66,13 +66,13 @@ def difference(normal: np.ndarray, pneumonia: np.ndarray) -> Figure:
     return figure
 
 
-def distributions(figures: Mapping[str, Mapping[str, Counts]], logarithmic: Sequence[str]) -> Figure:
+def distributions(quantities: Mapping[str, Mapping[str, Counts]], logarithmic: Sequence[str]) -> Figure:
     """Share of each class's images by bin, for each quantity; empty ends of an axis are cut off."""
     drawn = None
-    columns = 2 if len(figures) == 4 else 3
-    figure, grid = panels(-(-len(figures) // columns), columns, width=3.3, height=2.5)
+    columns = 2 if len(quantities) == 4 else 3
+    figure, grid = panels(-(-len(quantities) // columns), columns, width=3.3, height=2.5)
     cells = [axes for line in grid for axes in line]
-    for axes, (quantity, classes) in zip(cells, figures.items(), strict=True):
+    for axes, (quantity, classes) in zip(cells, quantities.items(), strict=True):
         axes.set(xlabel=quantity, ylabel="share of images")
         used = np.flatnonzero(sum(histogram.counts for histogram in classes.values()))
         first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)

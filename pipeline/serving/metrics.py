@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax", "gauge_mostrecent")  # files of prometheus_client
-ROOM = 2**17  # bytes of each: several times what the numbers below fill
+CAPACITY = 2**17  # bytes of each: several times what the numbers below fill
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 log = logging.getLogger("bentoml.pneumonia")
@@ -49,7 +49,7 @@ def _reserve() -> str:
         for path in mine:
             path.unlink(missing_ok=True)  # of a dead process that had this number
             with path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, ROOM)
+                os.posix_fallocate(file.fileno(), 0, CAPACITY)
     except OSError as error:
         for path in mine:
             with contextlib.suppress(OSError):

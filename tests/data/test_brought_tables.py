@@ -110,7 +110,7 @@ def test_any_name_stands_in_a_table_comes_back_and_computes_nothing(name: bytes)
 
 @settings(deadline=None)
 @given(NAMES, NAMES)
-def test_two_names_that_need_writing_stay_two(one: bytes, other: bytes) -> None:
-    first, second = os.fsdecode(one), os.fsdecode(other)
-    if one != other and first != brought_tables.cell(first) and second != brought_tables.cell(second):
+def test_two_names_that_need_writing_stay_two(left: bytes, right: bytes) -> None:
+    first, second = os.fsdecode(left), os.fsdecode(right)
+    if left != right and first != brought_tables.cell(first) and second != brought_tables.cell(second):
         assert brought_tables.cell(first) != brought_tables.cell(second)

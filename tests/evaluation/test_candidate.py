@@ -61,7 +61,9 @@ def test_permuting_the_test_predictions_changes_nothing_chosen(compared, tmp_pat
     stage("compare", root)
     assert (root / "metrics/candidate.json").read_bytes() == (compared / "metrics/candidate.json").read_bytes()
     for name in DONE:
-        before, after = (json.loads((one / f"metrics/runs/{name}.json").read_text()) for one in (compared, root))
+        before, after = (
+            json.loads((project / f"metrics/runs/{name}.json").read_text()) for project in (compared, root)
+        )
         chosen = [key for key in before if key.startswith(("threshold", "recalibration", "validation", "stress"))]
         assert {key: before[key] for key in chosen} == {key: after[key] for key in chosen}
         assert before["test_auc"] != after["test_auc"]

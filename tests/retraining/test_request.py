@@ -196,6 +196,6 @@ def test_what_does_not_go_together_is_refused() -> None:
 
 
 @given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80))
-def test_a_workspace_is_a_plain_name_and_belongs_to_one_run(one: str, other: str) -> None:
-    assert re.fullmatch(r"retrain-[A-Za-z0-9-]+", Request(run_id=one).workspace)
-    assert (Request(run_id=one).workspace == Request(run_id=other).workspace) == (one == other)
+def test_a_workspace_is_a_plain_name_and_belongs_to_one_run(left: str, right: str) -> None:
+    assert re.fullmatch(r"retrain-[A-Za-z0-9-]+", Request(run_id=left).workspace)
+    assert (Request(run_id=left).workspace == Request(run_id=right).workspace) == (left == right)

@@ -18,7 +18,7 @@ plan) echo '{"RETRAIN_COMMIT": "abc"}' ;;
 prepare) echo '[{"RETRAIN_RUN": "one"}, {"RETRAIN_RUN": "two"}]' ;;
 gate) exit "$GATE" ;;
 deliver) exit "$DELIVER" ;;
-emit_champion_asset) exit "$ANNOUNCE" ;;
+emit_champion_asset) exit "$EMIT" ;;
 esac
 """
 BEFORE = ("detect_new_data", "plan", "ingest", "validate", "prepare", "train", "gather_runs", "evaluate", "package")
@@ -51,13 +51,13 @@ def states(project: Path, **codes: str) -> dict[str, str]:
     [
         # Rejected by the gate: reported and tracked all the same, and nothing that serves changes.
         (
-            {"GATE": "99", "DELIVER": "99", "ANNOUNCE": "99"},
+            {"GATE": "99", "DELIVER": "99", "EMIT": "99"},
             {"gate": SKIPPED, "promote": SKIPPED, "smoke_test": SKIPPED, "report": DONE, "track": DONE}
             | {"deliver": SKIPPED, "emit_champion_asset": SKIPPED},
         ),
         # Promoted in its workspace and carried out: also where `deliver` is tried again and finds its work done.
         (
-            {"GATE": "0", "DELIVER": "99", "ANNOUNCE": "0"},
+            {"GATE": "0", "DELIVER": "99", "EMIT": "0"},
             {"gate": DONE, "promote": DONE, "smoke_test": DONE, "report": DONE, "track": DONE}
             | {"deliver": SKIPPED, "emit_champion_asset": DONE},
         ),

@@ -14,7 +14,7 @@ RUN = "custom_cnn-raw-0"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_project(tmp_path_factory.mktemp("sharing") / "project")
+    return copy_project(tmp_path_factory.mktemp("remote") / "project")
 
 
 def test_a_remote_that_refuses_is_named(project: Path) -> None:

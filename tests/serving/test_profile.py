@@ -168,9 +168,9 @@ def test_a_profile_under_another_name_is_refused(root: Path) -> None:
 
 @hypothesis_settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1))
-def test_the_probability_keeps_the_order_and_stays_a_probability(one: float, other: float) -> None:
+def test_the_probability_keeps_the_order_and_stays_a_probability(left: float, right: float) -> None:
     site_profile = profile.Profile.model_validate({"format": 1, "digest": "0" * 64, **content("c")})
-    low, high = sorted((one, other))
+    low, high = sorted((left, right))
     assert 0 < site_profile.probability(low) <= site_profile.probability(high) < 1
 
 

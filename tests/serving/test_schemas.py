@@ -30,8 +30,8 @@ def test_shift_and_back_is_nothing(probability: float, assumed: float, wanted: f
 
 @settings(deadline=None)
 @given(inside, inside, inside, inside)
-def test_shift_keeps_the_order(one: float, other: float, assumed: float, wanted: float) -> None:
-    low, high = sorted((one, other))
+def test_shift_keeps_the_order(left: float, right: float, assumed: float, wanted: float) -> None:
+    low, high = sorted((left, right))
     assert at_prevalence(low, assumed, wanted) <= at_prevalence(high, assumed, wanted) + 1e-12
 
 

@@ -103,13 +103,13 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("room", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", STATES)
-def test_axe_finds_nothing(page: Page, files: Path, state: str, room: str) -> None:
-    page.emulate_media(color_scheme=room)
+def test_axe_finds_nothing(page: Page, files: Path, state: str, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
     STATES[state](page, files)
     assert findings(page) == []
-    shoot(page, f"axe-{state}-{room}".replace(" ", "-"))
+    shoot(page, f"axe-{state}-{scheme}".replace(" ", "-"))
 
 
 def test_axe_finds_nothing_on_a_phone(chromium: Browser, server: Server, files: Path) -> None:

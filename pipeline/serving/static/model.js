@@ -17,14 +17,14 @@ const FIRST = {
   brier_recalibrated: "Brier score",
 };
 const number = (value) => (typeof value === "number" ? value.toFixed(3) : value);
-const interval = (found) => (found ? `${number(found.value)} (${number(found.low)} to ${number(found.high)})` : "");
+const interval = (estimate) => (estimate ? `${number(estimate.value)} (${number(estimate.low)} to ${number(estimate.high)})` : "");
 
 /** A threshold and the criterion that it was fixed by. */
 export const threshold = ({ score, criterion }) => `${score.toFixed(3)} (${criterion})`;
 
 /** What a site's profile was fitted on, and what changes by it. */
 function profileOf({ version, images, patients, prevalence, recalibration, report }) {
-  const estimate = (found) => (found?.[0] == null ? "undefined" : found[0].toFixed(2));
+  const estimate = (interval) => (interval?.[0] == null ? "undefined" : interval[0].toFixed(2));
   const told = Object.entries({ log_loss: "log loss", sensitivity_at_lower: "sensitivity, lower threshold", specificity_at_upper: "specificity, upper threshold" })
     .filter(([name]) => report.all?.[name])
     .map(([name, said]) => `${said} ${estimate(report.all[name].before)} before, ${estimate(report.all[name].after)} after`);
@@ -48,8 +48,8 @@ export function draw(card) {
     ["Changes", card.changelog.join(" ")],
     ...(card.refused ? [["Refused in its place", `${card.refused.version} ${card.refused.reason}`]] : []),
   ]);
-  const own = card.profile ? ", at the champion's own thresholds" : "";
-  $("metrics").caption.textContent = `Metrics with 95 % intervals by patient${own}`;
+  const points = card.profile ? ", at the champion's own thresholds" : "";
+  $("metrics").caption.textContent = `Metrics with 95 % intervals by patient${points}`;
   const names = Object.keys(card.figures.validation);
   const order = [...Object.keys(FIRST).filter((name) => names.includes(name)), ...names.filter((name) => !(name in FIRST))];
   $("metrics").tBodies[0].replaceChildren(...order.map((name) => {

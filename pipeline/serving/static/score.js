@@ -12,8 +12,8 @@ export function digits(score, thresholds) {
 
 /** The score in a sentence. */
 export function sentence({ score, thresholds }) {
-  const [own, lower, upper] = [score, thresholds.lower, thresholds.upper].map((value) => digits(value, thresholds));
-  return `Score ${own} on a scale from 0 to 1; lower threshold ${lower}, upper threshold ${upper}. It is no patient's risk.`;
+  const [shown, lower, upper] = [score, thresholds.lower, thresholds.upper].map((value) => digits(value, thresholds));
+  return `Score ${shown} on a scale from 0 to 1; lower threshold ${lower}, upper threshold ${upper}. It is no patient's risk.`;
 }
 
 /** Draw the scale into `place`: three zones, the two thresholds, and a needle at the score. */
