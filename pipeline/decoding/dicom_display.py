@@ -10,7 +10,7 @@ from pipeline.decoding import grey_range
 from pipeline.decoding.dicom_tables import tables
 from pipeline.decoding.dicom_values import all_numbers, is_given, number, numbers, text
 from pipeline.decoding.grey_range import Range
-from pipeline.decoding.levels import CENTRAL, Levels, ends
+from pipeline.decoding.levels import CENTRAL, Ends, Levels, ends
 
 # A window or table that leaves less than this of an image that has more is a mistake: of the grey range between the
 # central values, and of the pixels that are neither black nor white. No training image has so little of either.
@@ -47,7 +47,8 @@ def to_grey(data: Dataset, levels: Levels) -> tuple[np.ndarray, list[str]]:
     inverted = text(data, "PhotometricInterpretation") == "MONOCHROME1"
     warnings = list(modality.warnings)
     ignored: dict[str, None] = {}
-    shown, own_warnings = _own_brightness(modality, levels, inverted)
+    shown, limits = _own_brightness(modality, levels, inverted)
+    left_out = None
     own_is_usable = _is_usable(shown, levels.counts)
     for name, brightness in _declared(data, modality.values):
         if brightness is not None and (_is_usable(brightness, levels.counts) or not own_is_usable):
@@ -55,9 +56,10 @@ def to_grey(data: Dataset, levels: Levels) -> tuple[np.ndarray, list[str]]:
             break
         ignored[f"{name} {'is impossible' if brightness is None else LEAVES_NOTHING}"] = None  # each reason once
     else:
-        warnings += own_warnings
+        warnings += grey_range.outlier_warnings(limits)
+        left_out = grey_range.outside(limits, modality.own)
     warnings += [f"{reason} and was ignored" for reason in ignored]
-    return levels.paint(shown), warnings
+    return levels.paint(shown, left_out), warnings
 
 
 def _modality(data: Dataset, levels: Levels) -> Modality:
@@ -72,12 +74,12 @@ def _modality(data: Dataset, levels: Levels) -> Modality:
     return Modality(levels.numbers * slope + intercept, levels.numbers, slope < 0, None, warnings)
 
 
-def _own_brightness(modality: Modality, levels: Levels, inverted: bool) -> tuple[np.ndarray, list[str]]:
-    """The image in its own range: brightness [levels], and warnings."""
+def _own_brightness(modality: Modality, levels: Levels, inverted: bool) -> tuple[np.ndarray, Ends]:
+    """The image in its own range: brightness [levels], and the ends of its values."""
     limits = ends(modality.own, levels.counts)
     dark_is_high = inverted != modality.falling
     brightness = grey_range.choose(limits, dark_is_high, modality.stated).brightness(modality.own)
-    return 1 - brightness if dark_is_high else brightness, grey_range.outlier_warnings(limits)
+    return 1 - brightness if dark_is_high else brightness, limits
 
 
 def _declared(data: Dataset, values: np.ndarray) -> Iterator[tuple[str, np.ndarray | None]]:

@@ -86,7 +86,12 @@ def to_grey(levels: Levels, inverted: bool, depth: int | None) -> tuple[np.ndarr
     uses_all = used == depth if depth else ends.low >= 0 and 0.5 < ends.high <= 1
     chosen = natural(ends) if uses_all else choose(ends, inverted)
     brightness = chosen.brightness(levels.numbers)
-    return levels.paint(1 - brightness if inverted else brightness), warnings
+    return levels.paint(1 - brightness if inverted else brightness, outside(ends, levels.numbers)), warnings
+
+
+def outside(ends: Ends, numbers: np.ndarray) -> np.ndarray | None:
+    """Which of the numbers do not count for the range, bool; None where no pixel has such a one."""
+    return (numbers < ends.low) | (numbers > ends.high) if ends.outliers else None
 
 
 def outlier_warnings(ends: Ends) -> list[str]:

@@ -19,6 +19,7 @@ CENTRAL = (0.01, 0.99)  # the share of the pixels whose values are the image's o
 # How far a value may lie outside the central ones, in widths of their span. At full size no training image reaches it
 # (`python -m benchmarks.reader tones` measures the furthest); what lies further off is a hot or dead pixel, or a marker.
 REACH = 0.8
+MAX_ALONE = 1_000  # odd pixels that are looked at one by one; more of them are a marker or a region
 
 
 def in_bands(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
@@ -41,7 +42,8 @@ class Levels:
 
     `index`: uint16 [height, width]; `numbers`: float64 [levels], the value of each level, ascending; `counts`: int64
     [levels], pixels of each, blank ones left out; `blank`: bool [height, width] of pixels that are no image, or None;
-    `outliers`: pixels that were clipped when the levels were made.
+    `outliers`: pixels that were clipped when the levels were made; `odd`: bool [height, width] of these and of pixels
+    without a number, or None.
     """
 
     index: np.ndarray
@@ -49,19 +51,41 @@ class Levels:
     counts: np.ndarray
     blank: np.ndarray | None = None
     outliers: int = 0
+    odd: np.ndarray | None = None
 
-    def paint(self, brightness: np.ndarray) -> np.ndarray:
-        """The image in 8 bits, uint8 [height, width], from the brightness (0 to 1) of each level; blank is black."""
+    def paint(self, brightness: np.ndarray, left_out: np.ndarray | None = None) -> np.ndarray:
+        """The image in 8 bits, uint8 [height, width], from the brightness (0 to 1) of each level; blank is black.
+
+        `left_out`: bool [levels] of those that do not count for the range, where there are pixels of them. Where a pixel of
+        these, or an odd one, stands alone, it is shown as its neighbours.
+        """
         table = np.rint(255 * np.clip(np.nan_to_num(brightness), 0, 1)).astype(np.uint8)
         grey = table[self.index]
         if self.blank is not None:
             grey[self.blank] = 0
+        odd = self.odd
+        if left_out is not None and left_out.any():
+            far = left_out[self.index] if self.blank is None else left_out[self.index] & ~self.blank
+            odd = far if odd is None else odd | far
+        if odd is not None:
+            _mend_lone(grey, odd)
         return grey
 
     def ends(self) -> Ends:
         """The range of the image, robust against a few pixels: see `REACH`."""
         limits = ends(self.numbers, self.counts)
         return limits._replace(outliers=limits.outliers + self.outliers)
+
+
+def _mend_lone(grey: np.ndarray, odd: np.ndarray) -> None:
+    """Give each odd pixel that has no odd neighbour the median of its neighbours."""
+    if np.count_nonzero(odd) > MAX_ALONE:
+        return
+    for row, column in np.argwhere(odd):
+        around = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
+        others = grey[around][~odd[around]]
+        if others.size and others.size == odd[around].size - 1:
+            grey[row, column] = np.median(others)
 
 
 def ends(numbers: np.ndarray, counts: np.ndarray) -> Ends:
@@ -103,8 +127,10 @@ def of_any(values: np.ndarray, blank: np.ndarray | None = None) -> Levels:
     """
     if values.dtype.kind in "iub" and int(values.max()) - int(values.min()) < STEPS:
         return of_integers(values, blank)
-    blank = np.isnan(values) if blank is None else blank | np.isnan(values)
+    nothing = np.isnan(values)
+    blank = nothing if blank is None else blank | nothing
     low, high, outliers = _float_ends(values, blank)
+    odd = nothing | (values < low) | (values > high) if outliers or nothing.any() else None
     step = (high - low) / (STEPS - 1) or 1.0
     index = np.empty(values.shape, np.uint16)
     counts = np.zeros(STEPS, np.int64)
@@ -113,7 +139,7 @@ def of_any(values: np.ndarray, blank: np.ndarray | None = None) -> Levels:
         place = np.nan_to_num((np.clip(values[rows], low, high).astype(np.float64) - low) / step)
         index[rows] = np.rint(place)
         counts += np.bincount(index[rows][~blank[rows]], minlength=STEPS)
-    return Levels(index, low + step * np.arange(STEPS), counts, blank if blank.any() else None, outliers)
+    return Levels(index, low + step * np.arange(STEPS), counts, blank if blank.any() else None, outliers, odd)
 
 
 def _float_ends(values: np.ndarray, blank: np.ndarray) -> Ends:

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from pydicom.uid import JPEG2000Lossless
 
 from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import Limits
 from pipeline.decoding.png_structure import ADAM7
 from pipeline.decoding.reader import decode
 from pipeline.serving import uploads
-from tests.image_storage import chunk, encoded, png, scene, tiff
+from tests.image_storage import chunk, dicom, encoded, png, scene, tiff
 
 LIMITS = Limits(20_000_000)
 IMAGE = scene()
@@ -290,6 +291,29 @@ def test_a_hot_pixel_of_a_png_decides_nothing_and_is_told() -> None:
     decoded = decode(png(values), None, LIMITS)
     assert np.abs(np.asarray(decoded.image).astype(int) - IMAGE).ravel()[1:].max() <= 1
     assert any("far outside" in each for each in decoded.warnings)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e30, -9999.0])
+@pytest.mark.parametrize("place", [(0, 0), (30, 40), (59, 79)])
+def test_a_lone_odd_pixel_is_shown_as_its_neighbours(place: tuple[int, int], odd: float) -> None:
+    """In an image of the network's size, one white or black pixel can change an outcome."""
+    row, column = place
+    near = IMAGE[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+    values = (IMAGE / 255).astype(np.float32)
+    values[place] = odd
+    files = [tiff(values)]
+    if odd > 0:
+        deep = TWELVE.copy()
+        deep[place] = 65535
+        files += [png(deep), tiff(65535 - deep, "miniswhite"), dicom(deep), dicom(deep, JPEG2000Lossless)]
+    for data in files:
+        assert int(near.min()) <= grey(data)[place] <= int(near.max())
+
+
+def test_odd_pixels_that_touch_are_a_marker() -> None:
+    values = TWELVE.copy()
+    values[10:13, 10:14] = 65535
+    assert (grey(png(values))[10:13, 10:14] == 255).all()
 
 
 # --- JPEG and what is shown to people
