@@ -23,7 +23,7 @@ from pipeline import settings
 from pipeline.retraining.request import Request, lay_over
 from pipeline.serving.request_limits import ROUTES
 from pipeline.serving.settings import load_serve
-from tests.containers.test_full import RUNS, SETTINGS
+from tests.containers.test_full import PARTS, REACHED, RUNS, SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -209,6 +209,8 @@ def test_a_part_has_the_secrets_and_the_networks_that_it_needs() -> None:
     assert networks["service"] == {"web"}
     assert {name for name in SERVICES if "web" in networks[name]} == {"service"}
     assert not networks["postgres"] & (networks["head"] | networks["worker"])
+    for name, reached in REACHED.items():  # tests/containers/test_full.py asks the containers
+        assert {part for part in PARTS if networks[part] & networks[name]} == reached, name
     assert {name for name in SERVICES if "tracking" in networks[name]} == {"mlflow", "mlflow-shared", "head"}
     for part in ("postgres", "store"):
         assert all(COMPOSE["networks"][network]["internal"] for network in networks[part])
