@@ -24,7 +24,7 @@ ENV PATH=/opt/airflow/bin:$PATH PYTHONUNBUFFERED=1 AIRFLOW_HOME=/airflow
 USER 1000
 WORKDIR /project
 # Of the page; compose.yaml asks the scheduler and the DAG processor for theirs.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
+HEALTHCHECK --interval=15s --timeout=5s --start-period=180s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/api/v2/monitor/health', timeout=4)"]
 CMD ["airflow", "api-server"]
 
@@ -61,7 +61,7 @@ COPY docker/worker.sh /usr/local/bin/worker
 RUN install --directory /home/pipeline/airflow && install --mode=600 /dev/null /home/pipeline/airflow/airflow.cfg
 ENV AIRFLOW_HOME=/home/pipeline/airflow AIRFLOW__CORE__DAGS_FOLDER=/project/dags
 # The worker itself must answer, through the broker.
-HEALTHCHECK --interval=60s --timeout=45s --start-period=90s \
+HEALTHCHECK --interval=60s --timeout=45s --start-period=180s \
     CMD ["sh", "-c", "exec /opt/airflow/bin/celery --quiet --app airflow.providers.celery.executors.celery_executor.app inspect ping --timeout 10 --destination \"celery@$(hostname)\""]
 ENTRYPOINT ["worker"]
 CMD ["training"]

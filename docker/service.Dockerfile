@@ -38,7 +38,7 @@ COPY metrics/explain/summary.json metrics/explain/
 ENV PATH=/opt/serve/bin:$PATH PYTHONUNBUFFERED=1 BENTOML_HOME=/tmp/bentoml
 USER 1000
 EXPOSE 3000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=180s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:3000/readyz', timeout=4)"]
 # Inside the container the service listens on all addresses; compose.yaml publishes the port on loopback alone.
 CMD ["bentoml", "serve", "--host", "0.0.0.0", "--port", "3000"]

@@ -1,5 +1,6 @@
 """What can be known of docker/ without a Docker engine: schema, lint, paths, ports, variables, installs."""
 
+import json
 import os
 import re
 import shlex
@@ -18,8 +19,11 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline import settings
+from pipeline.retraining.request import Request, lay_over
 from pipeline.serving.request_limits import ROUTES
 from pipeline.serving.settings import load_serve
+from tests.containers.test_full import PARTS, REACHED, RUNS, SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -205,6 +209,8 @@ def test_a_part_has_the_secrets_and_the_networks_that_it_needs() -> None:
     assert networks["service"] == {"web"}
     assert {name for name in SERVICES if "web" in networks[name]} == {"service"}
     assert not networks["postgres"] & (networks["head"] | networks["worker"])
+    for name, reached in REACHED.items():  # tests/containers/test_full.py asks the containers
+        assert {part for part in PARTS if networks[part] & networks[name]} == reached, name
     assert {name for name in SERVICES if "tracking" in networks[name]} == {"mlflow", "mlflow-shared", "head"}
     for part in ("postgres", "store"):
         assert all(COMPOSE["networks"][network]["internal"] for network in networks[part])
@@ -311,6 +317,20 @@ def test_the_deployment_of_the_documents_says_what_compose_says() -> None:
 def _defaults(environment: dict[str, str]) -> dict[str, str]:
     """What Compose hands over where no variable is set."""
     return {name: re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", value) for name, value in environment.items()}
+
+
+def test_the_retrainings_of_the_page_and_of_the_test_may_be_asked_for(tmp_path: Path) -> None:
+    """Refused ones would be noticed only where an engine runs."""
+    written = yaml.safe_load((ROOT / "params.yaml").read_text())
+    three = {**written, "train": {**written["train"], "runs": RUNS}}
+    (example,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "containers.md").read_text(), re.DOTALL)
+    for params, asked in (
+        (written, json.loads(example)),
+        (three, {"epochs": 4, "settings": SETTINGS, "deliver": "branch"}),
+    ):
+        laid = lay_over(params, Request(run_id="r", **asked))
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(laid))
+        assert settings.load(tmp_path / "params.yaml").ingest.dataset == "phantom"
 
 
 def test_services_wait_for_what_exists() -> None:

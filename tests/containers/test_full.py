@@ -34,6 +34,14 @@ SETTINGS = {
     "evaluate": {"resamples": 50},
     "gate": {"validation": NOTHING, "stress": NOTHING},
 }
+PARTS = {"postgres": "5432", "redis": "6379", "store": "7070", "mlflow-shared": "5000", "airflow-api": "8080"}
+REACHED: dict[str, set[str]] = {  # who reaches which of them
+    "service": set(),
+    "mlflow-shared": {"postgres", "store", "mlflow-shared"},
+    "worker": {"redis", "store", "airflow-api"},
+    "head": {"redis", "store", "airflow-api", "mlflow-shared"},
+    "airflow-scheduler": {"postgres", "redis", "airflow-api"},
+}
 LISTEN = """
 import socket
 ear = socket.socket(type=socket.SOCK_DGRAM)
@@ -221,17 +229,10 @@ def test_no_file_of_a_worker_holds_a_secret(full: Full, retrained: str) -> None:
 
 def test_a_part_reaches_only_those_that_it_works_with(full: Full) -> None:
     dial = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
-    parts = {"postgres": "5432", "redis": "6379", "store": "7070", "mlflow-shared": "5000", "airflow-api": "8080"}
-    for name, reached in {
-        "service": set(),
-        "mlflow-shared": {"postgres", "store", "mlflow-shared"},
-        "worker": {"redis", "store", "airflow-api"},
-        "head": {"redis", "store", "airflow-api", "mlflow-shared"},
-        "airflow-scheduler": {"postgres", "redis", "airflow-api"},
-    }.items():
+    for name, reached in REACHED.items():
         inside = full.container(name)["Id"]
         answered = {
-            part for part, port in parts.items()
+            part for part, port in PARTS.items()
             if subprocess.run(["docker", "exec", inside, "python", "-c", dial, part, port], capture_output=True).returncode == 0
         }  # fmt: skip
         assert answered == reached, name
