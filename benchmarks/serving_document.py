@@ -139,7 +139,7 @@ def _guard(guard: Facts, site: Facts) -> str:
     refused = guard["test_refused"]
     low, high = refused["low"], refused["high"]
     lines = [
-        f"Its threshold refuses {100 * guard['threshold_refuses_of_validation']:.1f} % of the validation images. "
+        f"Its threshold refuses {100 * guard['threshold_refuses_of_validation']:.1f} % of the validation patients. "
         f"Of the official test images it refuses {100 * refused['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
         f"of the {site['films']} adult radiographs of the external test {_share(site['share_refused_by_guard'])}. Fitted "
         "without a kind of out-of-distribution image, it accepts of that kind:\n",

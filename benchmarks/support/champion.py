@@ -25,7 +25,10 @@ def write(root: Path, graph: onnx.ModelProto, network: str, side: int) -> None:
     def ask(pixels: np.ndarray, what: str) -> fit.Seen:
         return fit.seen(pixels, served.answer(pixels, what).features)
 
-    np.savez(folder / "guard.npz", **fit.fit(fit.gather(chest, ask, seed=0), ask(chest, "chests")))
+    np.savez(
+        folder / "guard.npz",
+        **fit.fit(fit.gather(chest, ask, seed=0), fit.Validation(ask(chest, "chests"), np.arange(len(chest)))),
+    )
     contract = {
         "version": "untrained",
         "network": network,

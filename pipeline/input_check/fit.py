@@ -11,9 +11,9 @@ from pipeline.input_check import guard as guards
 from pipeline.input_check import ood_negatives, variations
 from pipeline.input_check.guard import Guard
 
-REFUSED = 0.0099  # of the validation images at most, whatever their number
+REFUSED = 0.0099  # of the validation patients at most, whatever their number
 UNLIKE = 0.05  # of the validation images lie above the start of the band that is answered with a warning
-STRENGTH = 2.2e-4  # scikit-learn's C: the features are many, and those of other hospitals lie elsewhere
+STRENGTH = 2.8e-4  # scikit-learn's C: the features are many, and those of other hospitals lie elsewhere
 LAYOUT = np.array([20.0, 20.0])  # how much more freely than a feature the two numbers of the layout may weigh
 TEMPLATE_STRENGTH, REASON_STRENGTH = 1e-3, 3e-4
 MOST = 1000  # radiographs that are fitted, with a varied copy of each
@@ -28,6 +28,13 @@ class Seen(NamedTuple):
 
     ranks: np.ndarray
     features: np.ndarray
+
+
+class Validation(NamedTuple):
+    """Images of validation patients, and whose each is: [n]."""
+
+    seen: Seen
+    patients: np.ndarray
 
 
 Ask = Callable[[np.ndarray, str], Seen]  # of images uint8 [n, side, side], and what they are
@@ -62,15 +69,15 @@ def gather(chest: np.ndarray, ask: Ask, seed: int) -> Material:
     return Material(ask(used, "training"), ask(variations.vary(random, used), "varied"), negatives)
 
 
-def fit(material: Material, validation: Seen) -> Guard:
-    """The check, its limits at quantiles of the validation images."""
+def fit(material: Material, validation: Validation) -> Guard:
+    """The check; its limit is a quantile of the validation patients, each with the worst of their images."""
     fitted = _accept(material, validation, _template(material))
     made_up = {kind: _rows(fitted["upright"], seen) for kind, seen in material.negatives.items()}
     standard = {kind: (rows - fitted["centre"]) / fitted["scale"] for kind, rows in made_up.items()}
     return fitted | {"reasons": _reasons(standard)}
 
 
-def _accept(material: Material, validation: Seen, upright: np.ndarray, without: str | None = None) -> Guard:
+def _accept(material: Material, validation: Validation, upright: np.ndarray, without: str | None = None) -> Guard:
     """The check without its reasons; `without` leaves a kind of negatives out."""
     chest = np.concatenate([_rows(upright, material.plain), _rows(upright, material.varied)])
     kinds = [kind for kind in material.negatives if kind not in (*SELF, without)]
@@ -80,11 +87,10 @@ def _accept(material: Material, validation: Seen, upright: np.ndarray, without: 
     line = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=300)
     line.fit((both - centre) / scale, np.arange(len(both)) >= len(chest))
     fitted = {"upright": upright, "centre": centre, "scale": scale, "weights": np.r_[line.coef_[0], line.intercept_]}
-    scores = _scores(fitted, validation)
-    return fitted | {
-        "threshold": np.quantile(scores, 1 - REFUSED, method="higher"),
-        "unlike": np.quantile(scores, 1 - UNLIKE),
-    }
+    scores = _scores(fitted, validation.seen)
+    worst = [scores[validation.patients == patient].max() for patient in np.unique(validation.patients)]
+    limit = np.quantile(worst, 1 - REFUSED, method="higher")
+    return fitted | {"threshold": limit, "unlike": min(np.quantile(scores, 1 - UNLIKE), limit)}
 
 
 def rejects(guard: Guard, seen: Seen) -> np.ndarray:
@@ -92,7 +98,13 @@ def rejects(guard: Guard, seen: Seen) -> np.ndarray:
     return _scores(guard, seen) > guard["threshold"]
 
 
-def left_out(material: Material, validation: Seen, asked: Mapping[str, Seen]) -> dict[str, float]:
+def patients_rejected(guard: Guard, images: Validation) -> float:
+    """Share of the patients of whom the check rejects at least one image."""
+    rejected = np.unique(images.patients[rejects(guard, images.seen)])
+    return len(rejected) / len(np.unique(images.patients))
+
+
+def left_out(material: Material, validation: Validation, asked: Mapping[str, Seen]) -> dict[str, float]:
     """Share of each kind of made-up negatives, `asked`, that is accepted by a check fitted without that kind."""
     plain = _template(material)
     accepted = {}
@@ -103,9 +115,9 @@ def left_out(material: Material, validation: Seen, asked: Mapping[str, Seen]) ->
     return accepted
 
 
-def ask_negatives(chest: np.ndarray, ask: Ask, seed: int) -> dict[str, Seen]:
+def ask_negatives(chest: np.ndarray, ask: Ask, seed: int, count: int = ASKED) -> dict[str, Seen]:
     """Negatives of each kind that no check was fitted on, from radiographs of other patients, uint8 [n, side, side]."""
-    return {kind: ask(ood_negatives.make(kind, ASKED, chest, seed + 1), kind) for kind in ood_negatives.KINDS}
+    return {kind: ask(ood_negatives.make(kind, count, chest, seed + 1), kind) for kind in ood_negatives.KINDS}
 
 
 def central(images: np.ndarray) -> np.ndarray:

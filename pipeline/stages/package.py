@@ -257,7 +257,9 @@ def _fit_guard(
         return fit.seen(pixels, graph.answer(pixels, what).features)
 
     material = fit.gather(images.training, ask, options.seed)
-    fitted = fit.fit(material, seen.validation)
+    patients = np.array([row["patient"] for row in images.validation_rows])
+    validation = fit.Validation(seen.validation, patients)
+    fitted = fit.fit(material, validation)
     np.savez(path, allow_pickle=False, **fitted)
     central = ask(fit.central(images.validation), "central 80 %")
     asked = fit.ask_negatives(images.validation, ask, options.seed)
@@ -265,10 +267,14 @@ def _fit_guard(
     return {
         "threshold_refuses_of_validation": fit.REFUSED,
         "warned_from": float(fitted["unlike"]),
+        "patients_refused": {
+            "validation": round(fit.patients_rejected(fitted, validation), 6),
+            "central 80 % of validation": round(fit.patients_rejected(fitted, fit.Validation(central, patients)), 6),
+        },
         "validation_refused": _share(fit.rejects(fitted, seen.validation), samples.validation),
         "central_80_percent_of_validation_refused": _share(fit.rejects(fitted, central), samples.validation),
         "test_refused": _share(fit.rejects(fitted, seen.test), samples.test),
-        "accepted_of_kinds_left_out_of_fitting": fit.left_out(material, seen.validation, asked),
+        "accepted_of_kinds_left_out_of_fitting": fit.left_out(material, validation, asked),
         "reasons_told": fit.reasons_told(fitted, asked),
     }
 
