@@ -84,7 +84,7 @@ def _accept(material: Material, validation: Validation, upright: np.ndarray, wit
     both = np.concatenate([chest, *(_rows(upright, material.negatives[kind]) for kind in kinds)])
     centre, scale = both.mean(axis=0), both.std(axis=0) + 1e-6
     scale[-2:] /= LAYOUT
-    line = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=300)
+    line = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=3000)
     line.fit((both - centre) / scale, np.arange(len(both)) >= len(chest))
     fitted = {"upright": upright, "centre": centre, "scale": scale, "weights": np.r_[line.coef_[0], line.intercept_]}
     scores = _scores(fitted, validation.seen)
@@ -153,7 +153,7 @@ def _template(material: Material, without: str | None = None) -> np.ndarray:
     others += [] if without == "turned" else [ranks[:, ::-1]]
     others += [] if without == "negative" else [-ranks]
     better = np.concatenate([ranks - other for other in others]).reshape(-1, ranks[0].size)
-    line = LogisticRegression(C=TEMPLATE_STRENGTH, fit_intercept=False, max_iter=300)
+    line = LogisticRegression(C=TEMPLATE_STRENGTH, fit_intercept=False, max_iter=3000)
     line.fit(np.concatenate([better, -better]), np.arange(2 * len(better)) < len(better))
     return line.coef_[0].reshape(ranks[0].shape)
 
@@ -162,6 +162,6 @@ def _reasons(made_up: Mapping[str, np.ndarray]) -> np.ndarray:
     """The regression that names the nearest reason: float64 [reasons, inputs + 1]."""
     place = {kind: guards.REASONS.index(kind if kind in guards.REASONS else "not a chest") for kind in made_up}
     target = np.concatenate([np.full(len(seen_of_kind), place[kind]) for kind, seen_of_kind in made_up.items()])
-    line = LogisticRegression(C=REASON_STRENGTH, class_weight="balanced", max_iter=300)
+    line = LogisticRegression(C=REASON_STRENGTH, class_weight="balanced", max_iter=3000)
     line.fit(np.concatenate(list(made_up.values())), target)  # its classes are sorted, as the reasons are numbered
     return np.column_stack([line.coef_, line.intercept_])
