@@ -26,7 +26,7 @@ COPY --from=environment /opt/serve /opt/serve
 WORKDIR /service
 COPY pyproject.toml params.yaml ./
 COPY pipeline/__init__.py pipeline/command.py pipeline/errors.py pipeline/files.py pipeline/inference.py \
-    pipeline/old_names.py pipeline/outcomes.py pipeline/paths.py pipeline/schema.py pipeline/
+    pipeline/labels.py pipeline/old_names.py pipeline/outcomes.py pipeline/paths.py pipeline/schema.py pipeline/
 COPY pipeline/data/__init__.py pipeline/data/imaging.py pipeline/data/
 COPY pipeline/decoding pipeline/decoding
 COPY pipeline/input_check/__init__.py pipeline/input_check/guard.py pipeline/input_check/rank_view.py pipeline/input_check/

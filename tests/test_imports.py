@@ -225,7 +225,7 @@ REBUILT = dict.fromkeys(
 )
 # Of `stress`: read only where a run's network is kept nowhere and a champion was made of it.
 COMMITTED_GRAPH = dict.fromkeys(
-    ["pipeline/inference.py", "pipeline/outcomes.py", "pipeline/registry/contract.py"],
+    ["pipeline/inference.py", "pipeline/labels.py", "pipeline/outcomes.py", "pipeline/registry/contract.py"],
     "finds and runs a champion's committed graph",
 )
 
