@@ -189,7 +189,7 @@ def test_numbers_are_the_same_when_it_runs_again(root):
 
 def test_a_run_that_is_unknown_or_was_never_trained_is_named_in_one_line(root):
     for name, message in (
-        ("vgg16-raw-0", "vgg16-raw-0 was never trained: predictions/vgg16-raw-0/run.json is missing"),
+        ("vgg16-raw-0", "predictions/vgg16-raw-0/run.json is missing: vgg16-raw-0 was never trained"),
         ("vgg19-raw-0", "'vgg19-raw-0' is no run of params.yaml; known: custom_cnn-raw-0, vgg16-raw-0"),
     ):
         before = sorted((root / "metrics" / "explain").iterdir())
