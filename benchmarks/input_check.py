@@ -94,16 +94,19 @@ def _left_out(folder: Path) -> dict[str, float]:
     def ask(pixels: np.ndarray, what: str) -> fit.Seen:
         return fit.seen(pixels, graph.answer(pixels, what).features)
 
-    rows = read_table(paths.index("development"))
-    held_out = [int(row["row"]) for row in read_table(paths.group("validation"))]
-    pixels = np.load(paths.array("development"), mmap_mode="r")
-    validation = pixels[held_out]
-    patients = np.array([rows[row]["patient"] for row in held_out])
-    training = pixels[np.setdiff1d(np.arange(len(pixels)), held_out)]
+    training, validation, patients = _development()
     seed = settings.load().evaluate.seed
     asked = fit.ask_negatives(validation, ask, seed, LEFT_OUT)
     material = fit.gather(training, ask, seed)
-    return fit.left_out(material, fit.Validation(ask(validation, "validation"), patients), asked)
+    return fit.left_out(material, fit.Validation(ask(validation, "validation"), np.array(patients)), asked)
+
+
+def _development() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Training images and validation images, uint8 [n, side, side] each, and the patient of each validation image."""
+    rows = read_table(paths.index("development"))
+    held_out = [int(row["row"]) for row in read_table(paths.group("validation"))]
+    pixels = np.load(paths.array("development"), mmap_mode="r")
+    return np.delete(pixels, held_out, axis=0), pixels[held_out], [rows[row]["patient"] for row in held_out]
 
 
 def _row(images: Images, old: np.ndarray, new: np.ndarray, warned: np.ndarray) -> dict[str, object]:
@@ -121,10 +124,7 @@ def _row(images: Images, old: np.ndarray, new: np.ndarray, warned: np.ndarray) -
 
 
 def _sets(side: int, unlabelled: Path | None, external: Path | None) -> Iterator[Images]:
-    rows = read_table(paths.index("development"))
-    held_out = [int(row["row"]) for row in read_table(paths.group("validation"))]
-    validation = np.load(paths.array("development"), mmap_mode="r")[held_out]
-    patients = [rows[row]["patient"] for row in held_out]
+    _, validation, patients = _development()
     test_patients = [row["patient"] for row in read_table(paths.index("test"))]
     yield Images("validation", "accepted", validation, patients)
     yield Images("validation, central 80 %", "accepted", fit.central(validation), patients)

@@ -88,9 +88,11 @@ class DecodeProcess:
         if facts is None and self._closed:
             raise Problem(503, "stopping", "the service stops")
         if facts is None and time.monotonic() - began >= serve.max_decode_seconds:
-            raise self._took_too_long()
+            limit = serve.max_decode_seconds
+            raise _too_costly(f"takes more than {limit} seconds of CPU (max_decode_seconds)", limit)
         if facts is None or facts.get("error") == "too_costly":  # less time cannot have passed the limit of CPU
-            raise self._needs_too_much()
+            limit = serve.max_decode_megabytes
+            raise _too_costly(f"needs more than {limit} MB (max_decode_megabytes), or it broke its decoder", limit)
         if "error" in facts:
             raise Problem.of(UnreadableImage(facts["error"], facts["detail"], **facts["facts"]))
         return facts["warnings"], content
@@ -139,23 +141,9 @@ class DecodeProcess:
             assert self._control is not None
             socket.send_fds(self._control, [b"+"], [theirs.fileno()])
 
-    def _needs_too_much(self) -> Problem:
-        megabytes = self._serve.max_decode_megabytes
-        return Problem(
-            413,
-            "too_costly",
-            f"decoding the image needs more than {megabytes} MB (max_decode_megabytes), or it broke its decoder",
-            limit=megabytes,
-        )
 
-    def _took_too_long(self) -> Problem:
-        seconds = self._serve.max_decode_seconds
-        return Problem(
-            413,
-            "too_costly",
-            f"decoding the image takes more than {seconds} seconds of CPU (max_decode_seconds)",
-            limit=seconds,
-        )
+def _too_costly(what: str, limit: int) -> Problem:
+    return Problem(413, "too_costly", f"decoding the image {what}", limit=limit)
 
 
 class Decoders:
