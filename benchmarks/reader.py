@@ -42,7 +42,7 @@ from pipeline.decoding.errors import UnreadableImage
 from pipeline.decoding.limits import Limits
 from pipeline.decoding.reader import decode
 from pipeline.errors import ProjectError
-from pipeline.files import write_json, write_text
+from pipeline.files import read_json, write_json, write_text
 from pipeline.input_check import guard
 from pipeline.reporting.markdown_blocks import insert
 from pipeline.serving import model
@@ -260,10 +260,10 @@ def main() -> None:
     for name in sys.argv[1:] or PARTS:
         facts = PARTS[name]() | {"measured": datetime.datetime.now(datetime.UTC).date().isoformat()}
         print(f"{name}: {json.dumps(facts, indent=1)}")
-        kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+        kept = read_json(KEPT, otherwise={})
         write_json(KEPT, kept | {name: facts})
         held |= criteria(name, facts)
-    stored = json.loads(KEPT.read_text(encoding="utf-8"))
+    stored = read_json(KEPT)
     write_text(DOCUMENT, insert(DOCUMENT.read_text(encoding="utf-8"), blocks(stored), DOCUMENT.name))
     hold(held)
 

@@ -3,12 +3,11 @@
 python -m benchmarks.scaling_document
 """
 
-import json
 from typing import Any
 
 from benchmarks.support.record import KEPT
 from pipeline import paths
-from pipeline.files import write_text
+from pipeline.files import read_json, write_text
 from pipeline.reporting.markdown_blocks import insert
 
 DOCUMENT = paths.ROOT / "docs" / "scaling.md"
@@ -43,7 +42,7 @@ def main() -> None:
 
 def blocks() -> dict[str, str]:
     """Every block by name."""
-    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    kept = read_json(KEPT)
     cost = {line["what"]: line["here"] / 1000 for line in kept["costs"]["rows"]}
     return {
         "costs": _table(["work", "one core, an image"], [[text, _time(cost[what])] for what, text in WORK.items()]),

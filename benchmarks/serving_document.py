@@ -3,13 +3,12 @@
 python -m benchmarks.serving_document
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.serving import MEDIAN
 from pipeline import outcomes, paths
-from pipeline.files import write_text
+from pipeline.files import read_json, write_text
 from pipeline.reporting.markdown_blocks import insert
 
 DOCUMENT = paths.ROOT / "docs" / "serving.md"
@@ -26,10 +25,10 @@ def main() -> None:
 
 def blocks() -> dict[str, str]:
     """Every block by name."""
-    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    kept = read_json(KEPT)
     version = paths.CHAMPION.read_text(encoding="utf-8").strip()
-    contract = json.loads((paths.CHAMPIONS / version / "contract.json").read_text(encoding="utf-8"))
-    site = json.loads(SITE.read_text(encoding="utf-8"))
+    contract = read_json(paths.CHAMPIONS / version / "contract.json")
+    site = read_json(SITE)
     return {
         "speed": _speed(kept["speed"]),
         "load": _load(kept["load"]),
@@ -40,7 +39,7 @@ def blocks() -> dict[str, str]:
         "guard": _guard(contract["guard"], site),
         "points": _points(contract),
         "site": _site(site),
-        "profile": _profile(json.loads(PROFILE.read_text(encoding="utf-8"))),
+        "profile": _profile(read_json(PROFILE)),
     }
 
 

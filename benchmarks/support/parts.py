@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.support.record import hold
 from pipeline import paths
-from pipeline.files import write_json
+from pipeline.files import read_json, write_json
 
 REQUESTS = int(os.environ.get("REQUESTS", "0"))  # 0: as many as the numbers in the documents are of
 KEPT = paths.ROOT / "benchmarks" / "serving.json"
@@ -35,7 +35,7 @@ def measure(known: Mapping[str, Part]) -> None:
         if REQUESTS:
             continue
         facts["measured"] = datetime.datetime.now(datetime.UTC).date().isoformat()
-        kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+        kept = read_json(KEPT, otherwise={})
         write_json(KEPT, kept | {name: facts})
         criteria |= {f"{name}: {words}": holds for words, holds in known[name].criteria(facts).items()}
     hold(criteria)

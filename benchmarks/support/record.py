@@ -1,13 +1,12 @@
 """Where the benchmarks keep what they found: benchmarks/measured.json, from which the documents are written."""
 
-import json
 import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline import paths
-from pipeline.files import write_json
+from pipeline.files import read_json, write_json
 
 KEPT = paths.ROOT / "benchmarks" / "measured.json"
 
@@ -19,7 +18,7 @@ def row(what: str, unit: str, here: float, peer: float | None = None, beside: st
 
 def keep(benchmark: str, rows: list[dict[str, Any]], others_stay: bool = False) -> None:
     """Replace what was known of one benchmark, or with `others_stay` only the rows of the same name."""
-    known = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    known = read_json(KEPT, otherwise={})
     if others_stay:
         before = {measurement["what"]: measurement for measurement in known.get(benchmark, {}).get("rows", [])}
         rows = list((before | {measurement["what"]: measurement for measurement in rows}).values())

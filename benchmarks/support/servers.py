@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import shutil
 import signal
@@ -20,6 +19,7 @@ import httpx
 from PIL import Image
 
 from pipeline import paths, settings
+from pipeline.files import read_json
 from pipeline.settings import Phantom
 
 PORT, PEER_PORT = 3777, 3778
@@ -75,7 +75,7 @@ def prepared(peer: bool) -> Iterator[Case]:
             version = paths.CHAMPION.read_text().strip()
             shutil.copytree(paths.CHAMPIONS / version, root / "models" / "champions" / version)
             (root / "models" / "CHAMPION").write_text(version)
-            contract = json.loads((paths.CHAMPIONS / version / "contract.json").read_text())
+            contract = read_json(paths.CHAMPIONS / version / "contract.json")
             network, side, words = contract["network"], contract["input"]["shape"][1], f"champion {version}"
         else:
             network, side = os.environ.get("NETWORK", "xception"), settings.load().preprocess.image_size
